@@ -1,0 +1,163 @@
+// The derivatives that start from the layer's output, p or log p.
+//
+// All are pivoted: j* is the first class of the largest p, w = v - v_{j*}. Since the p sum to one, J v = p (w - S) with S = sum p w over the others,
+// and at the pivot, where w = 0, just -p S: no difference of nearly equal numbers is left. (Plainly, v - sum p v loses all digits when p -> 1.)
+// Where p is 0 the derivative is exactly 0 and v is not read.
+#pragma once
+
+#include "normalizer.h"
+
+namespace {
+
+template <class W> struct Pivot {
+    typename W::V value;      // the largest p, or log p
+    typename W::I position;
+    typename W::V nan;        // NaN where the row holds one, else 0
+};
+
+template <class W> Pivot<W> find_pivot(const Group<W>& g) {
+    using C = typename W::C;
+    using V = typename W::V;
+    using I = typename W::I;
+    V largest = splat(C(-infinity)), nan = V{};
+    I position{};
+    g.walk.each([&](long i, auto lanes) {
+        V p = read<typename W::S>(g.in[0], i, lanes, splat(C(-infinity)));
+        I larger = p > largest;
+        largest = larger ? p : largest;
+        position = larger ? W::position(i) : position;
+        nan = p != p ? p : nan;
+    });
+    V value = W::max_of(largest);
+    nan = W::sum_across(Wide<C>::of(nan)).rounded();
+    return {value, W::first_of(largest == value, position), nan};
+}
+
+inline void add_to(Wide<float>& sum, Wide<float> x) { sum = sum + x; }
+inline void add_to(Wide<double>& sum, Wide<double> x) {
+    auto s = two_sum(sum.hi, x.hi);
+    sum = {s.hi, sum.lo + (s.lo + x.lo)};
+}
+// x - y before any rounding
+inline Wide<float> difference(f32v x, f32v y) { return Wide<float>::of(x) - Wide<float>::of(y); }
+inline Wide<double> difference(f64v x, f64v y) { return Wide<double>::of(x, -y); }
+
+// p (w - S) / T
+struct SoftmaxVjp {
+    template <class W> static void run(Group<W>& g) {
+        using S = typename W::S;
+        using C = typename W::C;
+        using V = typename W::V;
+        const auto pivot = find_pivot(g);
+        V v_pivot = g.walk.pick(g.in[1], pivot.position);
+        v_pivot = pivot.value > 0 ? v_pivot : V{};
+        Wide<C> sums[W::chains] = {};
+        g.walk.each([&](long i, auto lanes) {
+            V p = read<S>(g.in[0], i, lanes, V{});
+            V v = read<S>(g.in[1], i, lanes, V{});
+            v = p == 0 ? v_pivot : v;
+            add_to(sums[W::chain(i)], Wide<C>::of(p) * difference(v, v_pivot));
+        });
+        V sum = W::sum_of(sums).rounded() + pivot.nan;
+        const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
+        g.walk.each([&](long i, auto lanes) {
+            V p = read<S>(g.in[0], i, lanes, V{});
+            V v = read<S>(g.in[1], i, lanes, V{});
+            V y = p * ((v - v_pivot) - sum);
+            if (g.scaled) y = y * inverse;
+            write<S>(g.out, i, lanes, p == 0 ? pivot.nan : y);
+        });
+    }
+};
+
+// exp(log p). Where the largest is above 0, as no log-probability is, its exponent is set aside so that nothing wraps.
+template <class W> struct Exponentials {
+    using C = typename W::C;
+    using V = typename W::V;
+    using K = Constants<C>;
+    V exponent, power;
+
+    explicit Exponentials(V largest) {
+        V top = largest > 0 ? largest : V{};
+        top = top < K::far ? top : splat(C(K::far));
+        exponent = exp_parts(top, V{}).n;
+        power = biased_power(exponent, splat(C(K::bias))) * K::unbias;
+        power = top < C(sizeof(C) == 4 ? 88.7 : 709.7) ? power : splat(C(infinity));
+    }
+    V operator()(V logp) const {
+        auto e = exp_parts(max(splat(K::below), logp), V{});
+        return ((C(1) + (e.hi + e.lo)) * biased_power(e.n, exponent)) * power;
+    }
+};
+
+// (w - S) / T with S = sum p w
+struct LogSoftmaxJvp {
+    template <class W> static void run(Group<W>& g) {
+        using S = typename W::S;
+        using C = typename W::C;
+        using V = typename W::V;
+        const V nothing = splat(C(-infinity));
+        const auto pivot = find_pivot(g);
+        V v_pivot = g.walk.pick(g.in[1], pivot.position);
+        v_pivot = pivot.value > nothing ? v_pivot : V{};
+        const Exponentials<W> exponential(pivot.value);
+        Wide<C> sums[W::chains] = {};
+        g.walk.each([&](long i, auto lanes) {
+            V logp = read<S>(g.in[0], i, lanes, nothing);
+            V v = read<S>(g.in[1], i, lanes, V{});
+            v = logp == nothing ? v_pivot : v;
+            add_to(sums[W::chain(i)], Wide<C>::of(exponential(logp)) * difference(v, v_pivot));
+        });
+        V sum = W::sum_of(sums).rounded() + pivot.nan;
+        const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
+        g.walk.each([&](long i, auto lanes) {
+            V logp = read<S>(g.in[0], i, lanes, nothing);
+            V v = read<S>(g.in[1], i, lanes, V{});
+            V y = (v - v_pivot) - sum;
+            if (g.scaled) y = y * inverse;
+            write<S>(g.out, i, lanes, logp == nothing ? pivot.nan : y);
+        });
+    }
+};
+
+// (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p
+struct LogSoftmaxVjp {
+    template <class W> static void run(Group<W>& g) {
+        using S = typename W::S;
+        using C = typename W::C;
+        using V = typename W::V;
+        const V nothing = splat(C(-infinity));
+        const auto pivot = find_pivot(g);
+        V g_pivot = g.walk.pick(g.in[1], pivot.position);
+        g_pivot = pivot.value > nothing ? g_pivot : V{};
+        const Exponentials<W> exponential(pivot.value);
+        Wide<C> sums[W::chains] = {};
+        g.walk.each([&](long i, auto lanes) {
+            V logp = read<S>(g.in[0], i, lanes, nothing);
+            V v = read<S>(g.in[1], i, lanes, V{});
+            v = (logp == nothing) | (W::position(i) == pivot.position) ? V{} : v;
+            add_to(sums[W::chain(i)], Wide<C>::of(v));
+        });
+        const Wide<C> others = W::sum_of(sums);
+        const V all = (others + Wide<C>::of(g_pivot)).rounded() + pivot.nan;
+        const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
+        Wide<C> other_p[W::chains] = {};
+        g.walk.each([&](long i, auto lanes) {
+            V logp = read<S>(g.in[0], i, lanes, nothing);
+            V v = read<S>(g.in[1], i, lanes, V{});
+            V p = exponential(logp);
+            p = logp == nothing ? V{} : p;
+            add_to(other_p[W::chain(i)], Wide<C>::of(W::position(i) == pivot.position ? V{} : p));
+            V y = fma(-p, all, v);
+            if (g.scaled) y = y * inverse;
+            write<S>(g.out, i, lanes, logp == nothing ? pivot.nan : y);
+        });
+        auto p_pivot = Wide<C>::of(exponential(pivot.value));
+        auto y = Wide<C>::of(g_pivot) * W::sum_of(other_p) - p_pivot * others;
+        if (g.scaled) y = y * inverse_temperature(g).wide();
+        V at_pivot = y.rounded() + pivot.nan;
+        g.walk.put(g.out, pivot.position, pivot.value > nothing ? at_pivot : pivot.nan);
+    }
+};
+
+}  // namespace

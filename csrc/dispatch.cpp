@@ -1,0 +1,58 @@
+#include "dispatch.h"
+
+#include <cstring>
+#include <strings.h>
+
+#if defined(__x86_64__)
+extern const onesum::Kernels onesum_x86_64_v2, onesum_x86_64_v3, onesum_x86_64_v4;
+#else
+extern const onesum::Kernels onesum_baseline;
+#endif
+
+namespace onesum {
+namespace {
+
+#if defined(__x86_64__)
+bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
+bool has_v3() {
+    return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+}
+bool has_v4() {
+    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#else
+bool always() { return true; }
+#endif
+
+}  // namespace
+
+const Isa isas[] = {
+#if defined(__x86_64__)
+    {"x86-64-v4", has_v4, &onesum_x86_64_v4},
+    {"x86-64-v3", has_v3, &onesum_x86_64_v3},
+    {"x86-64-v2", has_v2, &onesum_x86_64_v2},
+#elif defined(__ARM_NEON)
+    {"neon", always, &onesum_baseline},
+#else
+    {"baseline", always, &onesum_baseline},
+#endif
+};
+const int isa_count = sizeof isas / sizeof *isas;
+
+const Isa* find_isa(const char* name) {
+    for (const Isa& isa : isas) {
+        const char* dash = strrchr(isa.name, '-');
+        if (!strcasecmp(isa.name, name) || (dash && !strcasecmp(dash + 1, name))) return &isa;
+    }
+    return nullptr;
+}
+
+const Isa* best_isa() {
+    for (const Isa& isa : isas)
+        if (isa.cpu_has_it()) return &isa;
+    return nullptr;
+}
+
+}  // namespace onesum

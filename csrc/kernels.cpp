@@ -1,0 +1,44 @@
+// The kernels of one instruction set: the build compiles this file once for each, with ONESUM_TABLE naming the table.
+//
+// Everything else in here has internal linkage, so that no two instruction sets can share code by accident.
+#include "kernels.h"
+
+#include "derivatives.h"
+#include "forward.h"
+#include "layout.h"
+
+namespace {
+
+namespace operation {
+using softmax = Softmax<false>;
+using softmax_where = Softmax<true>;
+using log_softmax = LogSoftmax<false>;
+using log_softmax_where = LogSoftmax<true>;
+using logsumexp = LogSumExp<false>;
+using logsumexp_where = LogSumExp<true>;
+using softmax_vjp = SoftmaxVjp;
+using log_softmax_vjp = LogSoftmaxVjp;
+using log_softmax_jvp = LogSoftmaxJvp;
+using logsumexp_vjp = LogSumExpVjp<false>;
+using logsumexp_vjp_where = LogSumExpVjp<true>;
+using logsumexp_jvp = LogSumExpJvp<false>;
+using logsumexp_jvp_where = LogSumExpJvp<true>;
+}  // namespace operation
+
+#define ONESUM_PLACES(name, operands) constexpr Places name##_places{operands};
+ONESUM_OPERATIONS(ONESUM_PLACES)
+#undef ONESUM_PLACES
+
+template <class S, class Op, const Places& places>
+bool kernel(char* const* args, long rows, long n, const long* strides) {
+    return Driver<S, Op, places>{args, rows, n, strides}.run();
+}
+
+}  // namespace
+
+#define ONESUM_KERNELS(name, operands)                                                               \
+    {kernel<float16, operation::name, name##_places>, kernel<bfloat16, operation::name, name##_places>, \
+     kernel<float, operation::name, name##_places>, kernel<double, operation::name, name##_places>},
+
+extern const onesum::Kernels ONESUM_TABLE;
+const onesum::Kernels ONESUM_TABLE = {{ONESUM_OPERATIONS(ONESUM_KERNELS)}};

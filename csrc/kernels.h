@@ -1,0 +1,37 @@
+// The table of kernels. kernels.cpp fills one for each instruction set; dispatch.cpp chooses one; ufuncs.cpp wraps it for NumPy.
+#pragma once
+
+namespace onesum {
+
+// Operands in order: core inputs `x` (n elements a row), mask `m` (n bools), one element a row `r`, temperature `T` (a double a row); then the
+// output, `x` or `r`. X(name, operands)
+#define ONESUM_OPERATIONS(X)             \
+    X(softmax, "xT>x")                   \
+    X(softmax_where, "xmT>x")            \
+    X(log_softmax, "xT>x")               \
+    X(log_softmax_where, "xmT>x")        \
+    X(logsumexp, "xT>r")                 \
+    X(logsumexp_where, "xmT>r")          \
+    X(softmax_vjp, "xxT>x")              \
+    X(log_softmax_vjp, "xxT>x")          \
+    X(log_softmax_jvp, "xxT>x")          \
+    X(logsumexp_vjp, "xrT>x")            \
+    X(logsumexp_vjp_where, "xmrT>x")     \
+    X(logsumexp_jvp, "xxT>r")            \
+    X(logsumexp_jvp_where, "xmxT>r")
+
+#define ONESUM_COUNT(name, operands) +1
+constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT);
+#undef ONESUM_COUNT
+
+enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float64, storages };
+
+// `rows` rows of n classes. args and strides (in bytes) as NumPy's generalized ufunc loops have them: the distance between rows for every
+// operand, then the distance between classes for those that have a class axis. False: no memory.
+using Kernel = bool (*)(char* const* args, long rows, long n, const long* strides);
+
+struct Kernels {
+    Kernel kernel[operations][storages];
+};
+
+}  // namespace onesum

@@ -1,0 +1,202 @@
+// The module onesum._core: each operation of kernels.h as a NumPy generalized ufunc. The only file that knows Python.
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#include <numpy/arrayobject.h>
+#include <numpy/ufuncobject.h>
+
+#include <atomic>
+#include <cfenv>
+#include <cstdlib>
+#include <cstring>
+
+#include "dispatch.h"
+#include "kernels.h"
+
+namespace {
+
+using onesum::isas;
+
+static_assert(sizeof(npy_intp) == sizeof(long));
+
+std::atomic<const onesum::Isa*> in_use{nullptr};
+
+struct Operation {
+    const char* name;
+    const char* operands;  // as in kernels.h
+    PyUFuncObject* ufunc;
+};
+#define ONESUM_ROW(name, operands) {#name, operands, nullptr},
+Operation table[] = {ONESUM_OPERATIONS(ONESUM_ROW)};
+#undef ONESUM_ROW
+
+constexpr int max_operands = 5;
+
+struct Slot {
+    int operation, storage;
+};
+// What a ufunc keeps pointers to, for as long as the process lives.
+struct Loops {
+    Slot slots[onesum::storages];
+    void* data[onesum::storages];
+    PyUFuncGenericFunction functions[onesum::storages];
+    char types[onesum::storages * max_operands];
+    char signature[64];
+} loops[onesum::operations];
+
+int operand_count(const char* operands) { return int(strlen(operands)) - 1; }  // less '>'
+
+// One kernel call. NumPy has released the GIL and looks at the floating-point flags afterwards: what the kernels do to them on the way (exp of a
+// masked lane underflows, say) is no news to the user.
+void loop(char** args, const npy_intp* dimensions, const npy_intp* strides, void* data) {
+    const Slot* slot = static_cast<const Slot*>(data);
+    const onesum::Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
+    if (!kernels.kernel[slot->operation][slot->storage](args, dimensions[0], dimensions[1], strides)) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        PyErr_NoMemory();
+        PyGILState_Release(state);
+    }
+    std::feclearexcept(FE_ALL_EXCEPT);
+}
+
+// "xmT>r" as NumPy's signature "(n),(n),()->()".
+void write_signature(const char* operands, char* signature) {
+    char* end = signature;
+    for (const char* c = operands; *c; ++c) {
+        if (*c == '>') {
+            end = stpcpy(end, "->");
+            continue;
+        }
+        if (end != signature && end[-1] == ')') *end++ = ',';
+        end = stpcpy(end, *c == 'x' || *c == 'm' ? "(n)" : "()");
+    }
+}
+
+int type_of(char operand, int float_type) {
+    return operand == 'T' ? NPY_DOUBLE : operand == 'm' ? NPY_BOOL : float_type;
+}
+
+bool add_ufunc(PyObject* module, int index) {
+    constexpr int float_types[] = {NPY_HALF, NPY_FLOAT, NPY_DOUBLE};
+    constexpr int storage_of[] = {onesum::storage_float16, onesum::storage_float32, onesum::storage_float64};
+    Operation& operation = table[index];
+    Loops& l = loops[index];
+    char* type = l.types;
+    for (int i = 0; i < 3; ++i) {
+        l.slots[i] = {index, storage_of[i]};
+        l.data[i] = &l.slots[i];
+        l.functions[i] = loop;
+        for (const char* c = operation.operands; *c; ++c)
+            if (*c != '>') *type++ = char(type_of(*c, float_types[i]));
+    }
+    write_signature(operation.operands, l.signature);
+    PyObject* ufunc =
+        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, 3, operand_count(operation.operands) - 1, 1, PyUFunc_None,
+                                            operation.name, "A kernel of the core; see onesum for the function.", 0, l.signature);
+    if (!ufunc) return false;
+    operation.ufunc = reinterpret_cast<PyUFuncObject*>(ufunc);
+    return PyModule_AddObjectRef(module, operation.name, ufunc) == 0;  // the table keeps the other reference
+}
+
+// bfloat16 is not NumPy's own: its loops are added when the first such array comes.
+PyObject* register_bfloat16(PyObject*, PyObject* dtype) {
+    static bool done = false;
+    if (done) Py_RETURN_NONE;
+    if (!PyArray_DescrCheck(dtype)) return PyErr_Format(PyExc_TypeError, "dtype: expected a numpy.dtype, got %R", dtype);
+    auto* bfloat16 = reinterpret_cast<PyArray_Descr*>(dtype);
+    for (int index = 0; index < onesum::operations; ++index) {
+        Loops& l = loops[index];
+        l.slots[3] = {index, onesum::storage_bfloat16};
+        int types[max_operands], count = 0;
+        for (const char* c = table[index].operands; *c; ++c)
+            if (*c != '>') types[count++] = type_of(*c, bfloat16->type_num);
+        if (PyUFunc_RegisterLoopForType(table[index].ufunc, bfloat16->type_num, loop, types, &l.slots[3]) < 0) return nullptr;
+    }
+    done = true;
+    Py_RETURN_NONE;
+}
+
+PyObject* names(bool usable_only) {
+    PyObject* list = PyList_New(0);
+    if (!list) return nullptr;
+    for (int i = onesum::isa_count - 1; i >= 0; --i) {
+        if (usable_only && !isas[i].cpu_has_it()) continue;
+        PyObject* name = PyUnicode_FromString(isas[i].name);
+        if (!name || PyList_Append(list, name) < 0) {
+            Py_XDECREF(name);
+            Py_DECREF(list);
+            return nullptr;
+        }
+        Py_DECREF(name);
+    }
+    PyObject* tuple = PyList_AsTuple(list);
+    Py_DECREF(list);
+    return tuple;
+}
+
+bool use(PyObject* module, const onesum::Isa* isa) {
+    in_use = isa;
+    PyObject* name = PyUnicode_FromString(isa->name);
+    int failed = !name || PyModule_AddObjectRef(module, "isa", name) < 0;
+    Py_XDECREF(name);
+    return !failed;
+}
+
+// The instruction set `name`; null with ImportError or ValueError set if there is no such, or this CPU lacks it.
+const onesum::Isa* wanted(const char* name, PyObject* error) {
+    const onesum::Isa* isa = onesum::find_isa(name);
+    if (isa && isa->cpu_has_it()) return isa;
+    PyObject* usable = names(true);
+    if (usable) PyErr_Format(error, "ONESUM_ISA: %s '%s'; expected one of %R", isa ? "this CPU lacks" : "unknown instruction set", name, usable);
+    Py_XDECREF(usable);
+    return nullptr;
+}
+
+PyObject* use_isa(PyObject* module, PyObject* name) {
+    PyObject* bytes = PyUnicode_AsUTF8String(name);
+    if (!bytes) return nullptr;
+    const onesum::Isa* isa = wanted(PyBytes_AsString(bytes), PyExc_ValueError);
+    Py_DECREF(bytes);
+    if (!isa || !use(module, isa)) return nullptr;
+    Py_RETURN_NONE;
+}
+
+int execute(PyObject* module) {
+    if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0) return -1;
+    const char* override = getenv("ONESUM_ISA");
+    const onesum::Isa* isa = override && *override ? wanted(override, PyExc_ImportError) : onesum::best_isa();
+    if (!isa) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ImportError, "onesum: this CPU lacks every instruction set the core was built for");
+        return -1;
+    }
+    if (!use(module, isa)) return -1;
+    for (int index = 0; index < onesum::operations; ++index)
+        if (!add_ufunc(module, index)) return -1;
+    for (bool usable : {true, false}) {
+        PyObject* tuple = names(usable);
+        int failed = !tuple || PyModule_AddObjectRef(module, usable ? "isas" : "built_isas", tuple) < 0;
+        Py_XDECREF(tuple);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
+PyMethodDef methods[] = {
+    {"_register_bfloat16", register_bfloat16, METH_O, "Add loops for ml_dtypes.bfloat16, given as a dtype."},
+    {"_use_isa", use_isa, METH_O, "Switch to another instruction set. For tests: calls under way keep the one they began with."},
+    {nullptr, nullptr, 0, nullptr},
+};
+PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, reinterpret_cast<void*>(execute)},
+#if defined(Py_mod_gil)
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, nullptr},
+};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "onesum._core", "Compiled kernels as generalized ufuncs.", 0, methods, slots,
+                          nullptr,               nullptr,        nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__core() { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,191 @@
+// The vector types, and the few functions on them that the kernels use.
+//
+// One vector fills a register of the instruction set this file is compiled for. Arithmetic, comparison and choice (`mask ? a : b`) are the
+// compiler's own operators on vector types; below stand only the operations that have no operator, each with intrinsics where the
+// compiler's plain code is slower, and plain code otherwise (x86-64-v2, NEON and any other machine with 16-byte registers).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX512F__)
+#define ONESUM_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define ONESUM_VECTOR_BYTES 32
+#else
+#define ONESUM_VECTOR_BYTES 16
+#endif
+
+namespace {
+
+constexpr int vector_bytes = ONESUM_VECTOR_BYTES;
+
+typedef float f32v __attribute__((vector_size(vector_bytes)));
+typedef double f64v __attribute__((vector_size(vector_bytes)));
+typedef int32_t i32v __attribute__((vector_size(vector_bytes)));
+typedef int64_t i64v __attribute__((vector_size(vector_bytes)));
+typedef float f32half __attribute__((vector_size(vector_bytes / 2)));
+typedef int32_t i32half __attribute__((vector_size(vector_bytes / 2)));
+typedef uint16_t u16half __attribute__((vector_size(vector_bytes / 2)));  // as many lanes as f32v
+
+// The types that go with a compute type.
+template <class C> struct Vec;
+template <> struct Vec<float> {
+    using V = f32v;
+    using I = i32v;
+    using Int = int32_t;
+    static constexpr int lanes = vector_bytes / 4;
+};
+template <> struct Vec<double> {
+    using V = f64v;
+    using I = i64v;
+    using Int = int64_t;
+    static constexpr int lanes = vector_bytes / 8;
+};
+
+template <class To, class From> inline To bits(From x) {
+    static_assert(sizeof(To) == sizeof(From));
+    To y;
+    memcpy(&y, &x, sizeof y);
+    return y;
+}
+
+inline f32v splat(float x) { return x - f32v{}; }
+inline f64v splat(double x) { return x - f64v{}; }
+inline i32v splat(int32_t x) { return x - i32v{}; }
+inline i64v splat(int64_t x) { return x - i64v{}; }
+
+// True if any lane of a comparison's result holds.
+template <class I> inline bool any(I mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_epi8((__m256i)mask) != 0;
+#else
+    uint64_t words[sizeof mask / 8], all = 0;
+    memcpy(words, &mask, sizeof mask);
+    for (uint64_t word : words) all |= word;
+    return all != 0;
+#endif
+}
+
+// The larger of the two; `keep` where either is NaN.
+inline f32v max(f32v x, f32v keep) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(x, keep);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(x, keep);
+#else
+    return x > keep ? x : keep;
+#endif
+}
+inline f64v max(f64v x, f64v keep) {
+#if defined(__AVX512F__)
+    return _mm512_max_pd(x, keep);
+#elif defined(__AVX2__)
+    return _mm256_max_pd(x, keep);
+#else
+    return x > keep ? x : keep;
+#endif
+}
+
+// a b + c, rounded once where the machine has it. No result may lean on that: x86-64-v2 has it not.
+inline f32v fma(f32v a, f32v b, f32v c) {
+#if defined(__AVX512F__)
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined(__FMA__)
+    return _mm256_fmadd_ps(a, b, c);
+#elif defined(__ARM_NEON)
+    return (f32v)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+inline f64v fma(f64v a, f64v b, f64v c) {
+#if defined(__AVX512F__)
+    return _mm512_fmadd_pd(a, b, c);
+#elif defined(__FMA__)
+    return _mm256_fmadd_pd(a, b, c);
+#elif defined(__ARM_NEON)
+    return (f64v)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
+// a b - product, exactly, for product = a * b.
+template <class V> inline V product_error(V a, V b, V product) {
+#if defined(__FMA__) || defined(__ARM_NEON)
+    return fma(a, b, -product);
+#else  // Dekker's splitting; large factors are made smaller first, for it overflows
+    using C = decltype(+a[0]);
+    const C split = sizeof(C) == 4 ? 4097 : 134217729, large = sizeof(C) == 4 ? 0x1p100f : 0x1p990;
+    const V less = a > large || a < -large ? V{} + C(0x1p-60) : V{} + C(1), more = C(1) / less;
+    a *= less, product *= less;
+    V a_big = a * split, b_big = b * split;
+    V a_hi = a_big - (a_big - a), b_hi = b_big - (b_big - b);
+    V a_lo = a - a_hi, b_lo = b - b_hi;
+    return (((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo) * more;
+#endif
+}
+
+// The lanes moved round by `by` places.
+template <int by, class V, size_t... I> inline V rotate(V x, std::index_sequence<I...>) {
+    return __builtin_shufflevector(x, x, ((I + by) % sizeof...(I))...);
+}
+template <int by, class V> inline V rotate(V x) {
+    return rotate<by>(x, std::make_index_sequence<sizeof(V) / sizeof(x[0])>());
+}
+
+// Every lane: the sum (or whatever `combine` does) over all lanes, halving by halving. The order is part of the result: columns.h repeats it.
+template <class V, class F> inline V reduce(V x, F combine) {
+    constexpr int lanes = sizeof(V) / sizeof(x[0]);
+    if constexpr (lanes >= 16) x = combine(x, rotate<lanes / 16 * 8>(x));
+    if constexpr (lanes >= 8) x = combine(x, rotate<lanes >= 16 ? 4 : lanes / 8 * 4>(x));
+    if constexpr (lanes >= 4) x = combine(x, rotate<2>(x));
+    return combine(x, rotate<1>(x));
+}
+
+// Halves of a float vector as double vectors, and back.
+template <size_t... I> inline f32half half_of(f32v x, size_t from, std::index_sequence<I...>) {
+    return from ? __builtin_shufflevector(x, x, (I + sizeof...(I))...) : __builtin_shufflevector(x, x, I...);
+}
+inline f64v widen_lo(f32v x) {
+#if defined(__AVX512F__)
+    return _mm512_cvtps_pd(_mm512_castps512_ps256(x));
+#elif defined(__AVX2__)
+    return _mm256_cvtps_pd(_mm256_castps256_ps128(x));
+#else
+    return __builtin_convertvector(half_of(x, 0, std::make_index_sequence<vector_bytes / 8>()), f64v);
+#endif
+}
+inline f64v widen_hi(f32v x) {
+#if defined(__AVX512F__)
+    return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
+#elif defined(__AVX2__)
+    return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
+#else
+    return __builtin_convertvector(half_of(x, 1, std::make_index_sequence<vector_bytes / 8>()), f64v);
+#endif
+}
+inline f32v narrow(f64v lo, f64v hi) {
+#if defined(__AVX512F__)
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1);
+#elif defined(__AVX2__)
+    return _mm256_set_m128(_mm256_cvtpd_ps(hi), _mm256_cvtpd_ps(lo));
+#else
+    f32half halves[2] = {__builtin_convertvector(lo, f32half), __builtin_convertvector(hi, f32half)};
+    f32v x;
+    memcpy(&x, halves, sizeof x);
+    return x;
+#endif
+}
+
+}  // namespace

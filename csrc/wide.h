@@ -1,0 +1,128 @@
+// Wider arithmetic for what belongs to a whole row: its sums, and the few numbers made of them.
+//
+// The wide partner of float lanes is a pair of double vectors (Wide<float>); that of double lanes is a double-double, an unevaluated sum
+// hi + lo (Wide<double>; Dekker 1971, Knuth's TwoSum). Both answer to the same names, so a kernel is written once.
+#pragma once
+
+#include "vec.h"
+
+namespace {
+
+template <class V> struct Sum2 { V hi, lo; };
+
+// a + b = hi + lo exactly, whatever the magnitudes (Knuth).
+template <class V> inline Sum2<V> two_sum(V a, V b) {
+    V s = a + b;
+    V b_part = s - a;
+    return {s, (a - (s - b_part)) + (b - b_part)};
+}
+// The same where abs(a) >= abs(b) (Dekker).
+template <class V> inline Sum2<V> fast_two_sum(V a, V b) {
+    V s = a + b;
+    return {s, b - (s - a)};
+}
+
+template <class C> struct Wide;
+
+template <> struct Wide<float> {
+    f64v a, b;  // lanes of the first and of the second half
+
+    static Wide of(f32v x) { return {widen_lo(x), widen_hi(x)}; }
+    static Wide of(f32v big, f32v small) { return of(big) + of(small); }
+    static Wide count(i32v n) {
+        i32half halves[2];
+        memcpy(halves, &n, sizeof n);
+        return {__builtin_convertvector(halves[0], f64v), __builtin_convertvector(halves[1], f64v)};
+    }
+    friend Wide operator+(Wide x, Wide y) { return {x.a + y.a, x.b + y.b}; }
+    friend Wide operator-(Wide x, Wide y) { return {x.a - y.a, x.b - y.b}; }
+    friend Wide operator*(Wide x, Wide y) { return {x.a * y.a, x.b * y.b}; }
+    friend Wide operator/(Wide x, Wide y) { return {x.a / y.a, x.b / y.b}; }
+    Wide scaled(float power_of_two) const { return {a * double(power_of_two), b * double(power_of_two)}; }
+    Wide normalized() const { return *this; }
+    f32v rounded() const { return narrow(a, b); }
+    Sum2<f32v> two_words() const {
+        f32v hi = rounded();
+        return {hi, narrow(a - widen_lo(hi), b - widen_hi(hi))};
+    }
+};
+
+template <> struct Wide<double> {
+    f64v hi, lo;
+
+    static Wide of(f64v x) { return {x, f64v{}}; }
+    static Wide of(f64v big, f64v small) { return normal(two_sum(big, small)); }
+    static Wide count(i64v n) { return of(__builtin_convertvector(n, f64v)); }
+    static Wide normal(Sum2<f64v> s) { return {s.hi, s.lo}; }
+
+    friend Wide operator+(Wide x, Wide y) {
+        auto s = two_sum(x.hi, y.hi);
+        return normal(fast_two_sum(s.hi, s.lo + (x.lo + y.lo)));
+    }
+    friend Wide operator-(Wide x, Wide y) { return x + Wide{-y.hi, -y.lo}; }
+    friend Wide operator*(Wide x, Wide y) {
+        f64v p = x.hi * y.hi;
+        return normal(fast_two_sum(p, product_error(x.hi, y.hi, p) + (x.hi * y.lo + x.lo * y.hi)));
+    }
+    friend Wide operator/(Wide x, Wide y) {
+        f64v q = x.hi / y.hi;
+        f64v p = q * y.hi;
+        f64v rest = ((x.hi - p) - product_error(q, y.hi, p)) + (x.lo - q * y.lo);
+        return normal(fast_two_sum(q, rest / y.hi));
+    }
+    Wide scaled(double power_of_two) const { return {hi * power_of_two, lo * power_of_two}; }
+    Wide normalized() const { return normal(fast_two_sum(hi, lo)); }
+    f64v rounded() const { return hi + lo; }
+    Sum2<f64v> two_words() const { return {hi, lo}; }
+};
+
+// sum + a scale, for a scale that is a power of two or zero.
+inline Wide<float> add_product(Wide<float> sum, Wide<float> a, f32v scale) {
+    return {fma(a.a, widen_lo(scale), sum.a), fma(a.b, widen_hi(scale), sum.b)};
+}
+inline Wide<double> add_product(Wide<double> sum, Wide<double> a, f64v scale) {
+    auto s = two_sum(sum.hi, a.hi * scale);
+    return {s.hi, sum.lo + (s.lo + a.lo * scale)};
+}
+
+// Adding lane to lane, for sums across a vector. Symmetric to the bit, so after a full turn all lanes agree.
+template <int by> inline Wide<double> plus_rotated(Wide<double> x) {
+    auto s = two_sum(x.hi, rotate<by>(x.hi));
+    return {s.hi, s.lo + (x.lo + rotate<by>(x.lo))};
+}
+template <int by> inline Wide<float> plus_rotated(Wide<float> x) {
+    return {x.a + rotate<by>(x.a), x.b + rotate<by>(x.b)};
+}
+
+// Every lane: the sum over all lanes. First with the lane half a vector away, then a quarter, and so on; sum_of_chains repeats that order.
+inline Wide<float> sum_of_lanes(Wide<float> x) {
+    Wide<float> s = {x.a + x.b, x.a + x.b};
+    constexpr int lanes = Vec<double>::lanes;
+    if constexpr (lanes >= 8) s = plus_rotated<4>(s);
+    if constexpr (lanes >= 4) s = plus_rotated<2>(s);
+    return plus_rotated<1>(s);
+}
+inline Wide<double> sum_of_lanes(Wide<double> x) {
+    constexpr int lanes = Vec<double>::lanes;
+    if constexpr (lanes >= 8) x = plus_rotated<4>(x);
+    if constexpr (lanes >= 4) x = plus_rotated<2>(x);
+    x = plus_rotated<1>(x);
+    return Wide<double>::normal(fast_two_sum(x.hi, x.lo));
+}
+
+// Lane by lane: the sum of `lanes` vectors, as sum_of_lanes adds the lanes of one.
+inline Wide<float> sum_of_chains(Wide<float>* chain) {
+    for (int by = Vec<float>::lanes / 2; by > 0; by /= 2)
+        for (int i = 0; i < by; ++i) chain[i] = chain[i] + chain[i + by];
+    return chain[0];
+}
+inline Wide<double> sum_of_chains(Wide<double>* chain) {
+    for (int by = Vec<double>::lanes / 2; by > 0; by /= 2)
+        for (int i = 0; i < by; ++i) {
+            auto s = two_sum(chain[i].hi, chain[i + by].hi);
+            chain[i] = {s.hi, s.lo + (chain[i].lo + chain[i + by].lo)};
+        }
+    return Wide<double>::normal(fast_two_sum(chain[0].hi, chain[0].lo));
+}
+
+}  // namespace

@@ -19,7 +19,7 @@ template <class S_> struct Columns {
     long n;
     int width;  // rows side by side, at most one per lane
 
-    template <class F> void each(F f) const {
+    template <class F> ONESUM_INLINE void each(F f) const {
         if (width == lanes)
             for (long i = 0; i < n; ++i) f(i, AllLanes{});
         else

@@ -21,7 +21,7 @@ template <class W> Pivot<W> find_pivot(const Group<W>& g) {
     using I = typename W::I;
     V largest = splat(C(-infinity)), nan = V{};
     I position{};
-    g.walk.each([&](long i, auto lanes) {
+    g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
         V p = read<typename W::S>(g.in[0], i, lanes, splat(C(-infinity)));
         I larger = p > largest;
         largest = larger ? p : largest;
@@ -44,6 +44,7 @@ inline Wide<double> difference(f64v x, f64v y) { return Wide<double>::of(x, -y);
 
 // p (w - S) / T
 struct SoftmaxVjp {
+    static constexpr bool needs_memo = false;
     template <class W> static void run(Group<W>& g) {
         using S = typename W::S;
         using C = typename W::C;
@@ -52,7 +53,7 @@ struct SoftmaxVjp {
         V v_pivot = g.walk.pick(g.in[1], pivot.position);
         v_pivot = pivot.value > 0 ? v_pivot : V{};
         Wide<C> sums[W::chains] = {};
-        g.walk.each([&](long i, auto lanes) {
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V p = read<S>(g.in[0], i, lanes, V{});
             V v = read<S>(g.in[1], i, lanes, V{});
             v = p == 0 ? v_pivot : v;
@@ -60,7 +61,7 @@ struct SoftmaxVjp {
         });
         V sum = W::sum_of(sums).rounded() + pivot.nan;
         const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
-        g.walk.each([&](long i, auto lanes) {
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V p = read<S>(g.in[0], i, lanes, V{});
             V v = read<S>(g.in[1], i, lanes, V{});
             V y = p * ((v - v_pivot) - sum);
@@ -84,7 +85,7 @@ template <class W> struct Exponentials {
         power = biased_power(exponent, splat(C(K::bias))) * K::unbias;
         power = top < C(sizeof(C) == 4 ? 88.7 : 709.7) ? power : splat(C(infinity));
     }
-    V operator()(V logp) const {
+    ONESUM_INLINE V operator()(V logp) const {
         auto e = exp_parts(max(splat(K::below), logp), V{});
         return ((C(1) + (e.hi + e.lo)) * biased_power(e.n, exponent)) * power;
     }
@@ -92,6 +93,7 @@ template <class W> struct Exponentials {
 
 // (w - S) / T with S = sum p w
 struct LogSoftmaxJvp {
+    static constexpr bool needs_memo = false;
     template <class W> static void run(Group<W>& g) {
         using S = typename W::S;
         using C = typename W::C;
@@ -102,7 +104,7 @@ struct LogSoftmaxJvp {
         v_pivot = pivot.value > nothing ? v_pivot : V{};
         const Exponentials<W> exponential(pivot.value);
         Wide<C> sums[W::chains] = {};
-        g.walk.each([&](long i, auto lanes) {
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V logp = read<S>(g.in[0], i, lanes, nothing);
             V v = read<S>(g.in[1], i, lanes, V{});
             v = logp == nothing ? v_pivot : v;
@@ -110,7 +112,7 @@ struct LogSoftmaxJvp {
         });
         V sum = W::sum_of(sums).rounded() + pivot.nan;
         const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
-        g.walk.each([&](long i, auto lanes) {
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V logp = read<S>(g.in[0], i, lanes, nothing);
             V v = read<S>(g.in[1], i, lanes, V{});
             V y = (v - v_pivot) - sum;
@@ -122,6 +124,7 @@ struct LogSoftmaxJvp {
 
 // (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p
 struct LogSoftmaxVjp {
+    static constexpr bool needs_memo = false;
     template <class W> static void run(Group<W>& g) {
         using S = typename W::S;
         using C = typename W::C;
@@ -132,7 +135,7 @@ struct LogSoftmaxVjp {
         g_pivot = pivot.value > nothing ? g_pivot : V{};
         const Exponentials<W> exponential(pivot.value);
         Wide<C> sums[W::chains] = {};
-        g.walk.each([&](long i, auto lanes) {
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V logp = read<S>(g.in[0], i, lanes, nothing);
             V v = read<S>(g.in[1], i, lanes, V{});
             v = (logp == nothing) | (W::position(i) == pivot.position) ? V{} : v;
@@ -142,7 +145,7 @@ struct LogSoftmaxVjp {
         const V all = (others + Wide<C>::of(g_pivot)).rounded() + pivot.nan;
         const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
         Wide<C> other_p[W::chains] = {};
-        g.walk.each([&](long i, auto lanes) {
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V logp = read<S>(g.in[0], i, lanes, nothing);
             V v = read<S>(g.in[1], i, lanes, V{});
             V p = exponential(logp);

@@ -72,7 +72,11 @@ inline f64v tail_polynomial(f64v t, f64v t2) {
 template <class C> struct Exp {
     typename Vec<C>::V n, hi, lo;
     Wide<C> mantissa() const;  // 1 + hi + lo; in double the two words overlap
+    auto tail() const { return hi + lo; }
 };
+inline Wide<float> one_plus(f32v tail) { return {1.0 + widen_lo(tail), 1.0 + widen_hi(tail)}; }
+inline Wide<double> one_plus(f64v tail) { return Wide<double>::normal(fast_two_sum(splat(1.0), tail)); }
+
 template <> inline Wide<float> Exp<float>::mantissa() const {
     Wide<float> h = Wide<float>::of(hi), l = Wide<float>::of(lo);
     return {(1.0 + h.a) + l.a, (1.0 + h.b) + l.b};

@@ -7,52 +7,80 @@
 
 namespace {
 
-template <bool masked, class W, class F> void with_normalizer(Group<W>& g, F f) {
+// Calls f with the rows' maximum and the form of code that they need.
+template <bool masked, class W, class F> void with_form(const Group<W>& g, F f) {
     using C = typename W::C;
     auto m = row_max<masked>(g);
-    if constexpr (masked) f(Normalizer<Masked, W>(g, m), Masked{});
-    else if (g.scaled || any(m == C(infinity))) f(Normalizer<General, W>(g, m), General{});
-    else f(Normalizer<Plain, W>(g, m), Plain{});
+    if constexpr (masked) f(m, Masked{});
+    else if (g.scaled || any(m == C(infinity))) f(m, General{});
+    else f(m, Plain{});
 }
 
-// x_i -> p_i = exp(x_i - m) / (1 + r), rounded once. The exponents meet as integers, 1 / (1 + r) comes in two words.
-template <class Form, class W> struct Probabilities {
-    using C = typename W::C;
-    using V = typename W::V;
-    const Normalizer<Form, W>& normalizer;
-    Sum2<V> inverse;
-    V one_hot;
+// p_i = exp(x_i - m) / (1 + r), rounded once more: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of
+// exp(x_i) is kept for the second walk where there is room, else computed again, to the same bits.
+template <class Form, class W> struct Probabilities : Shift<Form, W> {
+    using typename Shift<Form, W>::C;
+    using typename Shift<Form, W>::V;
+    using typename Shift<Form, W>::I;
+    using K = Constants<C>;
 
-    Probabilities(const Normalizer<Form, W>& n, C all_infinite) : normalizer(n) {
-        inverse = n.inverse_sum().two_words();
-        V rest = n.rest.rounded();  // NaN if the row holds one
-        inverse.hi = n.no_finite_logit() ? all_infinite + (rest - rest) : inverse.hi * Constants<C>::unbias;
-        inverse.lo = n.no_finite_logit() ? V{} : inverse.lo * Constants<C>::unbias;
+    Wide<C> inverse_sum;  // times 2^exponent
+    V hi, lo;             // the same, in the lanes' own type
+    V nan_or_zero;        // of a row whose maximum is +inf
+
+    // `visit(i, lanes, x, tail, scale)` sees every exponential as it is summed; a row of -inf gets p = `all_infinite`.
+    template <class F> ONESUM_INLINE Probabilities(const Group<W>& g, V m, C all_infinite, F visit) : Shift<Form, W>(g, m) {
+        Wide<C> sums[W::chains] = {};
+        I at_infinity{};
+        V* memo = g.memo;
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
+            V x = read_logits<Form>(g, i, lanes);
+            V scale;
+            V tail = this->term(x, scale).tail();
+            if constexpr (Form::general) at_infinity -= x == C(infinity);
+            if (memo) memo[2 * i] = tail, memo[2 * i + 1] = scale;
+            auto& sum = sums[W::chain(i)];
+            sum = add_product(sum, one_plus(tail), scale);
+            visit(i, lanes, x, tail, scale);
+        });
+        const Wide<C> sum = W::sum_of(sums).scaled(K::unbias);
+        inverse_sum = Wide<C>::of(splat(C(1))) / sum;
+        const V rounded = sum.rounded();
+        const auto words = inverse_sum.two_words();
+        hi = this->no_finite_logit() ? all_infinite + (rounded - rounded) : words.hi * K::unbias;
+        lo = this->no_finite_logit() ? V{} : words.lo * K::unbias;
+        nan_or_zero = V{};
         if constexpr (Form::general) {
-            V nan_or_zero = n.one_hot_or_nan();
-            one_hot = nan_or_zero + C(1);
-            inverse.hi = n.infinite() ? nan_or_zero : inverse.hi;
-            inverse.lo = n.infinite() ? V{} : inverse.lo;
+            V how_many = W::sum_across(Wide<C>::count(at_infinity)).rounded();
+            nan_or_zero = this->infinite() ? one_hot_or_nan(how_many, rounded) : V{};
+            hi = this->infinite() ? nan_or_zero : hi;
+            lo = this->infinite() ? V{} : lo;
         }
     }
-    V operator()(V x) const {
-        V scale;
-        auto e = normalizer.term(x, scale);
-        V p = (inverse.hi + fma(inverse.hi, e.hi, fma(inverse.hi, e.lo, inverse.lo))) * scale;
-        if constexpr (Form::general) p = x == C(infinity) ? one_hot : p;
-        return p;
+
+    template <class F> ONESUM_INLINE void each(const Group<W>& g, F f) const {
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
+            V x{}, tail, scale;
+            if (Form::general || !g.memo) x = read_logits<Form>(g, i, lanes);
+            if (g.memo) tail = g.memo[2 * i], scale = g.memo[2 * i + 1];
+            else tail = this->term(x, scale).tail();
+            V p = (hi + fma(hi, tail, lo)) * scale;
+            if constexpr (Form::general) p = x == C(infinity) ? C(1) + nan_or_zero : p;
+            f(i, lanes, p);
+        });
     }
 };
 
+constexpr auto nothing_more = [](auto...) ONESUM_INLINED {};
+
 template <bool masked> struct Softmax {
+    static constexpr bool needs_memo = true;
     template <class W> static void run(Group<W>& g) {
         using S = typename W::S;
         using C = typename W::C;
-        with_normalizer<masked>(g, [&](const auto& normalizer, auto form) {
-            using Form = decltype(form);
-            const Probabilities<Form, W> probability(normalizer, C(not_a_number));
-            g.walk.each([&](long i, auto lanes) {
-                auto p = probability(read_logits<Form>(g, i, lanes));
+        with_form<masked>(g, [&](auto m, auto form) ONESUM_INLINED {
+            const Probabilities<decltype(form), W> probabilities(g, m, C(not_a_number), nothing_more);
+            probabilities.each(g, [&](long i, auto lanes, auto p) ONESUM_INLINED {
                 if constexpr (masked) p = g.mask.at(i, lanes, g.walk) ? p : typename W::V{};
                 write<S>(g.out, i, lanes, p);
             });
@@ -73,17 +101,18 @@ template <class N, class V> inline V scaled_difference(V x, const N& normalizer,
 }
 
 template <bool masked> struct LogSoftmax {
+    static constexpr bool needs_memo = false;
     template <class W> static void run(Group<W>& g) {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        with_normalizer<masked>(g, [&](const auto& normalizer, auto form) {
+        with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
             using Form = decltype(form);
-            V m = normalizer.m;
+            const Normalizer<Form, W> normalizer(g, m);
             V log_rest = log1p(normalizer.r()).rounded();
             log_rest = normalizer.no_finite_logit() ? splat(C(not_a_number)) : log_rest;
-            if constexpr (Form::general) log_rest = normalizer.infinite() ? normalizer.one_hot_or_nan() : log_rest;
-            g.walk.each([&](long i, auto lanes) {
+            if constexpr (Form::general) log_rest = normalizer.infinite() ? normalizer.one_hot() : log_rest;
+            g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
                 V x = read_logits<Form>(g, i, lanes);
                 V y = (x - m) - log_rest;
                 if constexpr (Form::general) y = scaled_difference(x, normalizer, log_rest);
@@ -95,16 +124,17 @@ template <bool masked> struct LogSoftmax {
 };
 
 template <bool masked> struct LogSumExp {
+    static constexpr bool needs_memo = false;
     template <class W> static void run(Group<W>& g) {
         using C = typename W::C;
         using V = typename W::V;
-        with_normalizer<masked>(g, [&](const auto& normalizer, auto form) {
-            V top = normalizer.m;
-            auto wide_top = Wide<C>::of(top);
+        with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
+            const Normalizer<decltype(form), W> normalizer(g, m);
+            V top = m;
+            auto wide_top = Wide<C>::of(m);
             if constexpr (decltype(form)::general) {
                 wide_top = wide_top * normalizer.inverse.wide();
-                top = top * normalizer.inverse.hi;
-                top = normalizer.no_finite_logit() ? normalizer.m : top;
+                top = normalizer.no_finite_logit() ? m : m * normalizer.inverse.hi;
             }
             auto log_rest = log1p(normalizer.r());
             V nan_or_zero = log_rest.rounded() - log_rest.rounded();
@@ -116,48 +146,42 @@ template <bool masked> struct LogSumExp {
 
 // g p / T for the cotangent g of a row
 template <bool masked> struct LogSumExpVjp {
+    static constexpr bool needs_memo = true;
     template <class W> static void run(Group<W>& g) {
         using S = typename W::S;
         using V = typename W::V;
-        with_normalizer<masked>(g, [&](const auto& normalizer, auto form) {
-            using Form = decltype(form);
-            const Probabilities<Form, W> probability(normalizer, 0);
+        with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
+            const Probabilities<decltype(form), W> probabilities(g, m, 0, nothing_more);
             V factor = g.row_in;
-            if constexpr (Form::general) factor = factor * normalizer.inverse.hi;
-            g.walk.each([&](long i, auto lanes) {
-                V p = probability(read_logits<Form>(g, i, lanes));
-                write<S>(g.out, i, lanes, p == 0 ? V{} : p * factor);
-            });
+            if constexpr (decltype(form)::general) factor = factor * probabilities.inverse.hi;
+            probabilities.each(g, [&](long i, auto lanes, V p) ONESUM_INLINED { write<S>(g.out, i, lanes, p == 0 ? V{} : p * factor); });
         });
     }
 };
 
 // sum p v / T; where the logit is -inf or masked, v is not read
 template <bool masked> struct LogSumExpJvp {
+    static constexpr bool needs_memo = false;
     template <class W> static void run(Group<W>& g) {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        with_normalizer<masked>(g, [&](const auto& normalizer, auto form) {
+        with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
             using Form = decltype(form);
             Wide<C> sums[W::chains] = {};
-            g.walk.each([&](long i, auto lanes) {
-                V x = read_logits<Form>(g, i, lanes);
+            auto add = [&](long i, auto lanes, V x, V tail, V scale) ONESUM_INLINED {
                 V v = read<S>(g.in[1], i, lanes, V{});
-                V scale;
-                auto e = normalizer.term(x, scale);
-                if constexpr (Form::general) scale = normalizer.infinite() & (x != normalizer.m) ? V{} : scale;
                 v = x == C(-infinity) ? V{} : v;
+                if constexpr (Form::general) v = (m == C(infinity)) & (x != m) ? V{} : v;
                 auto& sum = sums[W::chain(i)];
-                sum = add_product(sum, e.mantissa() * Wide<C>::of(v), scale);
-            });
-            auto total = W::sum_of(sums).scaled(Constants<C>::unbias) * normalizer.inverse_sum();
-            if constexpr (Form::general) total = total * normalizer.inverse.wide();
+                sum = add_product(sum, one_plus(tail) * Wide<C>::of(v), scale);
+            };
+            const Probabilities<Form, W> probabilities(g, m, 0, add);
+            auto total = W::sum_of(sums).scaled(Constants<C>::unbias) * probabilities.inverse_sum;
+            if constexpr (Form::general) total = total * probabilities.inverse.wide();
             V result = total.rounded();
-            V rest = normalizer.rest.rounded();
-            result = normalizer.no_finite_logit() ? rest - rest : result;
-            if constexpr (Form::general) result = normalizer.infinite() ? result + normalizer.one_hot_or_nan() : result;
-            g.row_out = result;
+            result = probabilities.no_finite_logit() ? probabilities.hi : result;
+            g.row_out = result + probabilities.nan_or_zero;
         });
     }
 };

@@ -35,9 +35,10 @@ template <class W> struct Group {
     W walk;
     Operand in[2], out;
     MaskOperand mask;
-    V row_in, row_out;                      // operands with one element per row
+    V row_in, row_out;            // operands with one element per row
     double temperature[W::lanes];
-    bool scaled;                            // some temperature is not 1
+    bool scaled;                  // some temperature is not 1
+    V* memo;                      // room for two vectors a step, or null if that is too much
 };
 
 template <class C> struct InverseTemperature {
@@ -78,26 +79,27 @@ template <class Form, class W> typename W::V read_logits(const Group<W>& g, long
 template <bool masked, class W> typename W::V row_max(const Group<W>& g) {
     using C = typename W::C;
     typename W::V m = splat(C(-infinity));
-    g.walk.each([&](long i, auto lanes) {
+    g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
         using Form = std::conditional_t<masked, Masked, Plain>;
         m = max(read_logits<Form>(g, i, lanes), m);
     });
     return W::max_of(m);
 }
 
-template <class Form, class W> struct Normalizer {
+// How the logits of a row become exponents: everything but the sums. See exp.h.
+template <class Form, class W> struct Shift {
     using C = typename W::C;
     using V = typename W::V;
     using I = typename W::I;
     using K = Constants<C>;
 
     V m;
-    V base, floor, exponent;   // see exp.h: subtracted first; below this nothing counts; the maximum's exponent
+    V base, floor, exponent;  // subtracted first; below this nothing counts; the exponent of exp(m)
+    Wide<C> pivot;            // exp(m) over 2^exponent
     InverseTemperature<C> inverse;
-    Wide<C> pivot, rest, count;  // exp of the maximum and the sum of the smaller ones, both over 2^exponent; how many attain m
 
-    Normalizer(const Group<W>& g, V m) : m(m) {
-        V size = m < 0 ? -m : m, top = m;
+    ONESUM_INLINE Shift(const Group<W>& g, V m) : m(m) {
+        V size = m < 0 ? -m : m;
         base = V{};
         if constexpr (Form::general) {
             inverse = inverse_temperature(g);
@@ -107,22 +109,21 @@ template <class Form, class W> struct Normalizer {
             base = size >= K::far ? m : base;
         }
         base = m == C(-infinity) ? V{} : base;
-        top = size < C(infinity) ? m - base : V{};
+        V top = size < C(infinity) ? m - base : V{};
         auto e = exponential(top);
         exponent = e.n;
         pivot = e.mantissa().normalized();
         floor = top + K::below;
         if constexpr (Form::general) floor = max(top + K::below * inverse.temperature, splat(-K::largest));
-        add_up(g);
     }
 
-    Exp<C> exponential(V y) const {
+    ONESUM_INLINE Exp<C> exponential(V y) const {
         if constexpr (!Form::general) return exp_parts(y, V{});
         V z = y * inverse.hi;
         return exp_parts(z, fma(y, inverse.lo, product_error(y, inverse.hi, z)));
     }
-    // exp(x / T) over 2^exponent is `scale` times the parts' mantissa.
-    Exp<C> term(V x, V& scale) const {
+    // exp(x / T) over 2^exponent is `scale` times the parts' mantissa. A logit of +inf counts as the maximum that it is.
+    ONESUM_INLINE Exp<C> term(V x, V& scale) const {
         V y = max(floor, x - base);
         if constexpr (Form::general) y = x == C(infinity) ? V{} : y;
         auto e = exponential(y);
@@ -131,33 +132,40 @@ template <class Form, class W> struct Normalizer {
         return e;
     }
 
-    void add_up(const Group<W>& g) {
+    I no_finite_logit() const { return m == C(-infinity); }
+    I infinite() const { return m == C(infinity); }
+};
+
+// 0 where one class only attains m = +inf, else NaN; NaN too where the row's sum is.
+template <class V> inline V one_hot_or_nan(V how_many, V sum) {
+    using C = decltype(+sum[0]);
+    return how_many == C(1) ? sum - sum : splat(C(not_a_number));
+}
+
+template <class Form, class W> struct Normalizer : Shift<Form, W> {
+    using typename Shift<Form, W>::C;
+    using typename Shift<Form, W>::V;
+    using typename Shift<Form, W>::I;
+
+    Wide<C> rest, count;  // the sum over the classes below m, over 2^exponent; how many attain m
+
+    ONESUM_INLINE Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {
         Wide<C> sums[W::chains] = {};
         I at_max{};
-        g.walk.each([&](long i, auto lanes) {
+        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V x = read_logits<Form>(g, i, lanes);
             V scale;
-            auto e = term(x, scale);
+            auto e = this->term(x, scale);
             I is_max = x == m;
             at_max -= is_max;
             auto& sum = sums[W::chain(i)];
             sum = add_product(sum, e.mantissa(), is_max ? V{} : scale);
         });
-        rest = W::sum_of(sums).scaled(K::unbias);
+        rest = W::sum_of(sums).scaled(Constants<C>::unbias);
         count = W::sum_across(Wide<C>::count(at_max));
     }
-
-    Wide<C> r() const { return rest / pivot + (count - Wide<C>::of(splat(C(1)))); }
-    // 1 / (exp(m)(1 + r)) over 2^exponent
-    Wide<C> inverse_sum() const { return Wide<C>::of(splat(C(1))) / (rest + count * pivot); }
-
-    I no_finite_logit() const { return m == C(-infinity); }
-    I infinite() const { return m == C(infinity); }
-    // Where m is +inf: 0 if one class attains it, else (or with a NaN in the row) NaN.
-    V one_hot_or_nan() const {
-        V sum = rest.rounded();
-        return count.rounded() == 1 ? sum - sum : splat(C(not_a_number));
-    }
+    Wide<C> r() const { return rest / this->pivot + (count - Wide<C>::of(splat(C(1)))); }
+    V one_hot() const { return one_hot_or_nan(count.rounded(), rest.rounded()); }
 };
 
 }  // namespace

@@ -54,13 +54,13 @@ template <class S_> struct Rows {
 
     long n;
 
-    template <class F> void each(F f) const {
+    template <class F> ONESUM_INLINE void each(F f) const {
         const long whole = n / lanes;
         for (long i = 0; i < whole; ++i) f(i, AllLanes{});
         if (n % lanes) f(whole, SomeLanes{int(n % lanes)});
     }
     static int chain(long) { return 0; }
-    static V max_of(V x) { return reduce(x, [](V a, V b) { return max(a, b); }); }
+    static V max_of(V x) { return reduce(x, [](V a, V b) ONESUM_INLINED { return max(a, b); }); }
     static Wide<C> sum_of(Wide<C>* chain) { return sum_of_lanes(*chain); }
     static Wide<C> sum_across(Wide<C> x) { return sum_of_lanes(x); }
 
@@ -69,7 +69,7 @@ template <class S_> struct Rows {
     // The least position among the lanes where `here` holds.
     static I first_of(I here, I position) {
         const I none = I{} + typename Vec<C>::Int((uint64_t(1) << (8 * sizeof(C) - 1)) - 1);
-        return reduce(here ? position : none, [](I a, I b) { return a < b ? a : b; });
+        return reduce(here ? position : none, [](I a, I b) ONESUM_INLINED { return a < b ? a : b; });
     }
     V pick(Operand a, I position) const { return load_one<S>(a.p + position[0] * long(sizeof(S))); }
     void put(Operand a, I position, V x) const { store_one<S>(a.p + position[0] * long(sizeof(S)), x); }

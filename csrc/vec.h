@@ -9,8 +9,10 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__AVX2__) || defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
@@ -22,6 +24,10 @@
 #else
 #define ONESUM_VECTOR_BYTES 16
 #endif
+
+// The walks take what they do at each step as a lambda; a call per step would cost more than the step.
+#define ONESUM_INLINED __attribute__((always_inline))  // behind a lambda's parameters
+#define ONESUM_INLINE inline ONESUM_INLINED            // before a function
 
 namespace {
 
@@ -68,6 +74,8 @@ template <class I> inline bool any(I mask) {
     return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
 #elif defined(__AVX2__)
     return _mm256_movemask_epi8((__m256i)mask) != 0;
+#elif defined(__SSE2__)
+    return _mm_movemask_epi8((__m128i)mask) != 0;
 #else
     uint64_t words[sizeof mask / 8], all = 0;
     memcpy(words, &mask, sizeof mask);
@@ -82,6 +90,8 @@ inline f32v max(f32v x, f32v keep) {
     return _mm512_max_ps(x, keep);
 #elif defined(__AVX2__)
     return _mm256_max_ps(x, keep);
+#elif defined(__SSE2__)
+    return _mm_max_ps(x, keep);
 #else
     return x > keep ? x : keep;
 #endif
@@ -91,6 +101,8 @@ inline f64v max(f64v x, f64v keep) {
     return _mm512_max_pd(x, keep);
 #elif defined(__AVX2__)
     return _mm256_max_pd(x, keep);
+#elif defined(__SSE2__)
+    return _mm_max_pd(x, keep);
 #else
     return x > keep ? x : keep;
 #endif
@@ -162,6 +174,8 @@ inline f64v widen_lo(f32v x) {
     return _mm512_cvtps_pd(_mm512_castps512_ps256(x));
 #elif defined(__AVX2__)
     return _mm256_cvtps_pd(_mm256_castps256_ps128(x));
+#elif defined(__SSE2__)
+    return _mm_cvtps_pd(x);
 #else
     return __builtin_convertvector(half_of(x, 0, std::make_index_sequence<vector_bytes / 8>()), f64v);
 #endif
@@ -171,6 +185,8 @@ inline f64v widen_hi(f32v x) {
     return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
 #elif defined(__AVX2__)
     return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
+#elif defined(__SSE2__)
+    return _mm_cvtps_pd(_mm_movehl_ps(x, x));
 #else
     return __builtin_convertvector(half_of(x, 1, std::make_index_sequence<vector_bytes / 8>()), f64v);
 #endif
@@ -180,6 +196,8 @@ inline f32v narrow(f64v lo, f64v hi) {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1);
 #elif defined(__AVX2__)
     return _mm256_set_m128(_mm256_cvtpd_ps(hi), _mm256_cvtpd_ps(lo));
+#elif defined(__SSE2__)
+    return _mm_movelh_ps(_mm_cvtpd_ps(lo), _mm_cvtpd_ps(hi));
 #else
     f32half halves[2] = {__builtin_convertvector(lo, f32half), __builtin_convertvector(hi, f32half)};
     f32v x;

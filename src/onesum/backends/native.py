@@ -1,0 +1,162 @@
+"""The compiled backend for NumPy: each function prepares the operands of one generalized ufunc of the core.
+
+The arguments are as ARCHITECTURE.md has them: checked, one class axis, floating. The core reads any strides; what is left to do here is to choose
+the type the kernel computes in, and the layout of a fresh result.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from .array_api import log_softmax_diagonal, signed_logsumexp, softmax_diagonal
+
+__all__ = [
+    "log_softmax",
+    "log_softmax_diagonal",
+    "log_softmax_jvp",
+    "log_softmax_vjp",
+    "logsumexp",
+    "logsumexp_jvp",
+    "logsumexp_vjp",
+    "signed_logsumexp",
+    "softmax",
+    "softmax_diagonal",
+    "softmax_jvp",
+    "softmax_vjp",
+]
+
+Array = npt.NDArray[Any]
+Temperature = float | npt.NDArray[np.float64]
+
+_ONE = np.asarray(1.0)
+_FIRST_USER_DTYPE = 256  # NumPy's numbers for dtypes that other packages define
+# Outside this range x / T leaves the range of float32 where its result does not.
+_NARROW_TEMPERATURES = 1e-30, 1e30
+
+
+def _computed_in(x: Array, temperature: Temperature, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of the kernel: the wider of input and result."""
+    wide = x.dtype if x.dtype == dtype else np.promote_types(x.dtype, dtype)
+    if wide.itemsize < 8 and temperature is not _ONE:
+        low, high = _NARROW_TEMPERATURES
+        if not (np.min(temperature) > low and np.max(temperature) < high):
+            wide = np.dtype(np.float64)
+    if wide.num >= _FIRST_USER_DTYPE:
+        _core._register_bfloat16(wide)
+    return wide
+
+
+def _row_temperature(temperature: Temperature, axis: int) -> Any:
+    """The temperature as the core takes it: float64, one per row."""
+    if isinstance(temperature, float):
+        return _ONE if temperature == 1.0 else np.asarray(temperature)
+    return np.squeeze(temperature, axis)
+
+
+def _map(
+    ufunc: np.ufunc,
+    arrays: tuple[Array, ...],
+    rows: tuple[Any, ...],
+    axis: int,
+    dtype: np.dtype[Any],
+    out: Array | None,
+) -> Array:
+    """Call an operation whose result has the shape of its first operand.
+
+    `rows` holds the operands with one element a row; the last is the temperature.
+    """
+    x = arrays[0]
+    last = axis == x.ndim - 1
+    wide = _computed_in(x, rows[-1], dtype)
+    if wide != x.dtype:
+        x = x.astype(wide)
+    if wide != dtype:
+        result = _map(ufunc, (x, *arrays[1:]), rows, axis, wide, None)
+        if out is None:
+            return result.astype(dtype)
+        out[...] = result
+        return out
+    others = tuple(a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays[1:])
+    scalars = (*(r.astype(wide, copy=False) for r in rows[:-1]), rows[-1])
+    if last:
+        return ufunc(x, *others, *scalars, out=out)  # type: ignore[no-any-return]
+    if out is None:
+        # left to itself NumPy would put the class axis last in memory; the result keeps the layout of x
+        out = np.empty_like(x, subok=False)
+    return ufunc(x, *others, *scalars, out=out, axis=axis)  # type: ignore[no-any-return]
+
+
+def _reduce(
+    ufunc: np.ufunc,
+    arrays: tuple[Array, ...],
+    temperature: Any,
+    axis: int,
+    dtype: np.dtype[Any],
+    out: Array | None,
+) -> Array:
+    """Call an operation that drops the class axis."""
+    wide = _computed_in(arrays[0], temperature, dtype)
+    operands = [a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays]
+    axes = [axis] * len(arrays) + [(), ()]
+    if wide == dtype:
+        return ufunc(*operands, temperature, out=out, axes=axes)  # type: ignore[no-any-return]
+    result = ufunc(*operands, temperature, axes=axes).astype(dtype)
+    if out is None:
+        return result  # type: ignore[no-any-return]
+    out[...] = result
+    return out
+
+
+def softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    t = _row_temperature(temperature, axis)
+    if where is None:
+        return _map(_core.softmax, (x,), (t,), axis, dtype, out)
+    return _map(_core.softmax_where, (x, where), (t,), axis, dtype, out)
+
+
+def log_softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    t = _row_temperature(temperature, axis)
+    if where is None:
+        return _map(_core.log_softmax, (x,), (t,), axis, dtype, out)
+    return _map(_core.log_softmax_where, (x, where), (t,), axis, dtype, out)
+
+
+def logsumexp(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    t = _row_temperature(temperature, axis)
+    if where is None:
+        return _reduce(_core.logsumexp, (x,), t, axis, dtype, out)
+    return _reduce(_core.logsumexp_where, (x, where), t, axis, dtype, out)
+
+
+def softmax_vjp(p, g, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    t = _row_temperature(temperature, axis)
+    return _map(_core.softmax_vjp, (p, g), (t,), axis, dtype, out)
+
+
+softmax_jvp = softmax_vjp  # the Jacobian is symmetric
+
+
+def log_softmax_vjp(logp, g, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    t = _row_temperature(temperature, axis)
+    return _map(_core.log_softmax_vjp, (logp, g), (t,), axis, dtype, out)
+
+
+def log_softmax_jvp(logp, v, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    t = _row_temperature(temperature, axis)
+    return _map(_core.log_softmax_jvp, (logp, v), (t,), axis, dtype, out)
+
+
+def logsumexp_vjp(x, g, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    rows = np.squeeze(g, axis), _row_temperature(temperature, axis)
+    if where is None:
+        return _map(_core.logsumexp_vjp, (x,), rows, axis, dtype, out)
+    return _map(_core.logsumexp_vjp_where, (x, where), rows, axis, dtype, out)
+
+
+def logsumexp_jvp(x, v, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    t = _row_temperature(temperature, axis)
+    if where is None:
+        return _reduce(_core.logsumexp_jvp, (x, v), t, axis, dtype, out)
+    return _reduce(_core.logsumexp_jvp_where, (x, where, v), t, axis, dtype, out)

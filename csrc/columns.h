@@ -27,7 +27,8 @@ template <class S_> struct Columns {
     }
     static int chain(long i) { return i % lanes; }
     static V max_of(V x) { return x; }
-    static Wide<C> sum_of(Wide<C>* chain) { return sum_of_chains(chain); }
+    int live_chains() const { return n < lanes ? int(n) : lanes; }
+    Wide<C> sum_of(Wide<C>* chain) const { return sum_of_chains(chain, live_chains()); }
     static Wide<C> sum_across(Wide<C> x) { return x; }
 
     static I position(long i) { return I{} + typename Vec<C>::Int(i); }

@@ -33,11 +33,6 @@ template <class W> Pivot<W> find_pivot(const Group<W>& g) {
     return {value, W::first_of(largest == value, position), nan};
 }
 
-inline void add_to(Wide<float>& sum, Wide<float> x) { sum = sum + x; }
-inline void add_to(Wide<double>& sum, Wide<double> x) {
-    auto s = two_sum(sum.hi, x.hi);
-    sum = {s.hi, sum.lo + (s.lo + x.lo)};
-}
 // x - y before any rounding
 inline Wide<float> difference(f32v x, f32v y) { return Wide<float>::of(x) - Wide<float>::of(y); }
 inline Wide<double> difference(f64v x, f64v y) { return Wide<double>::of(x, -y); }
@@ -59,7 +54,7 @@ struct SoftmaxVjp {
             v = p == 0 ? v_pivot : v;
             add_to(sums[W::chain(i)], Wide<C>::of(p) * difference(v, v_pivot));
         });
-        V sum = W::sum_of(sums).rounded() + pivot.nan;
+        V sum = g.walk.sum_of(sums).rounded() + pivot.nan;
         const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V p = read<S>(g.in[0], i, lanes, V{});
@@ -76,18 +71,19 @@ template <class W> struct Exponentials {
     using C = typename W::C;
     using V = typename W::V;
     using K = Constants<C>;
-    V exponent, power;
+    V rounder, power;
 
     explicit Exponentials(V largest) {
         V top = largest > 0 ? largest : V{};
         top = top < K::far ? top : splat(C(K::far));
-        exponent = exp_parts(top, V{}).n;
-        power = biased_power(exponent, splat(C(K::bias))) * K::unbias;
+        const V exponent = exp_parts(top, V{}, rounder_for(V{})).n;
+        rounder = rounder_for(exponent);
+        power = bits<V>(bits<typename W::I>(exponent + (K::rounder + K::exponent_of_one)) << K::mantissa) * K::unbias;
         power = top < C(sizeof(C) == 4 ? 88.7 : 709.7) ? power : splat(C(infinity));
     }
     ONESUM_INLINE V operator()(V logp) const {
-        auto e = exp_parts(max(splat(K::below), logp), V{});
-        return ((C(1) + (e.hi + e.lo)) * biased_power(e.n, exponent)) * power;
+        auto e = exp_parts(max(splat(K::below), logp), V{}, rounder);
+        return ((C(1) + e.tail()) * e.scale) * power;
     }
 };
 
@@ -110,7 +106,7 @@ struct LogSoftmaxJvp {
             v = logp == nothing ? v_pivot : v;
             add_to(sums[W::chain(i)], Wide<C>::of(exponential(logp)) * difference(v, v_pivot));
         });
-        V sum = W::sum_of(sums).rounded() + pivot.nan;
+        V sum = g.walk.sum_of(sums).rounded() + pivot.nan;
         const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V logp = read<S>(g.in[0], i, lanes, nothing);
@@ -141,7 +137,7 @@ struct LogSoftmaxVjp {
             v = (logp == nothing) | (W::position(i) == pivot.position) ? V{} : v;
             add_to(sums[W::chain(i)], Wide<C>::of(v));
         });
-        const Wide<C> others = W::sum_of(sums);
+        const Wide<C> others = g.walk.sum_of(sums);
         const V all = (others + Wide<C>::of(g_pivot)).rounded() + pivot.nan;
         const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
         Wide<C> other_p[W::chains] = {};
@@ -156,7 +152,7 @@ struct LogSoftmaxVjp {
             write<S>(g.out, i, lanes, logp == nothing ? pivot.nan : y);
         });
         auto p_pivot = Wide<C>::of(exponential(pivot.value));
-        auto y = Wide<C>::of(g_pivot) * W::sum_of(other_p) - p_pivot * others;
+        auto y = Wide<C>::of(g_pivot) * g.walk.sum_of(other_p) - p_pivot * others;
         if (g.scaled) y = y * inverse_temperature(g).wide();
         V at_pivot = y.rounded() + pivot.nan;
         g.walk.put(g.out, pivot.position, pivot.value > nothing ? at_pivot : pivot.nan);

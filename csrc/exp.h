@@ -68,40 +68,29 @@ inline f64v tail_polynomial(f64v t, f64v t2) {
     return fma(odd, t, even);
 }
 
-// 2^n (1 + hi + lo)
+// 2^n (1 + hi + lo), and 2^n over 2^exponent as `scale`
 template <class C> struct Exp {
-    typename Vec<C>::V n, hi, lo;
-    Wide<C> mantissa() const;  // 1 + hi + lo; in double the two words overlap
+    typename Vec<C>::V n, hi, lo, scale;
     auto tail() const { return hi + lo; }
 };
-inline Wide<float> one_plus(f32v tail) { return {1.0 + widen_lo(tail), 1.0 + widen_hi(tail)}; }
-inline Wide<double> one_plus(f64v tail) { return Wide<double>::normal(fast_two_sum(splat(1.0), tail)); }
 
-template <> inline Wide<float> Exp<float>::mantissa() const {
-    Wide<float> h = Wide<float>::of(hi), l = Wide<float>::of(lo);
-    return {(1.0 + h.a) + l.a, (1.0 + h.b) + l.b};
-}
-template <> inline Wide<double> Exp<double>::mantissa() const {
-    auto e = fast_two_sum(splat(1.0), hi);
-    return {e.hi, e.lo + lo};
-}
-
-// exp(y + y_lo), abs(y) <= far + abs(below) and abs(y_lo) below an ulp of it. NaN gives NaN.
-template <class V, class C = decltype(+V{}[0])> inline Exp<C> exp_parts(V y, V y_lo) {
+// What rounds to an integer when added, and leaves n - exponent + bias in the exponent's place when shifted up there.
+template <class V, class C = decltype(+V{}[0])> inline V rounder_for(V exponent) {
     using K = Constants<C>;
-    V n = fma(y, splat(K::log2e), splat(K::rounder)) - K::rounder;
+    return (K::rounder + (K::bias + K::exponent_of_one)) - exponent;
+}
+
+// exp(y + y_lo), abs(y) <= far + abs(below) and abs(y_lo) below an ulp of it. NaN gives NaN. The scale is 2^(n - exponent + bias), for
+// -2 bias < n - exponent <= bias.
+template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE Exp<C> exp_parts(V y, V y_lo, V rounder) {
+    using K = Constants<C>;
+    V r = fma(y, splat(K::log2e), rounder);
+    V n = r - rounder;
     V hi = fma(n, splat(-K::ln2_hi), y);
     V c = fma(n, splat(-K::ln2_lo), y_lo);
     V t = hi + c;
     V t2 = t * t;
-    return {n, hi, fma(t2, tail_polynomial(t, t2), c)};
-}
-
-// 2^(n + bias - exponent), for the whole number n and -2 bias < n - exponent <= bias.
-template <class V, class C = decltype(+V{}[0])> inline V biased_power(V n, V exponent) {
-    using K = Constants<C>;
-    const C offset = K::rounder + (K::bias + K::exponent_of_one);
-    return bits<V>(bits<typename Vec<C>::I>((n - exponent) + offset) << K::mantissa);
+    return {n, hi, fma(t2, tail_polynomial(t, t2), c), bits<V>(bits<typename Vec<C>::I>(r) << K::mantissa)};
 }
 
 // log(1 + r), r >= 0 or NaN, r = hi + lo: about 0.7 ulp. 1 + r is split into 2^k f with f in [1/sqrt 2, sqrt 2], and

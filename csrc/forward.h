@@ -30,20 +30,20 @@ template <class Form, class W> struct Probabilities : Shift<Form, W> {
 
     // `visit(i, lanes, x, tail, scale)` sees every exponential as it is summed; a row of -inf gets p = `all_infinite`.
     template <class F> ONESUM_INLINE Probabilities(const Group<W>& g, V m, C all_infinite, F visit) : Shift<Form, W>(g, m) {
-        Wide<C> sums[W::chains] = {};
+        ExpSum<W> exponentials(g.walk);
         I at_infinity{};
         V* memo = g.memo;
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V x = read_logits<Form>(g, i, lanes);
-            V scale;
-            V tail = this->term(x, scale).tail();
+            __builtin_prefetch(g.in[0].at(i) + g.next);  // while there is much to compute: the next maximum has nothing but reads
+            const auto e = this->term(x);
+            V tail = e.tail();
             if constexpr (Form::general) at_infinity -= x == C(infinity);
-            if (memo) memo[2 * i] = tail, memo[2 * i + 1] = scale;
-            auto& sum = sums[W::chain(i)];
-            sum = add_product(sum, one_plus(tail), scale);
-            visit(i, lanes, x, tail, scale);
+            if (memo) memo[2 * i] = tail, memo[2 * i + 1] = e.scale;
+            exponentials.add(i, tail, e.scale);
+            visit(i, lanes, x, tail, e.scale);
         });
-        const Wide<C> sum = W::sum_of(sums).scaled(K::unbias);
+        const Wide<C> sum = exponentials.sum(g.walk);
         inverse_sum = Wide<C>::of(splat(C(1))) / sum;
         const V rounded = sum.rounded();
         const auto words = inverse_sum.two_words();
@@ -62,8 +62,12 @@ template <class Form, class W> struct Probabilities : Shift<Form, W> {
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V x{}, tail, scale;
             if (Form::general || !g.memo) x = read_logits<Form>(g, i, lanes);
-            if (g.memo) tail = g.memo[2 * i], scale = g.memo[2 * i + 1];
-            else tail = this->term(x, scale).tail();
+            if (g.memo) {
+                tail = g.memo[2 * i], scale = g.memo[2 * i + 1];
+            } else {
+                const auto e = this->term(x);
+                tail = e.tail(), scale = e.scale;
+            }
             V p = (hi + fma(hi, tail, lo)) * scale;
             if constexpr (Form::general) p = x == C(infinity) ? C(1) + nan_or_zero : p;
             f(i, lanes, p);
@@ -174,10 +178,10 @@ template <bool masked> struct LogSumExpJvp {
                 v = x == C(-infinity) ? V{} : v;
                 if constexpr (Form::general) v = (m == C(infinity)) & (x != m) ? V{} : v;
                 auto& sum = sums[W::chain(i)];
-                sum = add_product(sum, one_plus(tail) * Wide<C>::of(v), scale);
+                sum = add_product(sum, (Wide<C>::of(splat(C(1)), tail)) * Wide<C>::of(v), scale);
             };
             const Probabilities<Form, W> probabilities(g, m, 0, add);
-            auto total = W::sum_of(sums).scaled(Constants<C>::unbias) * probabilities.inverse_sum;
+            auto total = g.walk.sum_of(sums).scaled(Constants<C>::unbias) * probabilities.inverse_sum;
             if constexpr (Form::general) total = total * probabilities.inverse.wide();
             V result = total.rounded();
             result = probabilities.no_finite_logit() ? probabilities.hi : result;

@@ -83,7 +83,7 @@ template <class S, class V> inline void store(char* p, V x) {
     memcpy(p, &raw, sizeof raw);
 }
 
-// The first `count` lanes, 0 < count < lanes; nothing behind them is touched.
+// The first `count` lanes, 0 < count <= lanes; nothing behind them is touched.
 template <class S> inline auto load_part(const char* p, int count) {
     typename Raw<S>::type raw;
 #if defined(__AVX512F__)

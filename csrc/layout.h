@@ -93,13 +93,7 @@ template <class S, class Op, const Places& places> struct Driver {
 
     // What a group of `count` rows from `first` has beside its core operands.
     template <class W> void per_row(Group<W>& g, long first, int count, char* memo) const {
-        g.scaled = false;
-        for (int k = 0; k < W::lanes; ++k) {
-            double t = 1;
-            if (W::chains == 1 || k < count) memcpy(&t, at(places.temperature, first + (W::chains == 1 ? 0 : k)), sizeof t);
-            g.temperature[k] = t;
-            g.scaled |= t != 1;
-        }
+        if (first == 0 || strides[places.temperature]) temperatures(g, first, count);
         if constexpr (places.mask >= 0) {
             const long along = mask_stride(), across = strides[places.mask];
             if (W::chains == 1) g.mask = {at(places.mask, first), along * W::lanes, along};
@@ -110,6 +104,16 @@ template <class S, class Op, const Places& places> struct Driver {
             for (int k = 1; k < count; ++k) g.row_in[k] = load_one<S>(at(places.row_in, first + k))[0];
         }
         g.memo = reinterpret_cast<V*>(memo);
+        g.next = W::chains == 1 ? strides[places.core[0]] : lanes * strides[places.core[0]];
+    }
+    template <class W> void temperatures(Group<W>& g, long first, int count) const {
+        g.scaled = false;
+        for (int k = 0; k < W::lanes; ++k) {
+            double t = 1;
+            if (W::chains == 1 || k < count) memcpy(&t, at(places.temperature, first + (W::chains == 1 ? 0 : k)), sizeof t);
+            g.temperature[k] = t;
+            g.scaled |= t != 1;
+        }
     }
     template <class W> void put_rows(const Group<W>& g, long first, int count) const {
         if constexpr (places.row_out)
@@ -125,9 +129,9 @@ template <class S, class Op, const Places& places> struct Driver {
         const size_t memo = memo_bytes(n);
         Scratch scratch(memo);
         if (!scratch) return false;
+        Group<W> g;
         for (long row = 0; row < rows; row += lanes) {
             const int width = rows - row < lanes ? int(rows - row) : lanes;
-            Group<W> g;
             g.walk = {n, width};
             per_row(g, row, width, memo ? scratch.at(0) : nullptr);
             for (int which = 0; which < 2; ++which)
@@ -145,9 +149,9 @@ template <class S, class Op, const Places& places> struct Driver {
         Scratch scratch(2 * tile + memo);
         if (!scratch) return false;
         V* tiles[2] = {reinterpret_cast<V*>(scratch.at(memo)), reinterpret_cast<V*>(scratch.at(memo + tile))};
+        Group<W> g;
         for (long row = 0; row < rows; row += lanes) {
             const int width = rows - row < lanes ? int(rows - row) : lanes;
-            Group<W> g;
             g.walk = {n, width};
             per_row(g, row, width, memo ? scratch.at(0) : nullptr);
             for (int which = 0; which < 2; ++which) {
@@ -172,8 +176,8 @@ template <class S, class Op, const Places& places> struct Driver {
         char* copies[3] = {};
         for (int which = 0; which < 3; ++which)
             if (!along && has(which) && class_stride(which) != size) copies[which] = scratch.at(memo + which * row_bytes);
+        Group<W> g;
         for (long row = 0; row < rows; ++row) {
-            Group<W> g;
             g.walk = {n};
             per_row(g, row, 1, memo ? scratch.at(0) : nullptr);
             for (int which = 0; which < 2; ++which) {

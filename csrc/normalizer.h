@@ -39,6 +39,7 @@ template <class W> struct Group {
     double temperature[W::lanes];
     bool scaled;                  // some temperature is not 1
     V* memo;                      // room for two vectors a step, or null if that is too much
+    long next;                    // from an element to the same one of the rows that come next
 };
 
 template <class C> struct InverseTemperature {
@@ -86,6 +87,64 @@ template <bool masked, class W> typename W::V row_max(const Group<W>& g) {
     return W::max_of(m);
 }
 
+// A sum of exponentials. Added to a large number of fixed magnitude, an addend is rounded to a grid, exactly; what the grid leaves of it is exact too
+// and goes into the residue. So both words lose next to nothing, in the lanes' own type and six operations. After `block` steps the grid's
+// room is used up, and the two move on to the wide total.
+template <class W> class ExpSum {
+    using C = typename W::C;
+    using V = typename W::V;
+    static constexpr int block = 64;
+    static constexpr C start = sizeof(C) == 4 ? C(0x1p71) : C(0x1p519);  // 2^bias times room for `block` terms below sqrt 2
+    V grid[W::chains], residue[W::chains];
+    Wide<C> total[W::chains];
+    int live;
+    bool single;  // one term to a chain
+
+    // scale (1 + tail); `left(x)` is what remains of the term after x of it, exact in `scale - taken`.
+    template <class F> ONESUM_INLINE void put(long i, V tail, V scale, F left) {
+        const int k = W::chain(i);
+        const V old = single ? splat(start) : grid[k];
+        const V sum = old + fma(tail, scale, scale);
+        const V taken = sum - old;
+        const V rest = left(scale - taken);
+        if (single) {
+            total[k] = Wide<C>::of(taken, rest);
+            return;
+        }
+        grid[k] = sum;
+        residue[k] = residue[k] + rest;
+        if ((i + 1) % (block * W::chains) == 0) flush();
+    }
+    ONESUM_INLINE void flush() {
+        for (int k = 0; k < live; ++k) {
+            add_to(total[k], Wide<C>::of(grid[k] - start, residue[k]));
+            grid[k] = splat(start);
+            residue[k] = V{};
+        }
+    }
+
+  public:
+    ONESUM_INLINE explicit ExpSum(const W& walk) : live(walk.live_chains()), single(walk.n <= W::lanes) {
+        for (int k = 0; k < live && !(single && W::chains > 1); ++k) {
+            grid[k] = splat(start);
+            residue[k] = V{};
+            total[k] = Wide<C>{};
+        }
+    }
+    // scale (1 + tail)
+    ONESUM_INLINE void add(long i, V tail, V scale) {
+        put(i, tail, scale, [&](V rest) ONESUM_INLINED { return fma(tail, scale, rest); });
+    }
+    // scale (1 + hi + lo), hi + lo not rounded
+    ONESUM_INLINE void add(long i, V hi, V lo, V scale) {
+        put(i, hi + lo, scale, [&](V rest) ONESUM_INLINED { return fma(lo, scale, fma(hi, scale, rest)); });
+    }
+    ONESUM_INLINE Wide<C> sum(const W& walk) {
+        if (!single) flush();
+        return walk.sum_of(total).scaled(Constants<C>::unbias);
+    }
+};
+
 // How the logits of a row become exponents: everything but the sums. See exp.h.
 template <class Form, class W> struct Shift {
     using C = typename W::C;
@@ -94,8 +153,9 @@ template <class Form, class W> struct Shift {
     using K = Constants<C>;
 
     V m;
-    V base, floor, exponent;  // subtracted first; below this nothing counts; the exponent of exp(m)
-    Wide<C> pivot;            // exp(m) over 2^exponent
+    V base, floor;  // subtracted first; below this nothing counts
+    V rounder;      // for exponents less that of exp(m)
+    Wide<C> pivot;  // exp(m) over 2^exponent
     InverseTemperature<C> inverse;
 
     ONESUM_INLINE Shift(const Group<W>& g, V m) : m(m) {
@@ -110,25 +170,25 @@ template <class Form, class W> struct Shift {
         }
         base = m == C(-infinity) ? V{} : base;
         V top = size < C(infinity) ? m - base : V{};
+        rounder = rounder_for(V{});
         auto e = exponential(top);
-        exponent = e.n;
-        pivot = e.mantissa().normalized();
+        rounder = rounder_for(e.n);
+        pivot = (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized();
         floor = top + K::below;
         if constexpr (Form::general) floor = max(top + K::below * inverse.temperature, splat(-K::largest));
     }
 
     ONESUM_INLINE Exp<C> exponential(V y) const {
-        if constexpr (!Form::general) return exp_parts(y, V{});
+        if constexpr (!Form::general) return exp_parts(y, V{}, rounder);
         V z = y * inverse.hi;
-        return exp_parts(z, fma(y, inverse.lo, product_error(y, inverse.hi, z)));
+        return exp_parts(z, fma(y, inverse.lo, product_error(y, inverse.hi, z)), rounder);
     }
-    // exp(x / T) over 2^exponent is `scale` times the parts' mantissa. A logit of +inf counts as the maximum that it is.
-    ONESUM_INLINE Exp<C> term(V x, V& scale) const {
+    // exp(x / T) over 2^exponent. A logit of +inf counts as the maximum that it is.
+    ONESUM_INLINE Exp<C> term(V x) const {
         V y = max(floor, x - base);
         if constexpr (Form::general) y = x == C(infinity) ? V{} : y;
         auto e = exponential(y);
-        scale = biased_power(e.n, exponent);
-        if constexpr (Form::general) scale = x == C(-infinity) ? V{} : scale;
+        if constexpr (Form::general) e.scale = x == C(-infinity) ? V{} : e.scale;
         return e;
     }
 
@@ -150,18 +210,17 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
     Wide<C> rest, count;  // the sum over the classes below m, over 2^exponent; how many attain m
 
     ONESUM_INLINE Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {
-        Wide<C> sums[W::chains] = {};
+        ExpSum<W> others(g.walk);
         I at_max{};
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V x = read_logits<Form>(g, i, lanes);
-            V scale;
-            auto e = this->term(x, scale);
+            __builtin_prefetch(g.in[0].at(i) + g.next);
+            auto e = this->term(x);
             I is_max = x == m;
             at_max -= is_max;
-            auto& sum = sums[W::chain(i)];
-            sum = add_product(sum, e.mantissa(), is_max ? V{} : scale);
+            others.add(i, e.hi, e.lo, is_max ? V{} : e.scale);
         });
-        rest = W::sum_of(sums).scaled(Constants<C>::unbias);
+        rest = others.sum(g.walk);
         count = W::sum_across(Wide<C>::count(at_max));
     }
     Wide<C> r() const { return rest / this->pivot + (count - Wide<C>::of(splat(C(1)))); }

@@ -61,6 +61,7 @@ template <class S_> struct Rows {
     }
     static int chain(long) { return 0; }
     static V max_of(V x) { return reduce(x, [](V a, V b) ONESUM_INLINED { return max(a, b); }); }
+    static int live_chains() { return 1; }
     static Wide<C> sum_of(Wide<C>* chain) { return sum_of_lanes(*chain); }
     static Wide<C> sum_across(Wide<C> x) { return sum_of_lanes(x); }
 

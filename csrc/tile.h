@@ -13,43 +13,58 @@ template <int d, class V, size_t... L> inline void exchange(V& a, V& b, std::ind
     a = upper;
     b = lower;
 }
-template <int d, int lanes, class V> inline void transpose_from(V* v) {
+template <int d, int lanes, class V> ONESUM_INLINE void transpose_from(V* v) {
     if constexpr (d < lanes) {
+#pragma GCC unroll 16
         for (int i = 0; i < lanes; ++i)
             if (!(i & d)) exchange<d>(v[i], v[i + d], std::make_index_sequence<lanes>());
         transpose_from<2 * d, lanes>(v);
     }
 }
-template <class V> inline void transpose(V* v) { transpose_from<1, sizeof(V) / sizeof(v[0][0])>(v); }
+
+// f(k) for every lane k, unrolled, so that an array of vectors indexed by k lives in registers.
+template <int lanes, class F> ONESUM_INLINE void for_lanes(F f) {
+#pragma GCC unroll 16
+    for (int k = 0; k < lanes; ++k) f(k);
+}
 
 // tile[j] = class j of `width` rows of n classes each, the rows `stride` bytes apart; widened to the compute type.
 template <class S, class V> void turn_in(const char* rows, long stride, int width, long n, V* tile) {
     constexpr int lanes = lanes_of<S>;
-    for (long j = 0; j < n; j += lanes) {
+    for (long j = 0; j < n; j += lanes, rows += lanes * sizeof(S)) {
         const int count = n - j < lanes ? int(n - j) : lanes;
         V block[lanes];
-        for (int k = 0; k < lanes; ++k) {
-            const char* p = rows + k * stride + j * long(sizeof(S));
-            block[k] = k >= width ? V{} : count == lanes ? load<S>(p) : load_part<S>(p, count);
-        }
-        transpose(block);
-        for (int k = 0; k < count; ++k) tile[j + k] = block[k];
+        if (width < lanes)
+            for_lanes<lanes>([&](int k) ONESUM_INLINED {
+                block[k] = k < width ? load_part<S>(rows + k * stride, count) : V{};
+            });
+        else if (count < lanes)
+            for_lanes<lanes>([&](int k) ONESUM_INLINED { block[k] = load_part<S>(rows + k * stride, count); });
+        else
+            for_lanes<lanes>([&](int k) ONESUM_INLINED { block[k] = load<S>(rows + k * stride); });
+        transpose_from<1, lanes>(block);
+        for_lanes<lanes>([&](int k) ONESUM_INLINED {
+            if (k < count) tile[j + k] = block[k];
+        });
     }
 }
 
 // The way back, rounded to the storage type.
 template <class S, class V> void turn_out(const V* tile, int width, long n, char* rows, long stride) {
     constexpr int lanes = lanes_of<S>;
-    for (long j = 0; j < n; j += lanes) {
+    for (long j = 0; j < n; j += lanes, rows += lanes * sizeof(S)) {
         const int count = n - j < lanes ? int(n - j) : lanes;
         V block[lanes];
-        for (int k = 0; k < lanes; ++k) block[k] = k < count ? tile[j + k] : V{};
-        transpose(block);
-        for (int k = 0; k < width; ++k) {
-            char* p = rows + k * stride + j * long(sizeof(S));
-            if (count == lanes) store<S>(p, block[k]);
-            else store_part<S>(p, block[k], count);
-        }
+        for_lanes<lanes>([&](int k) ONESUM_INLINED { block[k] = k < count ? tile[j + k] : V{}; });
+        transpose_from<1, lanes>(block);
+        if (width < lanes)
+            for_lanes<lanes>([&](int k) ONESUM_INLINED {
+                if (k < width) store_part<S>(rows + k * stride, block[k], count);
+            });
+        else if (count < lanes)
+            for_lanes<lanes>([&](int k) ONESUM_INLINED { store_part<S>(rows + k * stride, block[k], count); });
+        else
+            for_lanes<lanes>([&](int k) ONESUM_INLINED { store<S>(rows + k * stride, block[k]); });
     }
 }
 

@@ -85,6 +85,12 @@ inline Wide<double> add_product(Wide<double> sum, Wide<double> a, f64v scale) {
     return {s.hi, sum.lo + (s.lo + a.lo * scale)};
 }
 
+inline void add_to(Wide<float>& sum, Wide<float> x) { sum = sum + x; }
+inline void add_to(Wide<double>& sum, Wide<double> x) {
+    auto s = two_sum(sum.hi, x.hi);
+    sum = {s.hi, sum.lo + (s.lo + x.lo)};
+}
+
 // Adding lane to lane, for sums across a vector. Symmetric to the bit, so after a full turn all lanes agree.
 template <int by> inline Wide<double> plus_rotated(Wide<double> x) {
     auto s = two_sum(x.hi, rotate<by>(x.hi));
@@ -110,19 +116,11 @@ inline Wide<double> sum_of_lanes(Wide<double> x) {
     return Wide<double>::normal(fast_two_sum(x.hi, x.lo));
 }
 
-// Lane by lane: the sum of `lanes` vectors, as sum_of_lanes adds the lanes of one.
-inline Wide<float> sum_of_chains(Wide<float>* chain) {
-    for (int by = Vec<float>::lanes / 2; by > 0; by /= 2)
-        for (int i = 0; i < by; ++i) chain[i] = chain[i] + chain[i + by];
-    return chain[0];
-}
-inline Wide<double> sum_of_chains(Wide<double>* chain) {
-    for (int by = Vec<double>::lanes / 2; by > 0; by /= 2)
-        for (int i = 0; i < by; ++i) {
-            auto s = two_sum(chain[i].hi, chain[i + by].hi);
-            chain[i] = {s.hi, s.lo + (chain[i].lo + chain[i + by].lo)};
-        }
-    return Wide<double>::normal(fast_two_sum(chain[0].hi, chain[0].lo));
+// Lane by lane: the sum of as many vectors as there are lanes, as sum_of_lanes adds the lanes of one. Those from `live` on are zero.
+template <class C> inline Wide<C> sum_of_chains(Wide<C>* chain, int live) {
+    for (int by = Vec<C>::lanes / 2; by > 0; by /= 2)
+        for (int i = 0; i < by && i + by < live; ++i) add_to(chain[i], chain[i + by]);
+    return chain[0].normalized();
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ test: $(VENV)/installed $(VENV)/tests
 test-slow: $(VENV)/installed $(VENV)/tests
 	ONESUM_TEST_REQUIRE_CORE=1 $(BIN)/python -m pytest -m slow -v
 
-test-exp: $(VENV)/tests
+test-exp: $(VENV)/installed
 	$(BIN)/python tools/exhaustive_exp.py
 
 lint: $(VENV)/lint $(VENV)/installed

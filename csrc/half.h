@@ -83,6 +83,11 @@ template <class S, class V> inline void store(char* p, V x) {
     memcpy(p, &raw, sizeof raw);
 }
 
+// A mask of the first `count` lanes.
+template <class I, size_t... K> inline I iota(std::index_sequence<K...>) { return I{K...}; }
+template <class I> inline I iota() { return iota<I>(std::make_index_sequence<sizeof(I) / sizeof(I{}[0])>()); }
+template <class I> inline I first_lanes(int count) { return iota<I>() < count; }
+
 // The first `count` lanes, 0 < count <= lanes; nothing behind them is touched.
 template <class S> inline auto load_part(const char* p, int count) {
     typename Raw<S>::type raw;
@@ -91,12 +96,20 @@ template <class S> inline auto load_part(const char* p, int count) {
     if constexpr (sizeof(S) == 8) raw = _mm512_maskz_loadu_pd((__mmask8)some, p);
     else if constexpr (sizeof(S) == 4) raw = _mm512_maskz_loadu_ps((__mmask16)some, p);
     else raw = (u16half)_mm256_maskz_loadu_epi16((__mmask16)some, p);
-#else
-    S part[lanes_of<S>] = {};
-    for (int i = 0; i < count; ++i) memcpy(part + i, p + i * sizeof(S), sizeof(S));
-    memcpy(&raw, part, sizeof raw);
-#endif
     return from_raw<S>(raw);
+#else
+#if defined(__AVX2__)
+    if constexpr (sizeof(S) == 8) return f64v(_mm256_maskload_pd((const double*)p, (__m256i)first_lanes<i64v>(count)));
+    else if constexpr (sizeof(S) == 4) return f32v(_mm256_maskload_ps((const float*)p, (__m256i)first_lanes<i32v>(count)));
+    else
+#endif
+    {
+        S part[lanes_of<S>] = {};
+        for (int i = 0; i < count; ++i) memcpy(part + i, p + i * sizeof(S), sizeof(S));
+        memcpy(&raw, part, sizeof raw);
+        return from_raw<S>(raw);
+    }
+#endif
 }
 
 template <class S, class V> inline void store_part(char* p, V x, int count) {
@@ -107,9 +120,16 @@ template <class S, class V> inline void store_part(char* p, V x, int count) {
     else if constexpr (sizeof(S) == 4) _mm512_mask_storeu_ps(p, (__mmask16)some, raw);
     else _mm256_mask_storeu_epi16(p, (__mmask16)some, (__m256i)raw);
 #else
-    S part[lanes_of<S>];
-    memcpy(part, &raw, sizeof raw);
-    for (int i = 0; i < count; ++i) memcpy(p + i * sizeof(S), part + i, sizeof(S));
+#if defined(__AVX2__)
+    if constexpr (sizeof(S) == 8) _mm256_maskstore_pd((double*)p, (__m256i)first_lanes<i64v>(count), raw);
+    else if constexpr (sizeof(S) == 4) _mm256_maskstore_ps((float*)p, (__m256i)first_lanes<i32v>(count), raw);
+    else
+#endif
+    {
+        S part[lanes_of<S>];
+        memcpy(part, &raw, sizeof raw);
+        for (int i = 0; i < count; ++i) memcpy(p + i * sizeof(S), part + i, sizeof(S));
+    }
 #endif
 }
 

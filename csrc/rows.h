@@ -26,12 +26,9 @@ struct Operand {
     char* at(long i) const { return p + i * step; }
 };
 
-template <class I, size_t... K> inline I iota(std::index_sequence<K...>) { return I{K...}; }
-
 // The lanes below `count` of x, `fill` in the others.
 template <class V, class I = typename Vec<decltype(+V{}[0])>::I> inline V keep_lanes(V x, int count, V fill) {
-    constexpr int lanes = sizeof(V) / sizeof(x[0]);
-    return iota<I>(std::make_index_sequence<lanes>()) < count ? x : fill;
+    return first_lanes<I>(count) ? x : fill;
 }
 
 template <class S, class Lanes, class V> inline V read(Operand a, long i, Lanes lanes, V fill) {
@@ -66,7 +63,7 @@ template <class S_> struct Rows {
     static Wide<C> sum_across(Wide<C> x) { return sum_of_lanes(x); }
 
     // Positions along the class axis, one per lane.
-    static I position(long i) { return iota<I>(std::make_index_sequence<lanes>()) + typename Vec<C>::Int(i * lanes); }
+    static I position(long i) { return iota<I>() + typename Vec<C>::Int(i * lanes); }
     // The least position among the lanes where `here` holds.
     static I first_of(I here, I position) {
         const I none = I{} + typename Vec<C>::Int((uint64_t(1) << (8 * sizeof(C) - 1)) - 1);

@@ -1,0 +1,134 @@
+"""Largest errors against the references of the tests, on inputs of every kind.
+
+An error is counted in ulps of the result's dtype, at the magnitude that tests/oracle.py gives with each
+value: the result itself for softmax and log_softmax, max(|m|, |result|) for logsumexp and
+p_i (|w_i| + |S|) for the derivative of softmax, wherever that is a normal number.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onesum.backends
+
+from . import ROOT, host, peers
+
+sys.path.append(str(ROOT / "tests"))
+
+import oracle  # noqa: E402
+from measure import smallest_normal, ulp  # noqa: E402
+from rows import arguments, logits  # noqa: E402
+
+OPERATIONS = ("softmax", "log_softmax", "logsumexp", "softmax_vjp")
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+BESIDE = ("SciPy", "torch", "JAX")
+READABLE = "readable"
+
+Input = Callable[[str], oracle.Array]
+
+
+def _zeros(dtype: str) -> oracle.Array:
+    return np.zeros((1, 70_000), dtype)
+
+
+INPUTS: dict[str, Input] = {
+    "normal, spread 3": partial(logits, "spread 3", 1000, 1000),
+    "normal, spread 20": partial(logits, "spread 20", 1000, 1000),
+    "uniform on [-80, 0]": partial(logits, "uniform", 1000, 1000),
+    "normal, offset 1e4": partial(logits, "offset", 1000, 1000),
+    "gaps 17 to 80, n = 2": partial(logits, "gaps", 10_000, 2),
+    "gaps 17 to 80, n = 10": partial(logits, "gaps", 10_000, 10),
+    "one value, n = 1e6": partial(logits, "constant", 1, 1_000_000),
+    "normal, n = 1e6": partial(logits, "spread 3", 1, 1_000_000),
+    "zeros, n = 70 000": _zeros,
+}
+TINY: dict[str, Input] = {"gaps 17 to 80, n = 2": partial(logits, "gaps", 8, 2)}
+
+
+def run(results: Path, quick: bool) -> None:
+    inputs = TINY if quick else INPUTS
+    errors = []
+    for dtype in DTYPES:
+        for name, make in inputs.items():
+            if make is _zeros and dtype != "float16":
+                continue
+            x = make(dtype)
+            for operation in OPERATIONS:
+                entry = {
+                    "operation": operation,
+                    "dtype": dtype,
+                    "input": name,
+                    "errors": _errors(operation, x),
+                }
+                errors.append(entry)
+                print(operation, dtype, name, entry["errors"], flush=True)
+    result = {
+        "host": host.describe(),
+        "missing": [name for name in peers.missing() if name in BESIDE],
+        "unit": "largest error in ulps; null where a result is not finite and should be",
+        "errors": errors,
+    }
+    host.save(results / "accuracy.json", result)
+
+
+def _errors(operation: str, x: oracle.Array) -> dict[str, float | None]:
+    """The largest error of onesum, once for each of its implementations, and of the others."""
+    args = arguments(operation, x)
+    reference = getattr(oracle, operation)(*args, arithmetic=oracle.WIDE)
+    installed = peers.installed()
+    errors = {}
+    for name in implementations():
+        with serving(name):
+            calls = installed[peers.ONESUM](operation, args, -1)
+            assert calls is not None
+            errors[f"{peers.ONESUM} {name}"] = largest(calls.fresh(), reference, x.dtype)
+    for name in BESIDE:
+        calls = installed[name](operation, args, -1) if name in installed else None
+        if calls is None:
+            continue
+        with np.errstate(all="ignore"):
+            answer = peers.as_numpy(calls.fresh())
+        if answer.dtype == x.dtype:  # otherwise the library does not know the dtype
+            errors[name] = largest(answer, reference, x.dtype)
+    return errors
+
+
+def largest(answer: Any, reference: oracle.Reference, dtype: Any) -> float | None:
+    """The largest error, in ulps; None if it is not finite."""
+    value, scale = reference
+    normal = scale >= smallest_normal(dtype)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(np.asarray(answer).astype(np.longdouble) - value)[normal]
+    worst = float(np.max(off / ulp(scale[normal], dtype), initial=0))
+    return float(f"{worst:.4g}") if np.isfinite(worst) else None
+
+
+def implementations() -> list[str]:
+    """The instruction sets this machine has, and the readable backend."""
+    return [*onesum.show_config(mode="dicts")["isas"], READABLE]
+
+
+@contextmanager
+def serving(name: str) -> Iterator[None]:
+    """NumPy arrays are computed by the implementation of this name."""
+    backends = onesum.backends
+    before = backends.numpy_backend
+    if name == READABLE:
+        backends.numpy_backend = import_module("onesum.backends.array_api")
+        try:
+            yield
+        finally:
+            backends.numpy_backend = before
+        return
+    core = import_module("onesum._core")
+    isa = core.isa
+    core._use_isa(name)
+    try:
+        yield
+    finally:
+        core._use_isa(isa)

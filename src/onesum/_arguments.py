@@ -1,0 +1,346 @@
+"""From what a caller may write to the one form that a backend takes, and back."""
+
+import math
+import operator
+import re
+import sys
+from typing import Any
+
+import numpy as np
+
+from . import backends
+from .backends.array_api import device, namespace, widest
+
+Array = Any
+
+_FLOATING = ("float16", "bfloat16", "float32", "float64")
+_INTEGRAL = re.compile(r"u?int\d+")
+_FLOAT16 = np.dtype(np.float16)
+_FLOAT32 = np.dtype(np.float32)
+_FLOAT64 = np.dtype(np.float64)
+
+
+def plain_axis(x: Any, axis: Any, temperature: Any, out: Any) -> int:
+    """The axis counted from the front if all may go to NumPy's backend as they are, else -1.
+
+    Most calls come this way, and on small arrays every step of it is felt.
+    """
+    if (
+        type(x) is np.ndarray
+        and type(axis) is int
+        and type(temperature) is float
+        and temperature > 0.0
+    ):
+        dtype = x.dtype
+        if (dtype is _FLOAT32 or dtype is _FLOAT64 or dtype is _FLOAT16) and (
+            out is None
+            or (
+                type(out) is np.ndarray
+                and out.dtype is dtype
+                and out.shape == x.shape
+                and out.flags.writeable
+            )
+        ):
+            ndim = x.ndim
+            if -ndim <= axis < ndim:
+                return axis if axis >= 0 else axis + ndim
+    return -1
+
+
+def plain_pair_axis(p: Any, g: Any, axis: Any, temperature: Any, out: Any) -> int:
+    """The same for two arrays, which must be alike."""
+    if (
+        type(p) is np.ndarray
+        and type(g) is np.ndarray
+        and p.dtype is g.dtype
+        and p.shape == g.shape
+    ):
+        return plain_axis(p, axis, temperature, out)
+    return -1
+
+
+class Call:
+    """The arrays of one call with their class axes made one, and the way back.
+
+    The first array gives the library, the shape and the axes. A single class axis stays where it
+    is; several go to the end and are merged there, and none becomes a new axis of size 1.
+    """
+
+    def __init__(self, name: str, x: Any, axis: Any):
+        x, self.mask = _split_mask(x)
+        x = backends.as_array(name, x)
+        self.name = name
+        self.xp = namespace(x)
+        self.backend = backends.backend_of(self.xp)
+        self.x = _as_floating(self.xp, name, x)
+        self.shape = tuple(x.shape)
+        self.axes = class_axes(axis, x.ndim)
+        self.batch_axes = tuple(i for i in range(x.ndim) if i not in self.axes)
+        self.batch = tuple(self.shape[i] for i in self.batch_axes)
+        self.kept = tuple(1 if i in self.axes else n for i, n in enumerate(self.shape))
+        self.axis = self.axes[0] if len(self.axes) == 1 else len(self.batch)
+
+    # --- the other arguments ---
+
+    def same_shape(self, name: str, g: Any) -> Array:
+        """A second array, of the shape of the first."""
+        g, mask = _split_mask(g)
+        g = _as_floating(self.xp, name, self._same_library(name, g))
+        if tuple(g.shape) != self.shape:
+            wanted = f"the shape of {self.name}, {self.shape}"
+            raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
+        self._add_mask(mask)
+        return g
+
+    def one_per_row(self, name: str, g: Any, keepdims: bool) -> Array:
+        """An array with one element per row, brought to size 1 along the class axis."""
+        g, mask = _split_mask(g)
+        g = _as_floating(self.xp, name, self._same_library(name, g))
+        shape = self.kept if keepdims else self.batch
+        if tuple(g.shape) != shape:
+            wanted = f"shape {shape}, one element per row of {self.name} (keepdims={keepdims})"
+            raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
+        if mask is not None:
+            self._add_mask(np.broadcast_to(np.reshape(mask, self.kept), self.shape))
+        return self._row_of_ones(g)
+
+    def factors(self, name: str, b: Any) -> Array:
+        """Numbers that broadcast to the shape of x; what numpy.ma masks is 0."""
+        b, mask = _split_mask(b)
+        b = _as_floating(self.xp, name, self._converted(name, b))
+        if mask is not None:
+            b = np.where(mask, 0.0, b)
+        return self.rows(self._broadcast(name, b))
+
+    def where(self, where: Any) -> Array:
+        """None or bool of the shape of x; what numpy.ma masks is outside."""
+        if where is not None:
+            where = self._converted("where", where)
+            if dtype_name(where.dtype) != "bool":
+                raise TypeError(f"where: expected bool, got dtype {where.dtype}")
+            where = self._broadcast("where", where)
+        if self.mask is not None:
+            where = ~self.mask if where is None else where & ~self.mask
+        return None if where is None else self.rows(where)
+
+    def temperature(self, value: Any) -> Any:
+        """A Python float, or an array of the widest type with size 1 along the class axis."""
+        if isinstance(value, (float, int)) and not isinstance(value, bool):
+            if not value > 0:
+                raise ValueError(f"temperature: expected a number > 0, got {value}")
+            return float(value)
+        t = self._converted("temperature", value)
+        if not dtype_name(t.dtype).startswith(("float", "bfloat16", "int", "uint")):
+            raise TypeError(f"temperature: expected real numbers, got dtype {t.dtype}")
+        t = self.xp.astype(t, widest(self.xp, self.x), copy=False)
+        positive = t > 0
+        if not bool(self.xp.all(positive)):
+            bad = float(self.xp.reshape(t[~positive], (-1,))[0])
+            raise ValueError(f"temperature: expected numbers > 0, got {bad} among them")
+        if self.xp is np and t.ndim == 0:
+            return float(t)
+        shape = tuple(t.shape)
+        if len(shape) != len(self.shape) or not _fits(shape, self.kept):
+            if not _fits(shape, self.batch):
+                wanted = f"a number, or shape {self.batch} or {self.kept} (one per row)"
+                raise ValueError(f"temperature: expected {wanted}, got shape {shape}")
+            t = self.xp.reshape(self.xp.broadcast_to(t, self.batch), self.kept)
+        return self._row_of_ones(self.xp.broadcast_to(t, self.kept))
+
+    def dtype(self, dtype: Any, *others: Array) -> Any:
+        """The type of the result: the one asked for, or what the arrays promote to."""
+        if dtype is None:
+            dtype = self.x.dtype
+            for other in others:
+                dtype = _promoted(self.xp, dtype, other.dtype)
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:  # a type of another library
+            name = dtype_name(dtype)
+        if name not in _FLOATING:
+            raise TypeError(f"dtype: expected one of {', '.join(_FLOATING)}, got {dtype!r}")
+        try:
+            return np.dtype(name) if self.xp is np else getattr(self.xp, name)
+        except (TypeError, AttributeError):
+            raise TypeError(f"dtype: {self.xp.__name__} has no {name}") from None
+
+    def out(self, out: Any, dtype: Any) -> Array:
+        """Check `out`, of the shape of x; return its rows if the backend may write into them."""
+        data = self._checked_out(out, dtype, self.shape)
+        if data is None:
+            return None
+        rows = self.rows(data)
+        return rows if np.may_share_memory(rows, data) else None
+
+    def reduced_out(self, out: Any, dtype: Any, keepdims: bool) -> Array:
+        """The same for an `out` with one element per row."""
+        data = self._checked_out(out, dtype, self.kept if keepdims else self.batch)
+        return None if keepdims else data
+
+    def _checked_out(self, out: Any, dtype: Any, shape: tuple[int, ...]) -> Array:
+        if out is None:
+            return None
+        if not self._is_ours(out):
+            kind = type(out).__name__
+            raise ValueError(f"out: expected an array of the library of {self.name}, got {kind}")
+        if tuple(out.shape) != shape:
+            raise ValueError(f"out: expected shape {shape}, got {tuple(out.shape)}")
+        if out.dtype != dtype:
+            raise ValueError(f"out: expected dtype {dtype}, got {out.dtype}")
+        if self.xp is not np:
+            return None
+        if not out.flags.writeable:
+            raise ValueError("out: expected a writeable array, got a read-only one")
+        return np.asarray(out)
+
+    def filled(self, nothing: float) -> Array:
+        """x with `nothing` in the place of what is masked."""
+        if self.mask is None:
+            return self.x
+        return np.where(self.mask, self.x.dtype.type(nothing), self.x)
+
+    # --- to rows and back ---
+
+    def rows(self, a: Array) -> Array:
+        """An array of the shape of x, with its class axes made one."""
+        if len(self.axes) == 1:
+            return a
+        a = self.xp.permute_dims(a, self.batch_axes + self.axes)
+        return self.xp.reshape(a, (*self.batch, math.prod(self.shape[i] for i in self.axes)))
+
+    def result(self, rows: Array, out: Array = None, written: bool = False) -> Array:
+        """A result of the shape of x, in out if there is one."""
+        if not written and len(self.axes) != 1:
+            order = self.batch_axes + self.axes
+            rows = self.xp.reshape(rows, tuple(self.shape[i] for i in order))
+            rows = self.xp.permute_dims(rows, tuple(order.index(i) for i in range(len(order))))
+        return self._deliver(rows, out, written, self.mask)
+
+    def reduced(
+        self, value: Array, keepdims: bool, out: Array = None, written: bool = False
+    ) -> Array:
+        """A result with one element per row, in out if there is one."""
+        if keepdims and not written:
+            value = self.xp.reshape(value, self.kept)
+        mask = self.mask
+        if mask is not None:
+            mask = np.all(mask, axis=self.axes, keepdims=keepdims)
+        return self._deliver(value, out, written, mask)
+
+    def _deliver(self, result: Array, out: Array, written: bool, mask: Any) -> Array:
+        if out is None:
+            if mask is not None:
+                return np.ma.MaskedArray(result, mask=mask)
+            return result[()] if self.xp is np and result.ndim == 0 else result
+        if not written:
+            try:
+                target = np.asarray(out) if self.xp is np else out
+                target[...] = result
+            except TypeError as error:
+                kind = f"{type(out).__module__}.{type(out).__qualname__}"
+                raise TypeError(f"out: a {kind} cannot be written to") from error
+        if _split_mask(out)[1] is not None:
+            out.mask = False if mask is None else mask
+        return out
+
+    def _row_of_ones(self, a: Array) -> Array:
+        """One element per row, with size 1 along the class axis."""
+        if len(self.axes) == 1:
+            return self.xp.reshape(a, self.kept)
+        return self.xp.reshape(a, (*self.batch, 1))
+
+    # --- libraries and shapes ---
+
+    def _is_ours(self, a: Any) -> bool:
+        try:
+            return hasattr(a, "shape") and namespace(a) is self.xp
+        except (TypeError, ImportError):  # not an array at all
+            return False
+
+    def _same_library(self, name: str, value: Any) -> Array:
+        a = backends.as_array(name, value)
+        if not self._is_ours(a):
+            ours, theirs = self.xp.__name__, namespace(a).__name__
+            raise TypeError(f"{name}: expected an array of {ours}, as {self.name} is, got {theirs}")
+        return a
+
+    def _converted(self, name: str, value: Any) -> Array:
+        """As _same_library, but what is no array or NumPy's is brought to the library of x."""
+        a = backends.as_array(name, value)
+        if self.xp is not np and isinstance(a, np.ndarray):
+            try:
+                return self.xp.asarray(a, device=device(self.x), copy=True)
+            except (TypeError, ValueError) as error:
+                ours = self.xp.__name__
+                raise TypeError(f"{name}: {ours} cannot take dtype {a.dtype}") from error
+        return self._same_library(name, a)
+
+    def _broadcast(self, name: str, a: Array) -> Array:
+        if not _fits(tuple(a.shape), self.shape):
+            wanted = f"a shape that broadcasts to that of {self.name}, {self.shape}"
+            raise ValueError(f"{name}: expected {wanted}, got {tuple(a.shape)}")
+        return self.xp.broadcast_to(a, self.shape)
+
+    def _add_mask(self, mask: Any) -> None:
+        if mask is not None:
+            self.mask = mask if self.mask is None else self.mask | mask
+
+
+def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The class axes, counted from the front, in the order of the array."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = []
+    for a in axis if isinstance(axis, tuple) else (axis,):
+        try:
+            i = operator.index(a)
+        except TypeError:
+            wanted = "an int, a tuple of ints or None"
+            raise TypeError(f"axis: expected {wanted}, got {axis!r}") from None
+        if ndim == 0 and i in (-1, 0):
+            continue  # a single number is one class
+        if not -ndim <= i < ndim:
+            raise np.exceptions.AxisError(i, ndim, "axis")
+        axes.append(i % ndim)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"axis: expected each axis once, got {axis!r}")
+    return tuple(sorted(axes))
+
+
+def dtype_name(dtype: Any) -> str:
+    """The bare name of a dtype of any library: float32 for torch.float32 and for NumPy's >f4."""
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+def _as_floating(xp: Any, name: str, a: Array) -> Array:
+    """Integers and bools become the widest type before anything is subtracted."""
+    kind = dtype_name(a.dtype)
+    if kind in _FLOATING:
+        return a
+    if kind == "bool" or _INTEGRAL.fullmatch(kind):
+        return xp.astype(a, widest(xp, a))
+    wanted = f"{', '.join(_FLOATING)}, integer or bool"
+    raise TypeError(f"{name}: expected {wanted}, got dtype {a.dtype}")
+
+
+def _promoted(xp: Any, a: Any, b: Any) -> Any:
+    if a == b:
+        return a
+    if {dtype_name(a), dtype_name(b)} == {"float16", "bfloat16"}:
+        return xp.float32
+    return xp.result_type(a, b)
+
+
+def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether a shape broadcasts to the target without enlarging it."""
+    return len(shape) <= len(target) and all(
+        n in (1, m) for n, m in zip(reversed(shape), reversed(target), strict=False)
+    )
+
+
+def _split_mask(x: Any) -> tuple[Any, Any]:
+    """The data and the mask of a numpy.ma array; there is none before numpy.ma is imported."""
+    ma = sys.modules.get("numpy.ma")
+    if ma is None or not isinstance(x, ma.MaskedArray):
+        return x, None
+    return x.data, ma.getmaskarray(x)

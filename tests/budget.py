@@ -1,0 +1,88 @@
+"""Every tolerance of the tests, with its origin.
+
+Errors are componentwise, in ulps of the result's dtype, against exact arithmetic. An ulp is taken at one of two
+magnitudes: the exact result rounded to the dtype ("result"), or the sum of the terms the result is made of ("scale",
+which oracle.py gives). The error allowed is `result` ulps of the one plus `scale` ulps of the other; in the subnormal
+range it is `SUBNORMAL` (unless the scale allows more).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# An exponential is rounded once when it underflows and once more when it is divided by the sum, at half a smallest
+# subnormal each.
+SUBNORMAL = 1.0
+
+
+class Budget(NamedTuple):
+    result: float
+    scale: float
+
+
+# "16-bit types are widened once and rounded once": half an ulp for that rounding; a hundredth of one for the
+# arithmetic before it (design table: 0.51), whose error is in proportion to the terms when they cancel.
+ROUNDED_ONCE = Budget(0.5, 0.01)
+
+FLOAT32 = {
+    # Design table.
+    "softmax": Budget(1.5, 0),
+    "log_softmax": Budget(1.5, 0),
+    "logsumexp": Budget(0, 0.6),
+    "softmax_vjp": Budget(0, 2),
+    # J is symmetric: one kernel.
+    "softmax_jvp": Budget(0, 2),
+    # The same pivoted form, with an exponential for p: same budget.
+    "log_softmax_vjp": Budget(0, 2),
+    "log_softmax_jvp": Budget(0, 2),
+    # softmax times g/T: an ulp of p may be two of the product, which is rounded itself.
+    "logsumexp_vjp": Budget(0, 3),
+    "logsumexp_jvp": Budget(0, 2),
+    # log of a float64 sum, rounded.
+    "signed_logsumexp": Budget(0, 0.6),
+    # p times 1 - p, each rounded, or summed in float64; off the diagonal one product, over T.
+    "jacobian": Budget(2, 0),
+    # b/p less the mean of b/p, times T: roundings of the terms.
+    "solve": Budget(0, 2),
+}
+
+FLOAT64 = {
+    # Design table.
+    "softmax": Budget(2, 0),
+    "log_softmax": Budget(2, 0),
+    # m/T and log1p(r): each within 1, the sum rounded.
+    "logsumexp": Budget(0, 2),
+    # w (1), the sum S (1, compensated or blocked), their difference, the product and 1/T (half each) come to
+    # 3 ulps of p (|w| + sum |p w|) at most: there is no wider type to hide S in.
+    "softmax_vjp": Budget(0, 3),
+    "softmax_jvp": Budget(0, 3),
+    "log_softmax_vjp": Budget(0, 3),
+    "log_softmax_jvp": Budget(0, 3),
+    # softmax times g/T: as in float32.
+    "logsumexp_vjp": Budget(0, 3),
+    "logsumexp_jvp": Budget(0, 3),
+    # one rounding per term of the total, its log (1), m/T (half) and the sum of the two.
+    "signed_logsumexp": Budget(0, 3),
+    # 1 - p (half; at the pivot a sum, 1), the product, 1/T; with an exponential for p one more.
+    "jacobian": Budget(3, 0),
+    "solve": Budget(0, 4),
+}
+
+
+def budget(function: str, dtype: str) -> Budget:
+    """The error allowed to a function whose result has this dtype."""
+    if dtype in ("float16", "bfloat16"):
+        return ROUNDED_ONCE
+    return {"float32": FLOAT32, "float64": FLOAT64}[dtype][function]
+
+
+# The references themselves. EXACT has 60 digits; WIDE has 64 bits, and an `expl`, a sum and a quotient of 1 or 2
+# ulps each: a hundredth of a float64 ulp is 20 of those.
+EXACT_RELATIVE = 1e-50
+WIDE_FLOAT64_ULPS = 0.01
+# Two numbers of 700 digits, each shown as a np.longdouble made of two float64.
+DOUBLED_LONGDOUBLE = 2.0**-62
+# exp(log p) sums to 1 within the rounding of log p: log 4 = 1.39 is half an ulp of 2^-52 off at most.
+LOGARITHMS_OF_P = 2.0**-52
+# A product with the dense matrix, in float64: n = 6 products and sums, an ulp of 2^-52 each.
+DENSE_PRODUCT = 16 * 2.0**-52

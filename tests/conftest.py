@@ -1,0 +1,41 @@
+"""Every test that takes `numpy_api` or `any_api` runs once per implementation."""
+
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+from implementations import ON_LIBRARIES, Api, on_numpy, using
+
+hypothesis.settings.register_profile(
+    "onesum",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    # The fixtures only choose an implementation, and leave nothing behind for the next example.
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
+)
+hypothesis.settings.load_profile("onesum")
+
+
+@pytest.fixture(params=on_numpy())
+def numpy_api(request: pytest.FixtureRequest) -> Iterator[Api]:
+    """The public functions, over every implementation that serves NumPy arrays."""
+    with using(request.param) as api:
+        yield api
+
+
+@pytest.fixture(params=ON_LIBRARIES)
+def library_api(request: pytest.FixtureRequest) -> Iterator[Api]:
+    """The public functions on another library's arrays, fed and answering in NumPy's."""
+    with using(request.param) as api:
+        yield api
+
+
+@pytest.fixture(params=[*on_numpy(), *ON_LIBRARIES])
+def any_api(request: pytest.FixtureRequest) -> Iterator[Api]:
+    """Both of the above."""
+    with using(request.param) as api:
+        yield api

@@ -1,0 +1,150 @@
+"""The implementations under test, and a face for them that watches every call.
+
+An `Api` has the public functions as attributes. Each call through it runs with floating-point errors raised and
+warnings turned into errors, and fails if an input was written to. `convert` and `back` take NumPy arrays to another
+array library and its arrays back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_strict
+import numpy as np
+import torch
+
+import onesum
+import onesum.backends
+
+REQUIRE_CORE = os.environ.get("ONESUM_TEST_REQUIRE_CORE") == "1"
+MISSING = "native"  # the one native implementation of a machine where the core is not built
+
+
+def core() -> Any:
+    """The compiled core, or None where it was not built."""
+    try:
+        return importlib.import_module("onesum._core")
+    except ImportError:
+        return None
+
+
+def on_numpy() -> list[str]:
+    """Names of the implementations that serve NumPy arrays here; the core once per instruction set."""
+    if core() is not None:
+        return ["readable", *(f"native-{isa}" for isa in core().isas)]
+    return ["readable", MISSING] if REQUIRE_CORE else ["readable"]
+
+
+ON_LIBRARIES = ["strict", "torch"]
+
+
+@contextmanager
+def using(name: str) -> Iterator[Api]:
+    """The public functions, with NumPy arrays served by the named implementation."""
+    if name in ON_LIBRARIES:
+        yield Api(name, **_LIBRARIES[name])
+        return
+    if name == MISSING:
+        raise AssertionError(
+            "the compiled core is not built, and ONESUM_TEST_REQUIRE_CORE=1 asks for it"
+        )
+    backends = onesum.backends
+    module, _, isa = name.partition("-")
+    before = backends.numpy_backend, core() and core().isa
+    source = "array_api" if module == "readable" else module
+    backends.numpy_backend = importlib.import_module(f"onesum.backends.{source}")
+    if isa:
+        core()._use_isa(isa)
+        assert core().isa == isa
+    try:
+        yield Api(name)
+    finally:
+        backends.numpy_backend = before[0]
+        if isa:
+            core()._use_isa(before[1])
+
+
+def every() -> Iterator[Api]:
+    """Each implementation on NumPy arrays in turn, for tests whose preparation takes the time."""
+    for name in on_numpy():
+        with using(name) as api:
+            yield api
+
+
+def _torch(a: np.ndarray) -> torch.Tensor:
+    if a.dtype.name == "bfloat16":
+        return torch.asarray(np.asarray(a, dtype=np.float32)).to(torch.bfloat16)
+    return torch.asarray(np.array(a))
+
+
+def _from_torch(t: Any) -> Any:
+    if not isinstance(t, torch.Tensor):
+        return t
+    if t.dtype == torch.bfloat16:
+        return t.to(torch.float32).numpy().astype("bfloat16")
+    return t.numpy()
+
+
+_LIBRARIES: dict[str, dict[str, Callable[..., Any]]] = {
+    "strict": {
+        "convert": lambda a: array_api_strict.asarray(np.array(a)),
+        "back": lambda a: (
+            np.asarray(a._array) if isinstance(a, array_api_strict._array_object.Array) else a
+        ),
+    },
+    "torch": {"convert": _torch, "back": _from_torch},
+}
+
+
+def dtypes(name: str) -> tuple[str, ...]:
+    """The floating dtypes of an implementation."""
+    if name == "strict":
+        return ("float32", "float64")
+    return ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass
+class Api:
+    name: str
+    convert: Callable[[Any], Any] | None = None
+    back: Callable[[Any], Any] = lambda a: a
+
+    def __getattr__(self, function: str) -> Callable[..., Any]:
+        target = getattr(onesum, function)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            sent = [self._convert(a) for a in args]
+            named = {k: self._convert(v) for k, v in kwargs.items()}
+            out = kwargs.get("out")
+            watched = [
+                a
+                for a in (*args, *kwargs.values())
+                if isinstance(a, np.ndarray) and not a.dtype.hasobject
+            ]
+            watched = [a for a in watched if out is None or not _overlap(a, out)]
+            before = [a.tobytes() for a in watched]
+            try:
+                with warnings.catch_warnings(), np.errstate(all="raise"):
+                    warnings.simplefilter("error")
+                    answer = target(*sent, **named)
+            finally:
+                written = [i for i, a in enumerate(watched) if a.tobytes() != before[i]]
+                assert not written, f"{function} wrote to its input {written}"
+            return tuple(map(self.back, answer)) if isinstance(answer, tuple) else self.back(answer)
+
+        return call
+
+    def _convert(self, value: Any) -> Any:
+        if self.convert is None or not isinstance(value, np.ndarray | np.generic):
+            return value
+        return self.convert(value)
+
+
+def _overlap(a: np.ndarray, out: Any) -> bool:
+    return isinstance(out, np.ndarray) and np.may_share_memory(a, out)

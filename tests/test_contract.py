@@ -1,0 +1,219 @@
+"""The contract: the table of table.py, over every function and implementation, and what follows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+from implementations import dtypes
+from measure import BFLOAT16, check, same_bits
+from oracle import Reference
+from rows import FUNCTIONS, MASKABLE
+from table import (
+    COTANGENT,
+    EVERYWHERE,
+    INF,
+    LARGEST,
+    LOG2,
+    NAN,
+    NUMBERS,
+    SPECIALS,
+    TABLE,
+    Special,
+)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_table(numpy_api, row, function):
+    row.check(numpy_api, function)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("row", EVERYWHERE, ids=lambda row: row.name)
+def test_table_elsewhere(library_api, row, function):
+    row.check(library_api, function)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_special_rows_touch_only_themselves(numpy_api, function, axis):
+    """All special rows in one batch: each answers with the bits it answers with alone."""
+    for masked in [True, False]:
+        chosen = [row for row in SPECIALS if (row.where is not None) == masked]
+        for dtype in dtypes(numpy_api.name):
+            args = [row.arguments(function, dtype) for row in chosen]
+            alone = [
+                getattr(numpy_api, function)(*a, **row.options(function))
+                for row, a in zip(chosen, args, strict=True)
+            ]
+            options = {"temperature": np.array([row.temperature for row in chosen])}
+            if masked and function in MASKABLE:
+                options["where"] = np.stack([row.where for row in chosen], axis=-1 - axis)
+            batch = [
+                np.stack(column, axis=-1 - axis if column[0].ndim else 0)
+                for column in zip(*args, strict=True)
+            ]
+            got = getattr(numpy_api, function)(*batch, axis=axis, **options)
+            if got.ndim == 2 and axis == 0:
+                got = got.T
+            for row, a, b in zip(chosen, got, alone, strict=True):
+                assert np.array_equal(a, b, equal_nan=True), f"{row.name} {dtype}: {a}, alone {b}"
+
+
+# Shapes without classes, without rows, without axes
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((0,), 0), ((3, 0), 1), ((0, 3), 0), ((2, 0, 3), (1, 2)), ((0, 0), None)]
+)
+def test_no_classes(any_api, function, shape, axis):
+    """An empty class axis: empty output, logsumexp -inf."""
+    for dtype in dtypes(any_api.name):
+        x = np.zeros(shape, dtype)
+        lse = np.asarray(any_api.logsumexp(x, axis=axis))
+        reduced = np.logaddexp.reduce(np.zeros(shape), axis=axis).shape if axis is not None else ()
+        assert np.array_equal(lse, np.full(reduced, -INF))
+        args = [x] if function in FUNCTIONS[:3] else [x, lse if function == "logsumexp_vjp" else x]
+        got = np.asarray(getattr(any_api, function)(*args, axis=axis))
+        assert got.dtype == np.dtype(dtype)
+        if function == "logsumexp_jvp":
+            assert np.array_equal(got, np.zeros(reduced))
+        elif function != "logsumexp":
+            assert got.shape == shape
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_rows(any_api, function):
+    for dtype in dtypes(any_api.name):
+        x, row = np.zeros((0, 3), dtype), np.zeros((0,), dtype)
+        args = [x] if function in FUNCTIONS[:3] else [x, row if function == "logsumexp_vjp" else x]
+        got = np.asarray(getattr(any_api, function)(*args))
+        assert got.dtype == np.dtype(dtype)
+        assert got.shape == ((0,) if function in ("logsumexp", "logsumexp_jvp") else (0, 3))
+
+
+@pytest.mark.parametrize("axis", [-1, 0, None, ()])
+@pytest.mark.parametrize("x", [5.0, 5, np.float64(5), np.array(5.0)], ids=repr)
+def test_one_class_without_an_axis(numpy_api, x, axis):
+    """A 0-d array is one class: p = 1."""
+    wanted = {
+        "softmax": (1, [x]),
+        "log_softmax": (0, [x]),
+        "logsumexp": (5, [x]),
+        "softmax_vjp": (0, [1.0, 3.0]),
+        "softmax_jvp": (0, [1.0, 3.0]),
+        "log_softmax_vjp": (0, [0.0, 3.0]),
+        "log_softmax_jvp": (0, [0.0, 3.0]),
+        "logsumexp_vjp": (3, [x, 3.0]),
+        "logsumexp_jvp": (3, [x, 3.0]),
+    }
+    for function, (value, args) in wanted.items():
+        got = np.asarray(getattr(numpy_api, function)(*args, axis=axis))
+        assert got.shape == ()
+        assert got.dtype == np.float64
+        assert got == value
+
+
+# dtype=, keepdims=, return_sign=
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax", "logsumexp"])
+@pytest.mark.parametrize("source", ["uint8", "float16", "bfloat16", "float32", "float64"])
+def test_dtype(numpy_api, function, source):
+    """Computed in the wider of the two types, and rounded once."""
+    x = (NUMBERS * 8).astype(source)
+    call = getattr(numpy_api, function)
+    for target in ["float16", BFLOAT16, "float32", np.float64]:
+        got = call(x, dtype=target)
+        assert got.dtype == np.dtype(target)
+        wide = x.astype(np.float64) if source == "uint8" else x
+        if wide.dtype.itemsize < got.dtype.itemsize:
+            assert same_bits(got, call(wide.astype(target)))
+        check(got, getattr(oracle, function)(wide), function, f"{source} to {target}")
+        if wide.dtype == np.float64:
+            assert same_bits(got, call(wide).astype(target))
+    assert call(x, dtype=float).dtype == np.float64
+
+
+PROMOTED = [
+    ("float32", "float64", "float64"),
+    ("float64", "float32", "float64"),
+    ("float16", "float32", "float32"),
+    ("bfloat16", "float32", "float32"),
+    ("float32", "int8", "float64"),
+    ("uint8", "float16", "float64"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "result"), PROMOTED)
+def test_two_dtypes(numpy_api, first, second, result):
+    """A pair is computed in the type both promote to, integers counting as float64."""
+    p, g = np.array([[0, 1, 1], [1, 0, 0]], first), np.array([[3, 2, 1], [1, 5, 7]], second)
+    for function in FUNCTIONS[3:]:
+        b = g[:, 0] if function == "logsumexp_vjp" else g
+        got = getattr(numpy_api, function)(p, b)
+        assert got.dtype == np.dtype(result)
+        assert same_bits(got, getattr(numpy_api, function)(p.astype(result), b.astype(result)))
+
+
+@pytest.mark.parametrize("axis", [-1, 1, (0, 2), None, ()])
+def test_keepdims(any_api, axis):
+    x = NUMBERS
+    kept = any_api.logsumexp(x, axis=axis, keepdims=True)
+    lse = np.asarray(any_api.logsumexp(x, axis=axis))
+    axes = tuple(range(3)) if axis is None else axis
+    assert same_bits(kept, np.expand_dims(lse, axes))
+    flat = any_api.logsumexp_vjp(x, lse, axis=axis)
+    assert same_bits(any_api.logsumexp_vjp(x, kept, axis=axis, keepdims=True), flat)
+    jvp = np.asarray(any_api.logsumexp_jvp(x, COTANGENT, axis=axis))
+    assert same_bits(
+        any_api.logsumexp_jvp(x, COTANGENT, axis=axis, keepdims=True), np.expand_dims(jvp, axes)
+    )
+
+
+SIGNED = [
+    # x, b, log abs(sum b exp x), its sign
+    ([0, 0], None, LOG2, 1),
+    ([-INF, -INF], None, -INF, 0),
+    ([0, NAN], None, NAN, NAN),
+    ([INF, 0], None, INF, 1),
+    ([0, 0], [1, 1], LOG2, 1),
+    ([0, 0], [-1, -1], LOG2, -1),
+    ([0, 0], [1, -1], -INF, 0),
+    ([0, 0], [3, -1], LOG2, 1),
+    ([0, 0], [1, -3], LOG2, -1),
+    ([0, NAN], [2, 0], LOG2, 1),
+    ([0, INF], [2, 0], LOG2, 1),
+    ([0, -INF], [2, 5], LOG2, 1),
+    ([1, 2], [0, 0], -INF, 0),
+    ([0, 0], [True, True], LOG2, 1),
+    ([LARGEST, LARGEST], [1, -1], -INF, 0),
+    ([0, INF], [2, -3], INF, -1),
+]
+
+
+@pytest.mark.parametrize(("x", "b", "value", "sign"), SIGNED)
+def test_weights_and_signs(any_api, x, b, value, sign):
+    """A sum below zero has no logarithm, unless its sign is asked for."""
+    for dtype in dtypes(any_api.name):
+        row = Special.values(x, dtype)
+        weights = None if b is None else np.array(b, dtype=None if b[0] is True else dtype)
+        size, sign_of = any_api.logsumexp(row, b=weights, return_sign=True)
+        wanted = np.array(value, np.longdouble)
+        name = "logsumexp" if b is None else "signed_logsumexp"
+        check(size, Reference(wanted, np.abs(wanted)), name)
+        assert np.array_equal(np.asarray(sign_of, float), sign, equal_nan=True)
+        assert np.asarray(sign_of).dtype == np.asarray(size).dtype == np.dtype(dtype)
+        plain = np.asarray(any_api.logsumexp(row, b=weights))
+        assert np.isnan(plain) if sign == -1 else np.array_equal(plain, size, equal_nan=True)
+
+
+def test_weights_broadcast(numpy_api):
+    b = np.linspace(0.5, 2, 6)
+    full = numpy_api.logsumexp(NUMBERS, b=np.broadcast_to(b, NUMBERS.shape).copy())
+    assert same_bits(numpy_api.logsumexp(NUMBERS, b=b), full)
+    assert same_bits(numpy_api.logsumexp(NUMBERS, b=b.tolist()), full)
+    kept = numpy_api.logsumexp(NUMBERS, b=b, keepdims=True, return_sign=True)
+    assert [a.shape for a in kept] == [(4, 5, 1)] * 2

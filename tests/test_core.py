@@ -1,0 +1,110 @@
+"""Which implementation serves NumPy arrays: the instruction sets, the overrides, and doing without."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from implementations import REQUIRE_CORE, core
+
+ASK = """
+import json, numpy, onesum
+config = onesum.show_config(mode="dicts")
+p = onesum.softmax(numpy.array([0.0, 0.0]))
+print(json.dumps([config["backend"], config["isa"], config["reason"], p.tolist()]))
+"""
+
+
+def python(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("ONESUM_")}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=kept | environment,
+        timeout=120,
+    )
+
+
+def answer(program: str, **environment: str) -> list:
+    run = python(program, **environment)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def instruction_sets() -> Iterator[str]:
+    yield from core().isas if core() else (["missing"] if REQUIRE_CORE else [])
+
+
+@pytest.mark.parametrize("isa", instruction_sets())
+def test_isa_override(isa):
+    """ONESUM_ISA chooses, in any case."""
+    for name in [isa, isa.upper()]:
+        backend, used, _, p = answer(ASK, ONESUM_ISA=name)
+        assert (backend, used, p) == ("native", isa, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("isa", instruction_sets())
+def test_isa_that_is_not_there(isa):
+    """A clear error, not a crash at the first instruction."""
+    run = python("import onesum", ONESUM_ISA="z80")
+    assert run.returncode != 0
+    assert "ImportError: ONESUM_ISA" in run.stderr
+    assert "'z80'" in run.stderr
+    assert isa in run.stderr  # what there is
+    with pytest.raises(ValueError, match=r"'z80'.*" + isa):
+        core()._use_isa("z80")
+
+
+@pytest.mark.parametrize("isa", instruction_sets())
+def test_best_isa_is_the_default(isa):
+    _, used, _, _ = answer(ASK)
+    assert used == core().isas[-1]
+
+
+def test_backend_override():
+    backend, _, reason, p = answer(ASK, ONESUM_BACKEND="array_api")
+    assert (backend, p) == ("array_api", [0.5, 0.5])
+    assert "ONESUM_BACKEND" in reason
+    run = python("import onesum", ONESUM_BACKEND="fast")
+    assert "ONESUM_BACKEND" in run.stderr
+    assert "'fast'" in run.stderr
+
+
+def test_without_the_core():
+    """Where it was not built, the readable backend serves and says so."""
+    absent = "import sys; sys.modules['onesum._core'] = None\n"
+    backend, isa, reason, p = answer(absent + ASK)
+    assert (backend, isa, p) == ("array_api", None, [0.5, 0.5])
+    assert "not built" in reason
+
+
+def test_without_array_api_compat():
+    """NumPy arrays do not need it; for torch's the message says what to install."""
+    absent = "import sys; sys.modules['array_api_compat'] = None\n"
+    answer(absent + ASK)
+    run = python(absent + "import onesum, torch; onesum.softmax(torch.zeros(3))")
+    assert "ImportError" in run.stderr
+    assert "array-api-compat" in run.stderr
+
+
+def test_without_ml_dtypes():
+    """bfloat16 is only there with ml_dtypes, and nothing else needs it."""
+    answer("import sys; sys.modules['ml_dtypes'] = None\n" + ASK)
+
+
+def test_after_fork():
+    """A child of a process that has used the package may use it too."""
+    program = """
+import json, multiprocessing, numpy, onesum
+x = numpy.zeros((3, 70_000), numpy.float32)
+wanted = onesum.softmax(x).sum()
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    sums = [a.sum() for a in pool.map(onesum.softmax, [x] * 4)]
+print(json.dumps([bool(s == wanted) for s in sums]))
+"""
+    assert answer(program) == [True] * 4

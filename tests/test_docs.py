@@ -1,0 +1,107 @@
+"""The documentation is true: its names are the public ones, and its examples run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_imports import MODULES
+
+import onesum
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+PUBLIC = sorted(set(onesum.__all__) - {"__version__"})
+HEADING = re.compile(r"^#{2,4} `(\w+)", re.MULTILINE)
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def run(name: str, source: str, names: dict) -> None:
+    """One example, as a doctest if it has prompts, otherwise as a program."""
+    if ">>>" not in source:
+        exec(compile(source, name, "exec"), names)
+        return
+    test = doctest.DocTestParser().get_doctest(source, names, name, name, 0)
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=report.append, clear_globs=False)
+    names.update(test.globs)
+    assert not report, "".join(report)
+
+
+def test_reference_names_everything_public():
+    """Each public name has a heading `name(...)` in the reference, and nothing else has."""
+    documented = HEADING.findall((ROOT / "docs" / "reference.md").read_text())
+    assert sorted(documented) == PUBLIC
+
+
+def test_all_is_what_there_is():
+    public = {
+        n for n, v in vars(onesum).items() if not n.startswith("_") and not inspect.ismodule(v)
+    }
+    assert sorted(public) == PUBLIC
+
+
+def documentation(name: str) -> str:
+    """The docstring, with those that it sends the reader to."""
+    doc = inspect.getdoc(getattr(onesum, name))
+    assert doc
+    others = set(re.findall(r"`(\w+)`", doc)) & set(onesum.__all__) - {name}
+    return "\n".join([doc, *(inspect.getdoc(getattr(onesum, other)) for other in sorted(others))])
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring_names_every_parameter(name):
+    doc = documentation(name)
+    for parameter in inspect.signature(getattr(onesum, name)).parameters:
+        assert re.search(rf"\b{parameter}\b", doc), f"{name} does not document {parameter}"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring_has_an_example(name):
+    assert ">>>" in documentation(name)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples(module):
+    imported = importlib.import_module(f"onesum.{module}".rstrip("."))
+    failures, _ = doctest.testmod(imported, optionflags=OPTIONS)
+    assert not failures
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_examples(page, tmp_path, monkeypatch):
+    """The Python blocks of a page, one after the other as a reader would run them."""
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for i, source in enumerate(BLOCK.findall(page.read_text())):
+        run(f"{page.name} example {i + 1}", source, names)
+
+
+def test_the_readme_shows_the_two_commands_and_an_example():
+    text = (ROOT / "README.md").read_text()
+    assert text.index("make demo") < text.index("```python")
+    assert "make test" in text
+    assert BLOCK.findall(text)
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_show_config(capsys):
+    """It names the backend that serves NumPy arrays here."""
+    answer = onesum.show_config()
+    told = f"{capsys.readouterr().out} {answer}"
+    backend = onesum.backends.numpy_backend.__name__.rpartition(".")[2]
+    assert backend in told
+    assert onesum.__version__ in told
+    assert np.__version__ in told

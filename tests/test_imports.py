@@ -1,0 +1,134 @@
+"""Imports run one way, and `import onesum` brings in NumPy and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import onesum
+
+PACKAGE = Path(onesum.__file__).parent
+
+# From the ground up; a module imports from its own floor and from those below.
+FLOORS = [
+    {"_core", "_version"},
+    {"backends", "backends._words", "backends.array_api", "backends.native"},
+    {"_arguments", "_functions", "_config"},
+    {"_jacobian", "layers"},
+    {""},  # the package itself
+]
+FLOOR = {module: i for i, floor in enumerate(FLOORS) for module in floor}
+# Brought in when an array of another library arrives, by the function that meets it.
+WITHIN_FUNCTIONS = {"array_api_compat", "scipy"}
+
+
+def name_of(path: Path) -> str:
+    parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(module: str) -> Iterator[tuple[str, bool]]:
+    """What a module imports, fully named, and whether it does so as it is imported itself."""
+    path = MODULES[module]
+    package = ["onesum", *filter(None, module.split("."))]
+    if path.name != "__init__.py":
+        package.pop()
+    tree = ast.parse(path.read_text())
+    later = {
+        id(inner)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for inner in ast.walk(outer)
+    }
+    checking = {
+        id(inner)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test)
+        for inner in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        if id(node) in checking:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) not in later
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:
+                inner = f"{source}.{alias.name}".removeprefix("onesum").removeprefix(".")
+                is_module = source.startswith("onesum") and inner in FLOOR
+                yield f"{source}.{alias.name}" if is_module else source, id(node) not in later
+
+
+def test_the_parser_sees_imports():
+    """The rule below would pass on nothing."""
+    found = {name for module in MODULES for name, _ in imports(module)}
+    assert {"numpy", "onesum._functions", "onesum.backends.array_api"} <= found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module):
+    assert module in FLOOR, f"onesum.{module} has no floor yet: give it one here"
+    for name, _ in imports(module):
+        if name == "onesum" or name.startswith("onesum."):
+            target = name.removeprefix("onesum").removeprefix(".")
+            assert FLOOR[target] <= FLOOR[module], f"{module} imports {name}, which is above it"
+
+
+def test_no_cycles():
+    graph = {
+        module: {
+            name.removeprefix("onesum").removeprefix(".")
+            for name, _ in imports(module)
+            if name.startswith("onesum.")
+        }
+        - {module}
+        for module in MODULES
+    }
+    done: set[str] = set()
+    while len(done) < len(graph):
+        free = {m for m, needs in graph.items() if m not in done and needs & graph.keys() <= done}
+        assert free, f"these import each other: {sorted(graph.keys() - done)}"
+        done |= free
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_library_but_numpy(module):
+    for name, at_import in imports(module):
+        top = name.partition(".")[0]
+        if top not in {"onesum", "numpy", *sys.stdlib_module_names}:
+            assert not at_import, f"{module} imports {name} at module level"
+            assert top in WITHIN_FUNCTIONS, f"{module} imports {name}"
+
+
+def test_what_import_onesum_brings_in():
+    """Neither importing nor using it on NumPy arrays loads another library, or a slow part of NumPy."""
+    program = """
+import sys, numpy
+before = set(sys.modules)
+import onesum
+p = onesum.softmax(numpy.ones((2, 3)))
+onesum.softmax_jacobian(p) @ p
+onesum.Softmax()(p)
+print(*sorted(set(sys.modules) - before))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = run.stdout.split()
+    assert "onesum" in loaded
+    others = {
+        name
+        for name in loaded
+        if name.partition(".")[0] not in {"onesum", *sys.stdlib_module_names}
+    }
+    assert not others

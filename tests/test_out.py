@@ -1,0 +1,92 @@
+"""`out`: filled, returned, of any strides, and possibly one of the arguments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from measure import same_bits
+from rows import FUNCTIONS
+from table import NUMBERS, Presented, backwards, inside, unaligned
+
+LAYOUTS = [np.array, np.asfortranarray, backwards, inside, unaligned]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("axis", [-1, 0, 1, (0, 2), None, ()])
+def test_out(numpy_api, function, axis):
+    """out is filled, returned, and may have any strides."""
+    row = Presented("", axis=axis)
+    for dtype in row.dtypes:
+        args = row.arguments(function, dtype)
+        call = getattr(numpy_api, function)
+        wanted = np.asarray(call(*args, axis=axis))
+        for make in LAYOUTS if wanted.ndim else [np.array]:
+            out = make(np.full_like(wanted, 7))
+            assert call(*args, axis=axis, out=out) is out
+            assert same_bits(out, wanted)
+
+
+@pytest.mark.parametrize(
+    "function", [f for f in FUNCTIONS if f not in ("logsumexp", "logsumexp_jvp")]
+)
+@pytest.mark.parametrize("axis", [-1, 0, 1, (0, 2), None])
+def test_out_may_be_an_argument(numpy_api, function, axis):
+    """In place: over x, p or g."""
+    row = Presented("", axis=axis)
+    for dtype in row.dtypes:
+        args = row.arguments(function, dtype)
+        call = getattr(numpy_api, function)
+        wanted = call(*args, axis=axis)
+        for i, argument in enumerate(args):
+            if argument.shape != wanted.shape:
+                continue
+            for make in LAYOUTS:
+                fresh = [make(a) if a.ndim else a for a in args]
+                assert call(*fresh, axis=axis, out=fresh[i]) is fresh[i]
+                assert same_bits(fresh[i], wanted)
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["softmax_vjp", "softmax_jvp", "log_softmax_vjp", "log_softmax_jvp", "logsumexp_jvp"],
+)
+def test_one_array_as_both_arguments(numpy_api, function):
+    row = Presented("")
+    for dtype in row.dtypes:
+        a = row.arguments(function, dtype)[0]
+        call = getattr(numpy_api, function)
+        wanted = call(a, a.copy())
+        assert same_bits(call(a, a), wanted)
+        if wanted.shape == a.shape:
+            assert same_bits(call(a, a, out=a), wanted)
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax"])
+def test_out_that_overlaps(numpy_api, function):
+    """An out that shares memory with x but is not x."""
+    memory = np.arange(40, dtype=np.float64) % 7
+    x = memory[:30].reshape(5, 6)
+    wanted = getattr(numpy_api, function)(x.copy())
+    for out in [
+        memory[4:34].reshape(5, 6),
+        memory[:30].reshape(5, 6)[::-1],
+        memory[:30].reshape(6, 5).T,
+    ]:
+        memory[:] = np.arange(40) % 7
+        getattr(numpy_api, function)(memory[:30].reshape(5, 6), out=out)
+        assert same_bits(out, wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_out_with_dtype(numpy_api, dtype):
+    out = np.full(NUMBERS.shape, 7, dtype)
+    assert numpy_api.softmax(NUMBERS, dtype=dtype, out=out) is out
+    assert same_bits(out, numpy_api.softmax(NUMBERS, dtype=dtype))
+
+
+def test_out_with_where(numpy_api):
+    """Entries outside `where` are written too, with 0."""
+    x, where = np.array(NUMBERS), NUMBERS > -1
+    wanted = numpy_api.softmax(x, where=where)
+    assert numpy_api.softmax(x, where=where, out=x) is x
+    assert same_bits(x, wanted)

@@ -1,7 +1,7 @@
 """Largest errors against the references of the tests, on inputs of every kind.
 
-An error is counted in ulps of the result's dtype, at the magnitude that tests/oracle.py gives with each
-value: the result itself for softmax and log_softmax, max(|m|, |result|) for logsumexp and
+An error is counted in ulps of the result's dtype, at the magnitude that tests/oracle.py gives with
+each value: the result itself for softmax and log_softmax, max(|m|, |result|) for logsumexp and
 p_i (|w_i| + |S|) for the derivative of softmax, wherever that is a normal number.
 """
 
@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 import onesum.backends
 
 from . import ROOT, host, peers
 
 sys.path.append(str(ROOT / "tests"))
 
-import oracle  # noqa: E402
-from measure import smallest_normal, ulp  # noqa: E402
-from rows import arguments, logits  # noqa: E402
+import oracle
+from measure import smallest_normal, ulp
+from rows import arguments, logits
 
 OPERATIONS = ("softmax", "log_softmax", "logsumexp", "softmax_vjp")
 DTYPES = ("float32", "float64", "float16", "bfloat16")

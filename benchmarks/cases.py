@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
 
 def shape_name(shape: tuple[int, ...] | list[int], axis: int) -> str:
-    return "×".join(map(str, shape)) + ("" if axis == -1 else f", axis {axis}")
+    return "x".join(map(str, shape)) + ("" if axis == -1 else f", axis {axis}")
 
 
 def cases(quick: bool) -> list[Case]:

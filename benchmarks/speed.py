@@ -23,7 +23,7 @@ COPY = "copy"
 def run(results: Path, quick: bool, isa: str | None) -> None:
     threads = host.threads()
     peers.start(threads)
-    seconds, least, most = (0.02, 3, 5) if quick else (2.0, 5, 99)
+    seconds, least, most = (0.02, 3, 5) if quick else (2.5, 7, 99)
     cells = []
     for case in cases(quick):
         cell = measure(case, seconds, least, most)
@@ -44,10 +44,7 @@ def measure(case: Case, seconds: float, least: int, most: int) -> dict[str, Any]
     """One cell: the quartiles of every library's times, fresh and into `out`."""
     calls = _prepare(case)
     timers = {key: Timer(call) for key, call in calls.items()}
-    loops = {}
-    for key, timer in timers.items():
-        timer.timeit(1)
-        loops[key] = max(1, round(SAMPLE / timer.timeit(1)))
+    loops = {key: _loops(timer) for key, timer in timers.items()}
     once = sum(timer.timeit(loops[key]) for key, timer in timers.items())
     rounds = int(min(max(seconds / once, least), most))
     samples: dict[tuple[str, str], list[float]] = {key: [] for key in timers}
@@ -67,6 +64,15 @@ def measure(case: Case, seconds: float, least: int, most: int) -> dict[str, Any]
         "rounds": rounds,
         "times": times,
     }
+
+
+def _loops(timer: Timer) -> int:
+    """How many calls make a turn of about SAMPLE."""
+    timer.timeit(1)  # the first call compiles, allocates and fills caches
+    once = timer.timeit(1)
+    if once < SAMPLE:
+        once = min(timer.repeat(5, 1))
+    return max(1, round(SAMPLE / once))
 
 
 def _prepare(case: Case) -> dict[tuple[str, str], peers.Call]:

@@ -23,15 +23,9 @@ _FORMATS = {
 
 def ulp(x: Any, dtype: Any) -> Array:
     """The spacing of the dtype at abs(x), a np.longdouble, once x is rounded to the dtype."""
-    bits, lowest = _FORMATS[np.dtype(dtype).name]
-    x = np.abs(np.asarray(x, dtype=np.longdouble))
-
-    def spacing(x: Array) -> Array:
-        exponent = np.where(x == 0, lowest, np.frexp(x)[1] - 1)
-        return np.ldexp(np.longdouble(1), np.maximum(exponent, lowest) - (bits - 1))
-
-    step = spacing(x)
-    return spacing(np.rint(x / step) * step)
+    last_binade = np.ldexp(np.longdouble(1), 1 - _FORMATS[np.dtype(dtype).name][1])
+    x = np.minimum(np.abs(np.asarray(x, dtype=np.longdouble)), last_binade)
+    return np.spacing(x.astype(dtype)).astype(np.longdouble)
 
 
 def smallest(dtype: Any) -> np.longdouble:
@@ -59,14 +53,10 @@ def excess(got: Any, reference: Reference, function: str) -> Array:
     wanted = np.where(np.abs(wanted) >= overflow(dtype), np.copysign(np.inf, wanted), wanted)
     finite = np.isfinite(wanted)
     in_result, in_scale = budget(function, dtype.name)
-    # Where the scale is 0 there is no arithmetic, and no error of it.
-    from_scale = np.where(finite & (scale > 0), in_scale * ulp(scale, dtype), 0) if in_scale else 0
-    allowed = (
-        in_result * ulp(np.where(finite, wanted, 0), dtype) + from_scale
-        if in_result
-        else from_scale
-    )
-    underflown = np.maximum(from_scale, SUBNORMAL * smallest(dtype))
+    result, scale = (np.where(finite, a, 0) for a in (wanted, scale))
+    allowed = in_result * ulp(result, dtype) + in_scale * ulp(scale, dtype)
+    # Only cancelling terms may be off by more than underflow makes them; and 0 from no terms is 0.
+    underflown = np.maximum(in_scale * ulp(scale, dtype), SUBNORMAL * smallest(dtype))
     allowed = np.where(np.abs(wanted) < smallest_normal(dtype), underflown, allowed)
     allowed = np.where((wanted == 0) & (scale == 0), 0, allowed)
     answer = got.astype(np.longdouble)

@@ -343,4 +343,4 @@ def _split_mask(x: Any) -> tuple[Any, Any]:
     ma = sys.modules.get("numpy.ma")
     if ma is None or not isinstance(x, ma.MaskedArray):
         return x, None
-    return x.data, ma.getmaskarray(x)
+    return x.data, ma.getmaskarray(x).copy()

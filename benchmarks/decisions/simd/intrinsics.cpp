@@ -29,18 +29,18 @@ void softmax_row(const float* x, float* out, float* scratch, long n) {
     f32v m = splat(-infinity);
     for (long i = 0; i < whole; i += lanes) m = max(read(x + i), m);
     if (rest) m = max(read_part(x + whole, rest), m);
-    m = reduce(m, [](f32v a, f32v b) { return max(a, b); });
+    m = reduce(m, [](f32v a, f32v b) ONESUM_INLINED { return max(a, b); });
 
     const f32v floor = m + below;
     f32v sum{};
-    auto step = [&](long i, f32v logits) {
+    auto step = [&](long i, f32v logits) ONESUM_INLINED {
         f32v e = exp(max(floor, logits) - m);
         write(scratch + i, e);
         sum += e;
     };
     for (long i = 0; i < whole; i += lanes) step(i, read(x + i));
     if (rest) step(whole, read_part(x + whole, rest));
-    sum = reduce(sum, [](f32v a, f32v b) { return a + b; });
+    sum = reduce(sum, [](f32v a, f32v b) ONESUM_INLINED { return a + b; });
 
     const f32v inverse = 1 / sum;
     for (long i = 0; i < whole; i += lanes) write(out + i, read(scratch + i) * inverse);

@@ -19,6 +19,7 @@ typedef int i32v __attribute__((vector_size(bytes)));
 
 inline f32v splat(float x) { return x - f32v{}; }
 inline f32v max(f32v x, f32v y) { return x > y ? x : y; }
+inline f32v fma(f32v a, f32v b, f32v c) { return a * b + c; }
 
 inline f32v load(const float* p) {
     f32v x;
@@ -37,12 +38,12 @@ inline void store_part(float* p, f32v x, int count) {
 }
 
 inline f32v exp(f32v y) {
-    f32v r = y * log2e + rounder;
+    f32v r = fma(y, splat(log2e), splat(rounder));
     f32v n = r - rounder;
-    f32v t = y - n * ln2_hi - n * ln2_lo;
-    f32v tail = (((q[4] * t + q[3]) * t + q[2]) * t + q[1]) * t + q[0];
+    f32v t = fma(n, splat(-ln2_lo), fma(n, splat(-ln2_hi), y));
+    f32v tail = fma(fma(fma(fma(splat(q[4]), t, splat(q[3])), t, splat(q[2])), t, splat(q[1])), t, splat(q[0]));
     f32v scale = (f32v)((i32v)r << 23);
-    return (tail * (t * t) + t) * scale + scale;
+    return fma(fma(tail, t * t, t), scale, scale);
 }
 
 void softmax_row(const float* x, float* out, float* scratch, long n) {
@@ -57,7 +58,7 @@ void softmax_row(const float* x, float* out, float* scratch, long n) {
 
     const f32v floor = splat(m + below);
     f32v sums{};
-    auto step = [&](long i, f32v logits) {
+    auto step = [&](long i, f32v logits) __attribute__((always_inline)) {
         f32v e = exp(max(floor, logits) - m);
         store(scratch + i, e);
         sums += e;

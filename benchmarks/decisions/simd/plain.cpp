@@ -4,13 +4,21 @@
 
 namespace {
 
+inline float fma(float a, float b, float c) {
+#if defined(__FMA__)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
 inline float exp(float y) {
-    float r = y * log2e + rounder;
+    float r = fma(y, log2e, rounder);
     float n = r - rounder;
-    float t = y - n * ln2_hi - n * ln2_lo;
-    float tail = (((q[4] * t + q[3]) * t + q[2]) * t + q[1]) * t + q[0];
+    float t = fma(n, -ln2_lo, fma(n, -ln2_hi, y));
+    float tail = fma(fma(fma(fma(q[4], t, q[3]), t, q[2]), t, q[1]), t, q[0]);
     float scale = __builtin_bit_cast(float, __builtin_bit_cast(unsigned, r) << 23);
-    return (tail * (t * t) + t) * scale + scale;
+    return fma(fma(tail, t * t, t), scale, scale);
 }
 
 void softmax_row(const float* __restrict x, float* __restrict out, float* __restrict scratch, long n) {

@@ -1,4 +1,6 @@
-// std::experimental::simd (Parallelism TS 2). a * b + c is written with operators: stdx::fma works element by element.
+// std::experimental::simd (Parallelism TS 2). Two of its functions do not serve: stdx::fma is a call for every vector, for every element where
+// there is no such instruction; and stdx::max is compiled as if there were no NaN. (libstdc++ 12 then keeps a NaN for x86-64-v3 and loses it for
+// v2 and v4. The maximum may lose it, for what follows brings it back; the floor may not.)
 #include "softmax.h"
 
 #include <experimental/simd>
@@ -21,13 +23,19 @@ inline f32v load_part(const float* p, int count) {
     return x;
 }
 
+#if defined(STDX_FMA)
+using stdx::fma;
+#else
+inline f32v fma(f32v a, f32v b, f32v c) { return a * b + c; }
+#endif
+
 inline f32v exp(f32v y) {
-    f32v r = y * log2e + rounder;
+    f32v r = fma(y, f32v(log2e), f32v(rounder));
     f32v n = r - rounder;
-    f32v t = y - n * ln2_hi - n * ln2_lo;
-    f32v tail = (((q[4] * t + q[3]) * t + q[2]) * t + q[1]) * t + q[0];
+    f32v t = fma(n, f32v(-ln2_lo), fma(n, f32v(-ln2_hi), y));
+    f32v tail = fma(fma(fma(fma(f32v(q[4]), t, f32v(q[3])), t, f32v(q[2])), t, f32v(q[1])), t, f32v(q[0]));
     f32v scale = __builtin_bit_cast(f32v, __builtin_bit_cast(i32v, r) << 23);
-    return (tail * (t * t) + t) * scale + scale;
+    return fma(fma(tail, t * t, t), scale, scale);
 }
 
 void softmax_row(const float* x, float* out, float* scratch, long n) {
@@ -41,8 +49,13 @@ void softmax_row(const float* x, float* out, float* scratch, long n) {
 
     const f32v floor = m + below;
     f32v sums = 0;
-    auto step = [&](long i, f32v logits) {
-        f32v e = exp(stdx::max(floor, logits) - m);
+    auto step = [&](long i, f32v logits) __attribute__((always_inline)) {
+#if defined(STDX_MAX)
+        logits = stdx::max(floor, logits);
+#else
+        where(floor > logits, logits) = floor;
+#endif
+        f32v e = exp(logits - m);
         e.copy_to(scratch + i, element_aligned);
         sums += e;
     };

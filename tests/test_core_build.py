@@ -1,0 +1,82 @@
+"""How the core is built: nothing shared between instruction sets, and no fault that the sanitizers can see."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onesum import _core
+
+ROOT = Path(__file__).parents[1]
+# What the sanitized core is put through: every function, layout, dtype and kind of bad input.
+SUITE = ["test_contract.py", "test_bits.py", "test_errors.py", "test_out.py", "test_where.py"]
+
+
+def build(folder: Path, *options: str, target: str = "_core") -> Path:
+    """Configure and build the core in a folder of its own."""
+    cmake = [sys.executable, "-m", "cmake"]
+    definitions = [f"-DPython_EXECUTABLE={sys.executable}", *options]
+    subprocess.run(
+        [*cmake, "-G", "Ninja", "-S", ROOT, "-B", folder, *definitions],
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run([*cmake, "--build", folder, "--target", target], check=True, capture_output=True)
+    return folder
+
+
+def test_each_instruction_set_has_one_global_symbol(tmp_path: Path) -> None:
+    # A function or table that two objects have in common may be linked from the one this CPU cannot run.
+    objects = []
+    for isa in _core.built_isas:
+        table = "onesum_" + isa.replace("-", "_") if isa.startswith("x86") else "onesum_baseline"
+        # -O0: nothing is inlined that could have been emitted
+        build(tmp_path, "-DCMAKE_CXX_FLAGS=-w", "-DONESUM_OPTIMIZE=-O0", target=table)
+        objects += list((tmp_path / "CMakeFiles" / f"{table}.dir").rglob("*.o"))
+    assert len(objects) == len(_core.built_isas)
+    for path in objects:
+        listing = subprocess.run(
+            ["nm", "--defined-only", "--extern-only", path],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split("\n")
+        symbols = [line.split()[1:] for line in listing if line]
+        assert [kind for kind, _ in symbols] == ["D"], f"{path.name}: {symbols}"
+
+
+def library(name: str) -> str:
+    """The full path of one of the compiler's runtime libraries."""
+    compiler = os.environ.get("CXX", "c++")
+    found = subprocess.run(
+        [compiler, f"-print-file-name={name}"], check=True, capture_output=True, text=True
+    )
+    return found.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="preloads the sanitizers as Linux does")
+def test_the_sanitizers_find_nothing(tmp_path: Path) -> None:
+    build(tmp_path, "-DONESUM_SANITIZE=ON")
+    (core,) = tmp_path.glob("_core*.so")
+    preloaded = ["libasan.so", "libubsan.so", "libstdc++.so"]
+    environment = os.environ | {
+        "LD_PRELOAD": " ".join(library(name) for name in preloaded),
+        "ASAN_OPTIONS": "detect_leaks=0",  # CPython keeps what it has interned
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "ONESUM_CORE": str(core),
+        "PYTHONPATH": str(ROOT / "tests"),
+    }
+    suite = [str(ROOT / "tests" / name) for name in SUITE]
+    options = ["-p", "sanitized_core", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-x"]
+    selected = ["-k", "native"]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *selected, *suite],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    assert " passed" in result.stdout

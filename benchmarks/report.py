@@ -13,7 +13,10 @@ README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 
 ONESUM, COPY = "onesum", "copy"
-PEERS = ("NumPy", "SciPy", "torch", "JAX", "ONNX Runtime")
+# Names of libraries and of their packages.
+BESIDE = {"SciPy": "scipy", "torch": "torch", "JAX": "jax"}
+ALL = {**BESIDE, "ONNX Runtime": "onnxruntime"}
+PEERS = ("NumPy", *ALL)
 NONE = "-"
 
 Result = dict[str, Any]
@@ -68,7 +71,7 @@ def filled(text: str, blocks: dict[str, str], name: str) -> str:
 
 def accuracy(result: Result) -> str:
     """The worst over all inputs, by operation and dtype."""
-    columns = {ONESUM: ONESUM, "SciPy": "SciPy", "torch": "torch", "JAX": "JAX"}
+    columns = [ONESUM, *BESIDE]
     worst: dict[tuple[str, str], dict[str, list[float | None]]] = {}
     for entry in result["errors"]:
         row = worst.setdefault((entry["operation"], entry["dtype"]), {})
@@ -78,7 +81,7 @@ def accuracy(result: Result) -> str:
         [f"{operation}, {dtype}", *(_worst(row.get(name, [])) for name in columns)]
         for (operation, dtype), row in sorted(worst.items(), key=lambda item: _order(*item[0]))
     ]
-    return "\n\n".join([table(["ulps", *columns.values()], rows), _measured(result)])
+    return "\n\n".join([table(["ulps", *columns], rows), _measured(result, BESIDE)])
 
 
 def _order(operation: str, dtype: str) -> tuple[int, int]:
@@ -103,7 +106,7 @@ def _worst(errors: list[float | None]) -> str:
 
 
 def speed(result: Result) -> str:
-    """Softmax and its derivative in float32, fresh results."""
+    """Softmax and its derivative in float32, into `out` by those that can."""
     parts = []
     for operation in ("softmax", "softmax_vjp"):
         cells = [
@@ -115,22 +118,23 @@ def speed(result: Result) -> str:
         rows = [
             [
                 shape_name(cell["shape"], cell["axis"]),
-                duration(median(cell, ONESUM, "fresh")),
-                *(times(ratio(cell, name, "fresh")) for name in peers),
+                duration(median(cell, ONESUM, "out")),
+                *(times(ratio(cell, name, "out", or_fresh=True)) for name in peers),
             ]
             for cell in cells
         ]
-        means = [times(mean(ratio(cell, name, "fresh") for cell in cells)) for name in peers]
+        means = [
+            times(mean(ratio(cell, name, "out", or_fresh=True) for cell in cells)) for name in peers
+        ]
         rows.append(["geometric mean", "", *means])
         parts.append(table([f"{operation}, float32", ONESUM, *peers], rows))
-    return "\n\n".join([*parts, _measured(result)])
+    return "\n\n".join([*parts, _measured(result, ALL)])
 
 
 def every_speed(result: Result) -> str:
     """Every cell, with the copy of as many bytes and the spread."""
-    threads = result["threads"]
-    head = f"### {threads} thread{'s' * (threads > 1)}, {result['host']['isa']}"
-    parts = [head, _measured(result)]
+    head = f"### {_threads(result['threads'])}, {result['host']['isa']}"
+    parts = [head, _measured(result, ALL)]
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in result["cells"]:
         groups.setdefault((cell["operation"], cell["dtype"]), []).append(cell)
@@ -161,11 +165,13 @@ def median(cell: Cell, name: str, mode: str) -> float:
     return middle
 
 
-def ratio(cell: Cell, name: str, mode: str) -> float | None:
+def ratio(cell: Cell, name: str, mode: str, or_fresh: bool = False) -> float | None:
     """The time of another over that of onesum."""
-    if mode not in cell["times"].get(name, {}):
-        return None
-    return median(cell, name, mode) / median(cell, ONESUM, mode)
+    modes = cell["times"].get(name, {})
+    own = median(cell, ONESUM, mode)
+    if or_fresh and mode not in modes:
+        mode = "fresh"
+    return median(cell, name, mode) / own if mode in modes else None
 
 
 def mean(ratios: Iterable[float | None]) -> float | None:
@@ -195,12 +201,12 @@ def duration(microseconds: float) -> str:
 def importing(result: Result) -> str:
     numpy, own = (result["times"][module][1] for module in ("numpy", "onesum"))
     text = (
-        f"`import onesum` takes {own / numpy:.2f} times as long as `import numpy`, which it "
+        f"`import onesum` takes {result['ratio'][1]:.2f} times as long as `import numpy`, which it "
         f"contains: {own:.3g} ms and {numpy:.3g} ms."
     )
     if result["wheel"]:
         text += f" The wheel is {result['wheel']['bytes'] / 1e6:.2f} MB."
-    return f"{text}\n\n{_measured(result)}"
+    return f"{text}\n\n{_measured(result, {})}"
 
 
 # Both
@@ -211,25 +217,20 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _measured(result: Result) -> str:
+def _measured(result: Result, libraries: dict[str, str]) -> str:
     """On what, by what and when."""
-    machine, versions = result["host"], result["host"]["versions"]
-    names = [
-        f"{name} {versions[package]}"
-        for name, package in [
-            ("onesum", "onesum"),
-            ("NumPy", "numpy"),
-            ("SciPy", "scipy"),
-            ("torch", "torch"),
-            ("JAX", "jax"),
-            ("ONNX Runtime", "onnxruntime"),
-        ]
-        if versions[package]
-    ]
+    machine, missing = result["host"], result.get("missing")
     how = []
     if "threads" in result:
-        threads = result["threads"]
-        how = [f"{threads} thread{'s' * (threads > 1)}", machine["isa"]]
-    missing = [f"without {', '.join(result['missing'])}"] if result.get("missing") else []
-    facts = [machine["date"], machine["cpu"], *how, *names, *missing]
-    return f"<sub>{', '.join(facts)}</sub>"
+        how = [_threads(result["threads"]), machine["isa"]]
+    versions = [
+        f"{name} {machine['versions'][package]}"
+        for name, package in {ONESUM: "onesum", "NumPy": "numpy", **libraries}.items()
+        if machine["versions"][package]
+    ]
+    without = [f"without {', '.join(missing)}"] if missing else []
+    return f"<sub>{', '.join([machine['date'], machine['cpu'], *how, *versions, *without])}</sub>"
+
+
+def _threads(n: int) -> str:
+    return f"{n} thread{'s' * (n > 1)}"

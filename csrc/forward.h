@@ -75,7 +75,10 @@ template <class Form, class W> struct Probabilities : Shift<Form, W> {
     }
 };
 
-constexpr auto nothing_more = [](auto...) ONESUM_INLINED {};
+// Fetches the lines that will be written, while there is much to compute.
+template <class W> auto fetch_output(const Group<W>& g) {
+    return [&g](long i, auto...) ONESUM_INLINED { __builtin_prefetch(g.out.at(i), 1); };
+}
 
 template <bool masked> struct Softmax {
     static constexpr bool needs_memo = true;
@@ -83,7 +86,7 @@ template <bool masked> struct Softmax {
         using S = typename W::S;
         using C = typename W::C;
         with_form<masked>(g, [&](auto m, auto form) ONESUM_INLINED {
-            const Probabilities<decltype(form), W> probabilities(g, m, C(not_a_number), nothing_more);
+            const Probabilities<decltype(form), W> probabilities(g, m, C(not_a_number), fetch_output(g));
             probabilities.each(g, [&](long i, auto lanes, auto p) ONESUM_INLINED {
                 if constexpr (masked) p = g.mask.at(i, lanes, g.walk) ? p : typename W::V{};
                 write<S>(g.out, i, lanes, p);
@@ -155,7 +158,7 @@ template <bool masked> struct LogSumExpVjp {
         using S = typename W::S;
         using V = typename W::V;
         with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
-            const Probabilities<decltype(form), W> probabilities(g, m, 0, nothing_more);
+            const Probabilities<decltype(form), W> probabilities(g, m, 0, fetch_output(g));
             V factor = g.row_in;
             if constexpr (decltype(form)::general) factor = factor * probabilities.inverse.hi;
             probabilities.each(g, [&](long i, auto lanes, V p) ONESUM_INLINED { write<S>(g.out, i, lanes, p == 0 ? V{} : p * factor); });

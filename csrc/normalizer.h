@@ -22,6 +22,12 @@ struct MaskOperand {
 
     template <class W, class Lanes> typename W::I at(long i, Lanes lanes, W) const {
         const char* here = p + i * step;
+        if (Lanes::all && lane == 1) {
+            typedef int8_t Bytes __attribute__((vector_size(W::lanes)));
+            Bytes flags;
+            memcpy(&flags, here, sizeof flags);
+            return __builtin_convertvector(flags, typename W::I) != 0;
+        }
         typename W::I mask{};
         const int count = Lanes::all ? W::lanes : lanes.count;
         for (int k = 0; k < count; ++k) mask[k] = -(here[k * lane] != 0);

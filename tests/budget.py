@@ -1,17 +1,18 @@
 """Every tolerance of the tests, with its origin.
 
-Errors are componentwise, in ulps of the result's dtype, against exact arithmetic. An ulp is taken at one of two
-magnitudes: the exact result rounded to the dtype ("result"), or the sum of the terms the result is made of ("scale",
-which oracle.py gives). The error allowed is `result` ulps of the one plus `scale` ulps of the other; in the subnormal
-range it is `SUBNORMAL` (unless the scale allows more).
+Errors are componentwise, in ulps of the result's dtype, against exact arithmetic. An ulp is
+taken at one of two magnitudes: the exact result rounded to the dtype ("result"), or the sum of
+the terms the result is made of ("scale", which oracle.py gives). The error allowed is `result`
+ulps of the one plus `scale` ulps of the other; in the subnormal range it is `SUBNORMAL` (unless
+the scale allows more).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# An exponential is rounded once when it underflows and once more when it is divided by the sum, at half a smallest
-# subnormal each.
+# An exponential is rounded once when it underflows and once more when it is divided by the sum, at
+# half a smallest subnormal each.
 SUBNORMAL = 1.0
 
 
@@ -20,8 +21,9 @@ class Budget(NamedTuple):
     scale: float
 
 
-# "16-bit types are widened once and rounded once": half an ulp for that rounding; a hundredth of one for the
-# arithmetic before it (design table: 0.51), whose error is in proportion to the terms when they cancel.
+# "16-bit types are widened once and rounded once": half an ulp for that rounding; a hundredth of
+# one for the arithmetic before it (design table: 0.51), whose error is in proportion to the terms
+# when they cancel.
 ROUNDED_ONCE = Budget(0.5, 0.01)
 
 FLOAT32 = {
@@ -52,8 +54,8 @@ FLOAT64 = {
     "log_softmax": Budget(2, 0),
     # m/T and log1p(r): each within 1, the sum rounded.
     "logsumexp": Budget(0, 2),
-    # w (1), the sum S (1, compensated or blocked), their difference, the product and 1/T (half each) come to
-    # 3 ulps of p (|w| + sum |p w|) at most: there is no wider type to hide S in.
+    # w (1), the sum S (1, compensated or blocked), their difference, the product and 1/T (half
+    # each) come to 3 ulps of p (|w| + sum |p w|) at most: there is no wider type to hide S in.
     "softmax_vjp": Budget(0, 3),
     "softmax_jvp": Budget(0, 3),
     "log_softmax_vjp": Budget(0, 3),
@@ -76,13 +78,17 @@ def budget(function: str, dtype: str) -> Budget:
     return {"float32": FLOAT32, "float64": FLOAT64}[dtype][function]
 
 
-# The references themselves. EXACT has 60 digits; WIDE has 64 bits, and an `expl`, a sum and a quotient of 1 or 2
-# ulps each: a hundredth of a float64 ulp is 20 of those.
+# The references themselves. EXACT has 60 digits; WIDE has 64 bits, and an `expl`, a sum and a
+# quotient of 1 or 2 ulps each: a hundredth of a float64 ulp is 20 of those.
 EXACT_RELATIVE = 1e-50
 WIDE_FLOAT64_ULPS = 0.01
 # Two numbers of 700 digits, each shown as a np.longdouble made of two float64.
 DOUBLED_LONGDOUBLE = 2.0**-62
-# exp(log p) sums to 1 within the rounding of log p: log 4 = 1.39 is half an ulp of 2^-52 off at most.
+# exp(log p) sums to 1 within the rounding of log p: log 4 = 1.39 is half an ulp of 2^-52 off at
+# most.
 LOGARITHMS_OF_P = 2.0**-52
 # A product with the dense matrix, in float64: n = 6 products and sums, an ulp of 2^-52 each.
 DENSE_PRODUCT = 16 * 2.0**-52
+# Singular values below this part of the largest are the Jacobian's null space; the others are above
+# 1/100 of it in the tests that ask.
+RANK = 1e-10

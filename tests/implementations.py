@@ -1,8 +1,8 @@
 """The implementations under test, and a face for them that watches every call.
 
-An `Api` has the public functions as attributes. Each call through it runs with floating-point errors raised and
-warnings turned into errors, and fails if an input was written to. `convert` and `back` take NumPy arrays to another
-array library and its arrays back.
+An `Api` has the public functions as attributes. Each call through it runs with floating-point
+errors raised and warnings turned into errors, and fails if an input was written to. `convert`
+and `back` take NumPy arrays to another array library and its arrays back.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def core() -> Any:
 
 
 def on_numpy() -> list[str]:
-    """Names of the implementations that serve NumPy arrays here; the core once per instruction set."""
+    """The implementations that serve NumPy arrays here, the core once per instruction set."""
     if core() is not None:
         return ["readable", *(f"native-{isa}" for isa in core().isas)]
     return ["readable", MISSING] if REQUIRE_CORE else ["readable"]

@@ -44,7 +44,7 @@ def overflow(dtype: Any) -> np.longdouble:
 
 
 def excess(got: Any, reference: Reference, function: str) -> Array:
-    """The error over what the budget allows, elementwise; infinite where it should not be finite."""
+    """The error over what is allowed, elementwise; infinite where it should not be finite."""
     got = np.asarray(got)
     wanted, scale = reference
     if got.shape != wanted.shape:
@@ -78,9 +78,10 @@ def check(got: Any, reference: Reference, function: str, note: str = "") -> None
     error = np.abs(got[at].astype(np.longdouble) - wanted)
     where = tuple(int(i) for i in at)
     raise AssertionError(
-        f"{function} {got.dtype} {note}: at {where} of {got.shape} got {got[at]!r}, expected {wanted!r}, off by "
-        f"{float(error / ulp(wanted, got.dtype)):.4g} ulp of it, {float(error / ulp(scale, got.dtype)):.4g} of the "
-        f"scale {float(scale):.4g}; {int((over > 1).sum())} of {over.size} are over budget {budget(function, got.dtype.name)}"
+        f"{function} {got.dtype} {note}: at {where} of {got.shape} got {got[at]!r}, expected "
+        f"{wanted!r}, off by {float(error / ulp(wanted, got.dtype)):.4g} ulp of it, "
+        f"{float(error / ulp(scale, got.dtype)):.4g} of the scale {float(scale):.4g}; "
+        f"{int((over > 1).sum())} of {over.size} are over {budget(function, got.dtype.name)}"
     )
 
 

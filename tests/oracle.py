@@ -1,8 +1,8 @@
 """What every function should have returned, before it is rounded to its dtype.
 
-Each reference takes NumPy arrays of any floating dtype (their values are taken exactly) and answers with a
-`Reference`: the values, and beside each the magnitude in whose ulps its error is counted. The formulas are written
-once and run in either of two arithmetics:
+Each reference takes NumPy arrays of any floating dtype (their values are taken exactly) and
+answers with a `Reference`: the values, and beside each the magnitude in whose ulps its error is
+counted. The formulas are written once and run in either of two arithmetics:
 
 EXACT  mpmath numbers of 60 digits, for small arrays;
 WIDE   np.longdouble, for rows of any length: `exp` there is glibc's `expl`, and what rounding took
@@ -80,7 +80,7 @@ class Wide:
         return np.asarray(x, dtype=np.longdouble)
 
     def scaled_exp(self, x: Array, m: Array, t: Array) -> tuple[Array, Array]:
-        """(x - m)/t and its exponential, with what rounding took from the quotient put back as a factor."""
+        """(x - m)/t and its exponential, times what rounding took from the quotient."""
         x, m, t = self.number(x), self.number(m), self.number(t)
         difference = x - m
         part = (
@@ -257,7 +257,8 @@ def signed_logsumexp(
 ) -> tuple[Reference, Array]:
     """log abs(sum b exp(x/T)) and the sign of the sum, for sums other than 0.
 
-    A relative error of the total, which is one of sum |b e| / |total| per rounding, is an absolute one of its log.
+    A relative error of the total, which is one of sum |b e| / |total| per rounding, is an
+    absolute one of its log.
     """
     a = arithmetic
     x = np.asarray(x)
@@ -319,7 +320,7 @@ def _pivoted(
 def log_softmax_vjp(
     logp: Any, g: Any, axis: Any = -1, *, temperature: Any = 1.0, arithmetic: Arithmetic = EXACT
 ) -> Reference:
-    """(g_i - p_i sum g)/T; at the pivot (g rest - p sum of the others' g)/T, where rest is the others' p."""
+    """(g_i - p_i sum g)/T; at the pivot (g rest - p G)/T, with the sums of the others' p and g."""
     a = arithmetic
     logp, g = np.asarray(logp), np.asarray(g)
     layout = Layout(logp.shape, axis)

@@ -48,7 +48,7 @@ def logits(kind: str, k: int, n: int, dtype: Any, seed: int = 0) -> Array:
 
 
 def arguments(function: str, x: Array, seed: int = 0) -> tuple[Array, ...]:
-    """What the function takes, from rows of logits (k, n): x, or its p or log p, and a random second array."""
+    """What the function takes: rows of logits, or their p or log p, and a random second array."""
     if function not in DERIVATIVES:
         return (x,)
     rng = np.random.default_rng([seed, 99])

@@ -1,8 +1,9 @@
-"""The contract as one table: an input, and what every function answers to it, in every implementation.
+"""The contract as one table: an input, and what every function answers to it, in every
+implementation.
 
-Three kinds of rows make the table: `Special` (one row of logits with values that are not plain numbers),
-`Presented` (plain numbers in an unusual dtype, order or axis) and `Refused`. Every call is watched by `Api`: no
-floating-point error, no warning, no input written to.
+Three kinds of rows make the table: `Special` (one row of logits with values that are not plain
+numbers), `Presented` (plain numbers in an unusual dtype, order or axis) and `Refused`. Every
+call is watched by `Api`: no floating-point error, no warning, no input written to.
 """
 
 from __future__ import annotations
@@ -360,7 +361,7 @@ def _rounded(dtype: str) -> Callable[[np.ndarray], np.ndarray]:
 
 @dataclass
 class Presented(Row):
-    """x (and p, log p, g of its shape) as `present` gives them; the answer is the oracle's on the same values."""
+    """x (and p, log p, g) as `present` gives them; the answer is the oracle's on their values."""
 
     name: str
     present: Callable[[np.ndarray], Any] = same

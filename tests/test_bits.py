@@ -109,7 +109,7 @@ def test_several_axes(numpy_api, function, axes):
 
 
 def test_threads(numpy_api):
-    """Many threads at once answer as one. (Not through the watching Api: threads share its filters.)"""
+    """Many threads at once answer as one. (Unwatched: threads share the warnings filters.)"""
     x = np.random.default_rng(9).normal(0, 3, (200, 50)).astype(np.float32)
     wanted = numpy_api.softmax(x)
     with ThreadPoolExecutor(4) as pool:

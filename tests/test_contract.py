@@ -1,4 +1,4 @@
-"""The contract: the table of table.py, over every function and implementation, and what follows it."""
+"""The contract: table.py over every function and implementation, and the arguments beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which implementation serves NumPy arrays: the instruction sets, the overrides, and doing without."""
+"""Which implementation serves NumPy arrays: instruction sets, overrides, and doing without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every bad input: its own exception, the argument's name and value in the message, and nothing written."""
+"""Every bad input: its own exception, naming the argument and the value; nothing is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECOND = {f: "g" if f.endswith("vjp") else "v" for f in DERIVATIVES}
 
 
 class Bad(NamedTuple):
-    """Options (or arguments, by name) that are wrong, the exception, and words its message must have."""
+    """An option that is wrong, the exception, and words its message must have."""
 
     name: str
     options: dict[str, Any]

@@ -111,7 +111,7 @@ def test_no_library_but_numpy(module):
 
 
 def test_what_import_onesum_brings_in():
-    """Neither importing nor using it on NumPy arrays loads another library, or a slow part of NumPy."""
+    """Neither importing it nor using it on NumPy arrays loads another library, or more of NumPy."""
     program = """
 import sys, numpy
 before = set(sys.modules)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from budget import DENSE_PRODUCT
+from budget import DENSE_PRODUCT, RANK
 from implementations import dtypes
 from measure import check, same_bits
 from numpy.testing import assert_allclose
@@ -140,7 +140,7 @@ def test_products_are_the_functions(numpy_api, name, axis, temperature):
 @pytest.mark.parametrize("shape", [(6,), (5, 6), (4, 5, 6)])
 def test_products_with_matrices(numpy_api, name, shape):
     """Columns to the right of J, rows to the left, one matrix for each matrix of the batch."""
-    p, jacobian = made(numpy_api, name, X[(0,) * (3 - len(shape))])
+    _, jacobian = made(numpy_api, name, X[(0,) * (3 - len(shape))])
     dense = jacobian.to_dense()
     right = np.random.default_rng(3).normal(size=(*shape, 3))
     left = np.swapaxes(right, -1, -2)
@@ -157,7 +157,7 @@ def test_products_with_matrices(numpy_api, name, shape):
 
 
 def test_lists_are_vectors(numpy_api, name):
-    p, jacobian = made(numpy_api, name, X[0, 0])
+    _, jacobian = made(numpy_api, name, X[0, 0])
     assert same_bits(jacobian @ V[0, 0].tolist(), jacobian @ V[0, 0])
     assert same_bits(V[0, 0].tolist() @ jacobian, V[0, 0] @ jacobian)
 
@@ -225,7 +225,7 @@ def test_solve_is_the_pseudoinverse(numpy_api, name, transposed):
     for t in [1.0, 0.5]:
         jacobian = getattr(numpy_api, f"{name}_jacobian")(first, temperature=t)
         jacobian = jacobian.T if transposed else jacobian
-        inverse = np.linalg.pinv(jacobian.to_dense(), rcond=1e-10)
+        inverse = np.linalg.pinv(jacobian.to_dense(), rcond=RANK)
         wanted = np.einsum("kij,kj->ki", inverse, b)
         got = jacobian.solve(b)
         assert_allclose(got, wanted, rtol=0, atol=DENSE_PRODUCT * np.abs(wanted).max())
@@ -287,7 +287,7 @@ def test_linear_operator(numpy_api, name):
 def test_p_is_not_copied(numpy_api, name):
     """Lazy: a million classes have no matrix of 8 TB."""
     n = 1_000_000
-    p, jacobian = made(numpy_api, name, np.zeros(n, np.float32))
+    _, jacobian = made(numpy_api, name, np.zeros(n, np.float32))
     assert jacobian.shape == (n, n)
     v = np.zeros(n, np.float32)
     v[3] = 1

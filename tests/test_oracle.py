@@ -1,4 +1,4 @@
-"""The references, held against the definitions: no shift by the maximum, no pivot, 700 digits instead."""
+"""The references, held against the definitions: no shift, no pivot, 700 digits instead."""
 
 import numpy as np
 import oracle
@@ -79,7 +79,7 @@ def test_derivatives(t):
 
 
 def test_log_softmax_derivatives():
-    """The same for log p; rows of equal p, whose logarithms sum to one but for their own rounding."""
+    """The same for log p, on rows of equal p: those sum to one but for the rounding of log p."""
     logp = np.log(np.full((2, 4), 0.25))
     g = np.random.default_rng(5).normal(size=logp.shape)
     p = DEEP.exp(DEEP.number(logp))

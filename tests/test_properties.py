@@ -215,7 +215,7 @@ def test_axes_are_flattened(numpy_api, batch, function):
 
 @given(batches(dtypes=WIDE_DTYPES), hnp.arrays(np.float64, 6, elements=NUMBER))
 def test_adjoint(numpy_api, batch, v):
-    """<g, J v> = <J^T g, v> for log_softmax, whose J is not symmetric, within the budgets of both."""
+    """<g, J v> = <J^T g, v> for log_softmax, whose J is not symmetric, within their budgets."""
     x, g, _, _ = batch
     x, g = x.reshape(-1, x.shape[-1])[0], g.reshape(-1, g.shape[-1])[0]
     assume(np.isfinite(x).any())

@@ -131,7 +131,8 @@ class Call:
             return float(value)
         t = self._converted("temperature", value)
         if not dtype_name(t.dtype).startswith(("float", "bfloat16", "int", "uint")):
-            raise TypeError(f"temperature: expected real numbers, got dtype {t.dtype}")
+            got = f"{value!r:.60} of dtype {t.dtype}"
+            raise TypeError(f"temperature: expected real numbers, got {got}")
         t = self.xp.astype(t, widest(self.xp, self.x), copy=False)
         positive = t > 0
         if not bool(self.xp.all(positive)):

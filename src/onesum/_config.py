@@ -36,11 +36,9 @@ def show_config(mode: str = "stdout") -> dict[str, Any]:
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"mode: expected 'stdout' or 'dicts', got {mode!r}")
-    from . import __version__
-
     core = sys.modules.get("onesum._core")
     config = {
-        "version": __version__,
+        "version": sys.modules["onesum"].__version__,
         "numpy": np.__version__,
         "backend": backends.numpy_backend.__name__.rpartition(".")[2],
         "reason": backends.numpy_reason,

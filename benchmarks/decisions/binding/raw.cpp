@@ -1,8 +1,8 @@
 // softmax of float32 without NumPy's ufunc machinery, twice:
 //
 // direct(x, out)             the least that is safe: exact types, C order, one shape, else an error
-// general(x, axis, T, out)   what a gufunc does with the same arguments: conversion, any axis and strides, one T or one per row (broadcast),
-//                            overlap, allocation of the result, subclasses, other types' __array_ufunc__
+// general(x, axis, T, out)   what a gufunc does with the same arguments: conversion, any axis and strides, one T or one per row, overlap,
+//                            allocation of the result, subclasses, other types' __array_ufunc__
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 

@@ -337,7 +337,8 @@ have the same name in the objects of two instruction sets.
 
 {code}
 
-<sub>{date}, {cpu}, one thread, load {load} before; {compiler}; `{flags}`</sub>
+<sub>{date}, {cpu}, one thread, load {load} before; {compiler};
+`{flags}`</sub>
 """
 
 

@@ -1,6 +1,6 @@
-// std::experimental::simd (Parallelism TS 2). Two of its functions do not serve: stdx::fma is a call for every vector, for every element where
-// there is no such instruction; and stdx::max is compiled as if there were no NaN. (libstdc++ 12 then keeps a NaN for x86-64-v3 and loses it for
-// v2 and v4. The maximum may lose it, for what follows brings it back; the floor may not.)
+// std::experimental::simd (Parallelism TS 2). Two of its functions do not serve: stdx::fma is a call for every vector, and for every
+// element where there is no such instruction; stdx::max is compiled as if there were no NaN, so that libstdc++ 12 keeps one for
+// x86-64-v3 and loses it for v2 and v4. (The maximum may lose it, for what follows brings it back; the floor may not.)
 #include "softmax.h"
 
 #include <experimental/simd>

@@ -42,7 +42,7 @@ def softmax(x, axis, where, temperature, dtype, out):
     """p_i = e_i / (1 + r)."""
     xp, x = widen(x)
     p, _ = _probabilities(xp, x, axis, where, temperature)
-    return finish(xp, words.rounded(xp, p) * 2.0**-64, dtype, out)
+    return finish(xp, words.rounded(xp, p) * 2.0**-32, dtype, out)
 
 
 @quiet
@@ -141,9 +141,9 @@ def logsumexp_vjp(x, g, axis, where, temperature, dtype, out):
     """g p / T, where g has size 1 along the axis; 0 in a row that is all -inf."""
     xp, x, g = widen(x, g)
     p, m = _probabilities(xp, x, axis, where, temperature)
-    p = p[0] * 2.0**-64, p[1] * 2.0**-64
+    g = g / temperature
     h, error = words.two_product(xp, p[0], g)
-    result = words.rounded(xp, (h, error + p[1] * g)) / temperature
+    result = words.rounded(xp, (h, error + p[1] * g)) * 2.0**-32
     lost = (p[0] == 0.0) | (m == -xp.inf)
     return finish(xp, xp.where(lost, 0.0, result), dtype, out)
 
@@ -185,11 +185,11 @@ def log_softmax_diagonal(logp, axis, temperature, dtype):
 
 
 def _probabilities(xp, x, axis, where, temperature):
-    """2^64 e / (1 + r) in two words, and m. What rounding takes from a tiny e would underflow."""
+    """2^32 e / (1 + r) in two words, and m. What rounding takes from a tiny e would underflow."""
     d, m, pivot = _exponents(xp, x, axis, where, temperature)
     e = words.exp(xp, d)
     normalizer = _normalizer(xp, e, pivot, axis)
-    e = e[0] * 2.0**64
+    e = e[0] * 2.0**32
     p, error = words.divide(xp, (e, e * d[1]), normalizer)
     return (_fill(xp, where, p, 0.0), _fill(xp, where, error, 0.0)), m
 

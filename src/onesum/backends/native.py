@@ -1,7 +1,7 @@
-"""The compiled backend for NumPy: each function prepares the operands of one generalized ufunc of the core.
+"""The compiled backend for NumPy: each function calls one generalized ufunc of the core.
 
-The arguments are as ARCHITECTURE.md has them: checked, one class axis, floating. The core reads any strides; what is left to do here is to choose
-the type the kernel computes in, and the layout of a fresh result.
+The arguments are as ARCHITECTURE.md has them: checked, one class axis, floating. The core reads any
+strides; what is left is to choose the type the kernel computes in, and the layout of a new result.
 """
 
 from typing import Any
@@ -55,6 +55,15 @@ def _row_temperature(temperature: Temperature, axis: int) -> Any:
     return np.squeeze(temperature, axis)
 
 
+def _rounded(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
+    """A result computed in a wider type."""
+    with np.errstate(all="ignore"):  # underflow and overflow are values, as in the core
+        if out is None:
+            return result.astype(dtype)
+        out[...] = result
+        return out
+
+
 def _map(
     ufunc: np.ufunc,
     arrays: tuple[Array, ...],
@@ -68,24 +77,17 @@ def _map(
     `rows` holds the operands with one element a row; the last is the temperature.
     """
     x = arrays[0]
-    last = axis == x.ndim - 1
     wide = _computed_in(x, rows[-1], dtype)
-    if wide != x.dtype:
-        x = x.astype(wide)
     if wide != dtype:
-        result = _map(ufunc, (x, *arrays[1:]), rows, axis, wide, None)
-        if out is None:
-            return result.astype(dtype)
-        out[...] = result
-        return out
-    others = tuple(a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays[1:])
-    scalars = (*(r.astype(wide, copy=False) for r in rows[:-1]), rows[-1])
-    if last:
-        return ufunc(x, *others, *scalars, out=out)  # type: ignore[no-any-return]
+        return _rounded(_map(ufunc, arrays, rows, axis, wide, None), dtype, out)
+    arrays = tuple(a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays)
+    rows = (*(r.astype(wide, copy=False) for r in rows[:-1]), rows[-1])
+    if axis == x.ndim - 1:
+        return ufunc(*arrays, *rows, out)  # type: ignore[no-any-return]
     if out is None:
-        # left to itself NumPy would put the class axis last in memory; the result keeps the layout of x
-        out = np.empty_like(x, subok=False)
-    return ufunc(x, *others, *scalars, out=out, axis=axis)  # type: ignore[no-any-return]
+        # NumPy would put the class axis last in memory; the result keeps the layout of x
+        out = np.empty_like(x, dtype=wide, subok=False)
+    return ufunc(*arrays, *rows, out, axis=axis)  # type: ignore[no-any-return]
 
 
 def _reduce(
@@ -98,18 +100,30 @@ def _reduce(
 ) -> Array:
     """Call an operation that drops the class axis."""
     wide = _computed_in(arrays[0], temperature, dtype)
-    operands = [a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays]
+    if wide != dtype:
+        return _rounded(_reduce(ufunc, arrays, temperature, axis, wide, None), dtype, out)
+    arrays = tuple(a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays)
+    if axis == arrays[0].ndim - 1:
+        return ufunc(*arrays, temperature, out)  # type: ignore[no-any-return]
     axes = [axis] * len(arrays) + [(), ()]
-    if wide == dtype:
-        return ufunc(*operands, temperature, out=out, axes=axes)  # type: ignore[no-any-return]
-    result = ufunc(*operands, temperature, axes=axes).astype(dtype)
-    if out is None:
-        return result  # type: ignore[no-any-return]
-    out[...] = result
-    return out
+    return ufunc(*arrays, temperature, out, axes=axes)  # type: ignore[no-any-return]
+
+
+def _is_plain(x: Array, axis: int, where: Any, temperature: Temperature, dtype: Any) -> bool:
+    """True if the gufunc takes the operands as they are. Small arrays feel every other step."""
+    return (
+        where is None
+        and x.dtype is dtype
+        and type(temperature) is float
+        and temperature == 1.0
+        and axis == x.ndim - 1
+        and dtype.num < _FIRST_USER_DTYPE
+    )
 
 
 def softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    if _is_plain(x, axis, where, temperature, dtype):
+        return _core.softmax(x, _ONE, out)
     t = _row_temperature(temperature, axis)
     if where is None:
         return _map(_core.softmax, (x,), (t,), axis, dtype, out)
@@ -117,6 +131,8 @@ def softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped
 
 
 def log_softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    if _is_plain(x, axis, where, temperature, dtype):
+        return _core.log_softmax(x, _ONE, out)
     t = _row_temperature(temperature, axis)
     if where is None:
         return _map(_core.log_softmax, (x,), (t,), axis, dtype, out)
@@ -124,6 +140,8 @@ def log_softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-unt
 
 
 def logsumexp(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    if _is_plain(x, axis, where, temperature, dtype):
+        return _core.logsumexp(x, _ONE, out)
     t = _row_temperature(temperature, axis)
     if where is None:
         return _reduce(_core.logsumexp, (x,), t, axis, dtype, out)
@@ -131,6 +149,8 @@ def logsumexp(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyp
 
 
 def softmax_vjp(p, g, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    if g.dtype is dtype and _is_plain(p, axis, None, temperature, dtype):
+        return _core.softmax_vjp(p, g, _ONE, out)
     t = _row_temperature(temperature, axis)
     return _map(_core.softmax_vjp, (p, g), (t,), axis, dtype, out)
 
@@ -139,11 +159,15 @@ softmax_jvp = softmax_vjp  # the Jacobian is symmetric
 
 
 def log_softmax_vjp(logp, g, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    if g.dtype is dtype and _is_plain(logp, axis, None, temperature, dtype):
+        return _core.log_softmax_vjp(logp, g, _ONE, out)
     t = _row_temperature(temperature, axis)
     return _map(_core.log_softmax_vjp, (logp, g), (t,), axis, dtype, out)
 
 
 def log_softmax_jvp(logp, v, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
+    if v.dtype is dtype and _is_plain(logp, axis, None, temperature, dtype):
+        return _core.log_softmax_jvp(logp, v, _ONE, out)
     t = _row_temperature(temperature, axis)
     return _map(_core.log_softmax_jvp, (logp, v), (t,), axis, dtype, out)
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from . import RESULTS, TRIALS, host
+from . import __doc__ as description
 
 COMMANDS = {
     "speed": "time every operation beside every installed library",
@@ -17,7 +18,7 @@ COMMANDS = {
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=description)
     commands = parser.add_subparsers(dest="command", title="commands; all four if none is given")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)

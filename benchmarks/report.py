@@ -43,7 +43,8 @@ def run(results: Path, show: bool, check: bool) -> int:
 
 
 def pages(results: Path) -> dict[Path, dict[str, str]]:
-    speeds = [host.load(path) for path in sorted(results.glob("speed*.json"))]
+    files = sorted(results.glob("speed*.json"), key=lambda path: path.stem)
+    speeds = [host.load(path) for path in files]
     return {
         README: {
             "accuracy": accuracy(host.load(results / "accuracy.json")),

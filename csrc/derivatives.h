@@ -37,6 +37,16 @@ template <class W> Pivot<W> find_pivot(const Group<W>& g) {
 inline Wide<float> difference(f32v x, f32v y) { return Wide<float>::of(x) - Wide<float>::of(y); }
 inline Wide<double> difference(f64v x, f64v y) { return Wide<double>::of(x, -y); }
 
+// p (w - S) with w = v - v_pivot and S in two words. What is rounded: w, or p w; p S; and the result.
+template <class V> ONESUM_INLINE V times_deviation(V p, V v, V v_pivot, Sum2<V> sum) {
+#if defined(__FMA__) || defined(__ARM_NEON)
+    return fma(p, v - v_pivot, -fma(p, sum.hi, p * sum.lo));
+#else
+    auto w = two_sum(v, -v_pivot);
+    return p * w.hi + (p * (w.lo - sum.lo) - p * sum.hi);
+#endif
+}
+
 // p (w - S) / T
 struct SoftmaxVjp {
     static constexpr bool needs_memo = false;
@@ -54,13 +64,18 @@ struct SoftmaxVjp {
             v = p == 0 ? v_pivot : v;
             add_to(sums[W::chain(i)], Wide<C>::of(p) * difference(v, v_pivot));
         });
-        V sum = g.walk.sum_of(sums).rounded() + pivot.nan;
-        const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
+        auto sum = g.walk.sum_of(sums).two_words();
+        sum.hi = sum.hi + pivot.nan;
+        const auto inverse = inverse_temperature(g);
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V p = read<S>(g.in[0], i, lanes, V{});
             V v = read<S>(g.in[1], i, lanes, V{});
-            V y = p * ((v - v_pivot) - sum);
-            if (g.scaled) y = y * inverse;
+            V y = times_deviation(p, v, v_pivot, sum);
+            if (g.scaled) {
+                V q = p * inverse.hi;
+                V q_lo = fma(p, inverse.lo, product_error(p, inverse.hi, q));
+                y = times_deviation(q, v, v_pivot, sum) + q_lo * ((v - v_pivot) - sum.hi);
+            }
             write<S>(g.out, i, lanes, p == 0 ? pivot.nan : y);
         });
     }

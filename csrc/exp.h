@@ -51,21 +51,25 @@ template <> struct Constants<double> {
 constexpr double infinity = __builtin_inf();
 constexpr double not_a_number = __builtin_nan("");
 
-inline f32v tail_polynomial(f32v t, f32v) {
+// t^2 q(t) + c. In float the leading half of t^2 is added last: the rounding of q(t), near 1/2, would be felt.
+inline f32v tail_polynomial(f32v t, f32v c) {
     const auto& q = Constants<float>::q;
+    f32v t2 = t * t;
     f32v y = splat(q[4]);
-    for (int k = 3; k >= 0; --k) y = fma(y, t, splat(q[k]));
-    return y;
+    for (int k = 3; k > 0; --k) y = fma(y, t, splat(q[k]));
+    y = fma(y, t, splat(q[0] - 0.5f));
+    return fma(splat(0.5f), t2, fma(y, t2, c));
 }
 // Even and odd powers apart: half the latency, one multiplication more.
-inline f64v tail_polynomial(f64v t, f64v t2) {
+inline f64v tail_polynomial(f64v t, f64v c) {
     const auto& q = Constants<double>::q;
+    f64v t2 = t * t;
     f64v even = splat(q[8]), odd = splat(q[9]);
     for (int k = 6; k >= 0; k -= 2) {
         even = fma(even, t2, splat(q[k]));
         odd = fma(odd, t2, splat(q[k + 1]));
     }
-    return fma(odd, t, even);
+    return fma(t2, fma(odd, t, even), c);
 }
 
 // 2^n (1 + hi + lo), and 2^n over 2^exponent as `scale`
@@ -88,9 +92,7 @@ template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE Exp<C> exp_parts(V
     V n = r - rounder;
     V hi = fma(n, splat(-K::ln2_hi), y);
     V c = fma(n, splat(-K::ln2_lo), y_lo);
-    V t = hi + c;
-    V t2 = t * t;
-    return {n, hi, fma(t2, tail_polynomial(t, t2), c), bits<V>(bits<typename Vec<C>::I>(r) << K::mantissa)};
+    return {n, hi, tail_polynomial(hi + c, c), bits<V>(bits<typename Vec<C>::I>(r) << K::mantissa)};
 }
 
 // log(1 + r), r >= 0 or NaN, r = hi + lo: about 0.7 ulp. 1 + r is split into 2^k f with f in [1/sqrt 2, sqrt 2], and

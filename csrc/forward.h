@@ -30,7 +30,7 @@ template <class Form, class W> struct Probabilities : Shift<Form, W> {
 
     // `visit(i, lanes, x, tail, scale)` sees every exponential as it is summed; a row of -inf gets p = `all_infinite`.
     template <class F> ONESUM_INLINE Probabilities(const Group<W>& g, V m, C all_infinite, F visit) : Shift<Form, W>(g, m) {
-        ExpSum<W> exponentials(g.walk);
+        ExpSum<W, true> exponentials(g.walk);
         I at_infinity{};
         V* memo = g.memo;
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
@@ -40,7 +40,7 @@ template <class Form, class W> struct Probabilities : Shift<Form, W> {
             V tail = e.tail();
             if constexpr (Form::general) at_infinity -= x == C(infinity);
             if (memo) memo[2 * i] = tail, memo[2 * i + 1] = e.scale;
-            exponentials.add(i, tail, e.scale);
+            exponentials.add(i, e.hi, e.lo, tail, e.scale);
             visit(i, lanes, x, tail, e.scale);
         });
         const Wide<C> sum = exponentials.sum(g.walk);
@@ -68,7 +68,7 @@ template <class Form, class W> struct Probabilities : Shift<Form, W> {
                 const auto e = this->term(x);
                 tail = e.tail(), scale = e.scale;
             }
-            V p = (hi + fma(hi, tail, lo)) * scale;
+            V p = (hi + fma_small(hi, tail, lo)) * scale;
             if constexpr (Form::general) p = x == C(infinity) ? C(1) + nan_or_zero : p;
             f(i, lanes, p);
         });
@@ -101,6 +101,7 @@ template <class N, class V> inline V scaled_difference(V x, const N& normalizer,
     const auto& inverse = normalizer.inverse;
     auto d = two_sum(x, -normalizer.m);
     d.hi = x == normalizer.m ? V{} : d.hi;
+    d.lo = x == normalizer.m ? V{} : d.lo;
     V z = d.hi * inverse.hi;
     V z_lo = fma(d.hi, inverse.lo, product_error(d.hi, inverse.hi, z));
     z_lo = z_lo + (inverse.hi == C(1) ? V{} : d.lo * inverse.hi);
@@ -141,7 +142,7 @@ template <bool masked> struct LogSumExp {
             auto wide_top = Wide<C>::of(m);
             if constexpr (decltype(form)::general) {
                 wide_top = wide_top * normalizer.inverse.wide();
-                top = normalizer.no_finite_logit() ? m : m * normalizer.inverse.hi;
+                top = normalizer.no_finite_logit() | normalizer.infinite() ? m : m * normalizer.inverse.hi;
             }
             auto log_rest = log1p(normalizer.r());
             V nan_or_zero = log_rest.rounded() - log_rest.rounded();
@@ -161,7 +162,11 @@ template <bool masked> struct LogSumExpVjp {
             const Probabilities<decltype(form), W> probabilities(g, m, 0, fetch_output(g));
             V factor = g.row_in;
             if constexpr (decltype(form)::general) factor = factor * probabilities.inverse.hi;
-            probabilities.each(g, [&](long i, auto lanes, V p) ONESUM_INLINED { write<S>(g.out, i, lanes, p == 0 ? V{} : p * factor); });
+            probabilities.each(g, [&](long i, auto lanes, V p) ONESUM_INLINED {
+                V y = p == 0 ? V{} : p * factor;
+                if constexpr (masked) y = g.mask.at(i, lanes, g.walk) ? y : V{};
+                write<S>(g.out, i, lanes, y);
+            });
         });
     }
 };

@@ -93,38 +93,26 @@ template <bool masked, class W> typename W::V row_max(const Group<W>& g) {
     return W::max_of(m);
 }
 
-// A sum of exponentials. Added to a large number of fixed magnitude, an addend is rounded to a grid, exactly; what the grid leaves of it is exact too
-// and goes into the residue. So both words lose next to nothing, in the lanes' own type and six operations. After `block` steps the grid's
-// room is used up, and the two move on to the wide total.
-template <class W> class ExpSum {
+// A sum of exponentials, in two words of the lanes' own type; after `block` steps both move on to a wide total.
+//
+// On a grid: added to a large number of fixed magnitude, an addend is rounded to a grid, exactly, and what the grid leaves of it is exact too and goes
+// into the residue. Good to far below an ulp of the maximum's exponential, in seven operations. Not on a grid: Knuth's TwoSum, good to far below an
+// ulp of the sum itself, however small (r, beside a maximum left out of it).
+template <class W, bool on_grid> class ExpSum {
     using C = typename W::C;
     using V = typename W::V;
     static constexpr int block = 64;
-    static constexpr C start = sizeof(C) == 4 ? C(0x1p71) : C(0x1p519);  // 2^bias times room for `block` terms below sqrt 2
-    V grid[W::chains], residue[W::chains];
+    // 2^bias times room for `block` terms below sqrt 2
+    static constexpr C start = !on_grid ? C(0) : sizeof(C) == 4 ? C(0x1p71) : C(0x1p519);
+    V main[W::chains], residue[W::chains];
     Wide<C> total[W::chains];
     int live;
     bool single;  // one term to a chain
 
-    // scale (1 + tail); `left(x)` is what remains of the term after x of it, exact in `scale - taken`.
-    template <class F> ONESUM_INLINE void put(long i, V tail, V scale, F left) {
-        const int k = W::chain(i);
-        const V old = single ? splat(start) : grid[k];
-        const V sum = old + fma(tail, scale, scale);
-        const V taken = sum - old;
-        const V rest = left(scale - taken);
-        if (single) {
-            total[k] = Wide<C>::of(taken, rest);
-            return;
-        }
-        grid[k] = sum;
-        residue[k] = residue[k] + rest;
-        if ((i + 1) % (block * W::chains) == 0) flush();
-    }
     ONESUM_INLINE void flush() {
         for (int k = 0; k < live; ++k) {
-            add_to(total[k], Wide<C>::of(grid[k] - start, residue[k]));
-            grid[k] = splat(start);
+            add_to(total[k], Wide<C>::of(main[k] - start, residue[k]));
+            main[k] = splat(start);
             residue[k] = V{};
         }
     }
@@ -132,18 +120,33 @@ template <class W> class ExpSum {
   public:
     ONESUM_INLINE explicit ExpSum(const W& walk) : live(walk.live_chains()), single(walk.n <= W::lanes) {
         for (int k = 0; k < live && !(single && W::chains > 1); ++k) {
-            grid[k] = splat(start);
+            main[k] = splat(start);
             residue[k] = V{};
             total[k] = Wide<C>{};
         }
     }
-    // scale (1 + tail)
-    ONESUM_INLINE void add(long i, V tail, V scale) {
-        put(i, tail, scale, [&](V rest) ONESUM_INLINED { return fma(tail, scale, rest); });
-    }
-    // scale (1 + hi + lo), hi + lo not rounded
-    ONESUM_INLINE void add(long i, V hi, V lo, V scale) {
-        put(i, hi + lo, scale, [&](V rest) ONESUM_INLINED { return fma(lo, scale, fma(hi, scale, rest)); });
+    // scale (1 + hi + lo), tail = hi + lo rounded
+    ONESUM_INLINE void add(long i, V hi, V lo, V tail, V scale) {
+        const int k = W::chain(i);
+        const V term = fma(tail, scale, scale);
+        const V old = single ? splat(start) : main[k];
+        V sum, lost{}, taken = term;
+        if constexpr (on_grid) {
+            sum = old + term;
+            taken = sum - old;
+        } else {
+            auto s = two_sum(old, term);
+            sum = s.hi;
+            lost = s.lo;
+        }
+        const V rest = lost + fma(lo, scale, fma(hi, scale, scale - taken));
+        if (single) {
+            total[k] = Wide<C>::of(sum - start, rest);
+            return;
+        }
+        main[k] = sum;
+        residue[k] = residue[k] + rest;
+        if ((i + 1) % (block * W::chains) == 0) flush();
     }
     ONESUM_INLINE Wide<C> sum(const W& walk) {
         if (!single) flush();
@@ -194,7 +197,8 @@ template <class Form, class W> struct Shift {
         V y = max(floor, x - base);
         if constexpr (Form::general) y = x == C(infinity) ? V{} : y;
         auto e = exponential(y);
-        if constexpr (Form::general) e.scale = x == C(-infinity) ? V{} : e.scale;
+        // exactly nothing, so that it does not matter how many such lanes a layout has behind the end of a row
+        e.scale = y > floor ? e.scale : V{};
         return e;
     }
 
@@ -216,7 +220,7 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
     Wide<C> rest, count;  // the sum over the classes below m, over 2^exponent; how many attain m
 
     ONESUM_INLINE Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {
-        ExpSum<W> others(g.walk);
+        ExpSum<W, false> others(g.walk);
         I at_max{};
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V x = read_logits<Form>(g, i, lanes);
@@ -224,7 +228,7 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
             auto e = this->term(x);
             I is_max = x == m;
             at_max -= is_max;
-            others.add(i, e.hi, e.lo, is_max ? V{} : e.scale);
+            others.add(i, e.hi, e.lo, e.tail(), is_max ? V{} : e.scale);
         });
         rest = others.sum(g.walk);
         count = W::sum_across(Wide<C>::count(at_max));

@@ -132,6 +132,20 @@ inline f64v fma(f64v a, f64v b, f64v c) {
 #endif
 }
 
+// a b + c for a c much smaller than a b, rounded as good as once; a and b far from overflow.
+template <class V> inline V fma_small(V a, V b, V c) {
+#if defined(__FMA__) || defined(__ARM_NEON)
+    return fma(a, b, c);
+#else
+    const decltype(+a[0]) split = sizeof(a[0]) == 4 ? 4097 : 134217729;
+    V a_big = a * split, b_big = b * split;
+    V a_hi = a_big - (a_big - a), b_hi = b_big - (b_big - b);
+    V a_lo = a - a_hi, b_lo = b - b_hi;
+    V product = a * b;
+    return product + ((((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo) + c);
+#endif
+}
+
 // a b - product, exactly, for product = a * b.
 template <class V> inline V product_error(V a, V b, V product) {
 #if defined(__FMA__) || defined(__ARM_NEON)

@@ -141,9 +141,9 @@ def logsumexp_vjp(x, g, axis, where, temperature, dtype, out):
     """g p / T, where g has size 1 along the axis; 0 in a row that is all -inf."""
     xp, x, g = widen(x, g)
     p, m = _probabilities(xp, x, axis, where, temperature)
-    g = g / temperature
+    g = g / temperature * 2.0**-32
     h, error = words.two_product(xp, p[0], g)
-    result = words.rounded(xp, (h, error + p[1] * g)) * 2.0**-32
+    result = words.rounded(xp, (h, error + p[1] * g))
     lost = (p[0] == 0.0) | (m == -xp.inf)
     return finish(xp, xp.where(lost, 0.0, result), dtype, out)
 

@@ -4,10 +4,11 @@ The arguments are as ARCHITECTURE.md has them: checked, one class axis, floating
 strides; what is left is to choose the type the kernel computes in, and the layout of a new result.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import _core
 from .array_api import log_softmax_diagonal, signed_logsumexp, softmax_diagonal
@@ -27,8 +28,11 @@ __all__ = [
     "softmax_vjp",
 ]
 
-Array = npt.NDArray[Any]
-Temperature = float | npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Temperature = float | NDArray[np.float64]
 
 _ONE = np.asarray(1.0)
 _FIRST_USER_DTYPE = 256  # NumPy's numbers for dtypes that other packages define

@@ -27,7 +27,7 @@ template <class S_> struct Columns {
     }
     static int chain(long i) { return i % lanes; }
     static V max_of(V x) { return x; }
-    int live_chains() const { return n < lanes ? int(n) : lanes; }
+    int live_chains() const { return n >= lanes ? lanes : n > 0 ? int(n) : 1; }
     Wide<C> sum_of(Wide<C>* chain) const { return sum_of_chains(chain, live_chains()); }
     static Wide<C> sum_across(Wide<C> x) { return x; }
 

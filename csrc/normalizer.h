@@ -53,6 +53,7 @@ template <class C> struct InverseTemperature {
     Wide<C> wide() const { return Wide<C>::of(hi, lo); }
 };
 
+// 1 / T in two words. Where it leaves the type's range, as for T below 3e-39 in float, it stays at the end of the range.
 template <class W> InverseTemperature<typename W::C> inverse_temperature(const Group<W>& group) {
     using K = Constants<typename W::C>;
     using C = typename W::C;
@@ -124,6 +125,7 @@ template <class W, bool on_grid> class ExpSum {
             residue[k] = V{};
             total[k] = Wide<C>{};
         }
+        if (walk.n == 0) total[0] = Wide<C>{};
     }
     // scale (1 + hi + lo), tail = hi + lo rounded
     ONESUM_INLINE void add(long i, V hi, V lo, V tail, V scale) {

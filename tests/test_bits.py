@@ -66,6 +66,44 @@ def test_layout_of_the_arguments(numpy_api, function, dtype, present):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_neighbours_in_memory(numpy_api, function, dtype, axis):
+    """What lies beside an array in memory is neither read nor written, down to rows of nothing."""
+    call = getattr(numpy_api, function)
+    for n in [0, *range(1, 20), 31, 33, 63, 65]:
+        for k in [1, 2, 3, 5, 8, 9, 17]:
+            args = (
+                arguments(function, logits("spread 3", k, n, dtype))
+                if n
+                else empty(function, k, dtype)
+            )
+            if axis == 0:
+                args = classes_first(function, args)
+            wanted = call(*args, axis=axis)
+            guarded = [within(a, np.nan) for a in args]
+            out = within(np.full_like(wanted, 7), 99)
+            assert same_bits(call(*guarded, axis=axis, out=out), wanted), f"{k} rows of {n}"
+            memory = out.base.copy()
+            memory[16 : 16 + out.size] = 99
+            assert np.all(memory == np.array(99, dtype)), f"{k} rows of {n}: out's neighbours"
+
+
+def empty(function: str, k: int, dtype: str) -> tuple[np.ndarray, ...]:
+    x, row = np.zeros((k, 0), dtype), np.zeros(k, dtype)
+    if function in FUNCTIONS[:3]:
+        return (x,)
+    return x, (row if function == "logsumexp_vjp" else x)
+
+
+def within(a: np.ndarray, other: float) -> np.ndarray:
+    """The array as a contiguous part of a longer one that holds another number."""
+    memory = np.full(a.size + 32, other, dtype=a.dtype)
+    part = memory[16 : 16 + a.size].reshape(a.shape)
+    part[...] = a
+    return part
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_temperature_of_a_row(numpy_api, function, dtype):
     """A temperature per row gives each row what the same number gives it alone."""
     call = getattr(numpy_api, function)

@@ -36,17 +36,13 @@ if TYPE_CHECKING:
 
 _ONE = np.asarray(1.0)
 _FIRST_USER_DTYPE = 256  # NumPy's numbers for dtypes that other packages define
-# Outside this range x / T leaves the range of float32 where its result does not.
-_NARROW_TEMPERATURES = 1e-30, 1e30
 
 
-def _computed_in(x: Array, temperature: Temperature, dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _computed_in(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of the kernel: the wider of input and result."""
-    wide = x.dtype if x.dtype == dtype else np.promote_types(x.dtype, dtype)
-    if wide.itemsize < 8 and temperature is not _ONE:
-        low, high = _NARROW_TEMPERATURES
-        if not (np.min(temperature) > low and np.max(temperature) < high):
-            wide = np.dtype(np.float64)
+    wide = x.dtype if x.dtype.itemsize > dtype.itemsize else dtype
+    if x.dtype.itemsize == wide.itemsize == 2 and x.dtype.num != wide.num:
+        wide = np.dtype(np.float32)  # float16 and bfloat16: neither holds the other
     if wide.num >= _FIRST_USER_DTYPE:
         _core._register_bfloat16(wide)
     return wide
@@ -81,7 +77,7 @@ def _map(
     `rows` holds the operands with one element a row; the last is the temperature.
     """
     x = arrays[0]
-    wide = _computed_in(x, rows[-1], dtype)
+    wide = _computed_in(x, dtype)
     if wide != dtype:
         return _rounded(_map(ufunc, arrays, rows, axis, wide, None), dtype, out)
     arrays = tuple(a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays)
@@ -103,7 +99,7 @@ def _reduce(
     out: Array | None,
 ) -> Array:
     """Call an operation that drops the class axis."""
-    wide = _computed_in(arrays[0], temperature, dtype)
+    wide = _computed_in(arrays[0], dtype)
     if wide != dtype:
         return _rounded(_reduce(ufunc, arrays, temperature, axis, wide, None), dtype, out)
     arrays = tuple(a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays)

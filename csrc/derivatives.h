@@ -37,13 +37,28 @@ template <class W> Pivot<W> find_pivot(const Group<W>& g) {
 inline Wide<float> difference(f32v x, f32v y) { return Wide<float>::of(x) - Wide<float>::of(y); }
 inline Wide<double> difference(f64v x, f64v y) { return Wide<double>::of(x, -y); }
 
-// p (w - S) with w = v - v_pivot and S in two words. What is rounded: w, or p w; p S; and the result.
-template <class V> ONESUM_INLINE V times_deviation(V p, V v, V v_pivot, Sum2<V> sum) {
+// (w - S) / T in two words, with w = v - v_pivot and S in two words.
+template <class C, class V> ONESUM_INLINE Sum2<V> deviation(V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
+    const auto w = two_sum(v, -v_pivot);
+    auto d = two_sum(w.hi, -sum.hi);
+    d.lo = d.lo + (w.lo - sum.lo);
+    if (!scaled) return d;
+    const V z = d.hi * inverse.hi;
+    return {z, fma(d.lo, inverse.hi, fma(d.hi, inverse.lo, product_error(d.hi, inverse.hi, z)))};
+}
+
+// p (w - S) / T. With a fused multiply-add in fewer steps: w is rounded, p S and the result.
+template <class C, class V>
+ONESUM_INLINE V times_deviation(V p, V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
 #if defined(__FMA__) || defined(__ARM_NEON)
-    return fma(p, v - v_pivot, -fma(p, sum.hi, p * sum.lo));
+    const V w = v - v_pivot;
+    if (!scaled) return fma(p, w, -fma(p, sum.hi, p * sum.lo));
+    const V q = p * inverse.hi;
+    const V q_lo = fma(p, inverse.lo, product_error(p, inverse.hi, q));
+    return fma(q, w, -fma(q, sum.hi, q * sum.lo)) + q_lo * (w - sum.hi);
 #else
-    auto w = two_sum(v, -v_pivot);
-    return p * w.hi + (p * (w.lo - sum.lo) - p * sum.hi);
+    const auto d = deviation(v, v_pivot, sum, inverse, scaled);
+    return p * d.hi + p * d.lo;
 #endif
 }
 
@@ -70,12 +85,7 @@ struct SoftmaxVjp {
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V p = read<S>(g.in[0], i, lanes, V{});
             V v = read<S>(g.in[1], i, lanes, V{});
-            V y = times_deviation(p, v, v_pivot, sum);
-            if (g.scaled) {
-                V q = p * inverse.hi;
-                V q_lo = fma(p, inverse.lo, product_error(p, inverse.hi, q));
-                y = times_deviation(q, v, v_pivot, sum) + q_lo * ((v - v_pivot) - sum.hi);
-            }
+            V y = times_deviation(p, v, v_pivot, sum, inverse, g.scaled);
             write<S>(g.out, i, lanes, p == 0 ? pivot.nan : y);
         });
     }
@@ -121,13 +131,14 @@ struct LogSoftmaxJvp {
             v = logp == nothing ? v_pivot : v;
             add_to(sums[W::chain(i)], Wide<C>::of(exponential(logp)) * difference(v, v_pivot));
         });
-        V sum = g.walk.sum_of(sums).rounded() + pivot.nan;
-        const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
+        auto sum = g.walk.sum_of(sums).two_words();
+        sum.hi = sum.hi + pivot.nan;
+        const auto inverse = inverse_temperature(g);
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V logp = read<S>(g.in[0], i, lanes, nothing);
             V v = read<S>(g.in[1], i, lanes, V{});
-            V y = (v - v_pivot) - sum;
-            if (g.scaled) y = y * inverse;
+            const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
+            V y = d.hi + d.lo;
             write<S>(g.out, i, lanes, logp == nothing ? pivot.nan : y);
         });
     }

@@ -84,7 +84,7 @@ template <class Form, class W> typename W::V read_logits(const Group<W>& g, long
     return x;
 }
 
-template <bool masked, class W> typename W::V row_max(const Group<W>& g) {
+template <bool masked, class W> ONESUM_INLINE typename W::V row_max(const Group<W>& g) {
     using C = typename W::C;
     typename W::V m = splat(C(-infinity));
     g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
@@ -132,16 +132,15 @@ template <class W, bool on_grid> class ExpSum {
         const int k = W::chain(i);
         const V term = fma(tail, scale, scale);
         const V old = single ? splat(start) : main[k];
-        V sum, lost{}, taken = term;
+        V sum, rest;
         if constexpr (on_grid) {
             sum = old + term;
-            taken = sum - old;
+            rest = fma(lo, scale, fma(hi, scale, scale - (sum - old)));
         } else {
-            auto s = two_sum(old, term);
+            const auto s = two_sum(old, term);
             sum = s.hi;
-            lost = s.lo;
+            rest = s.lo + fma(lo, scale, fma(hi, scale, scale - term));
         }
-        const V rest = lost + fma(lo, scale, fma(hi, scale, scale - taken));
         if (single) {
             total[k] = Wide<C>::of(sum - start, rest);
             return;

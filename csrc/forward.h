@@ -18,7 +18,7 @@ template <bool masked, class W, class F> void with_form(const Group<W>& g, F f) 
 
 // p_i = exp(x_i - m) / (1 + r), rounded once more: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of
 // exp(x_i) is kept for the second walk where there is room, else computed again, to the same bits.
-template <class Form, class W> struct Probabilities : Shift<Form, W> {
+template <class Form, class W, bool exactly = false> struct Probabilities : Shift<Form, W> {
     using typename Shift<Form, W>::C;
     using typename Shift<Form, W>::V;
     using typename Shift<Form, W>::I;
@@ -36,7 +36,7 @@ template <class Form, class W> struct Probabilities : Shift<Form, W> {
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V x = read_logits<Form>(g, i, lanes);
             __builtin_prefetch(g.in[0].at(i) + g.next);  // while there is much to compute: the next maximum has nothing but reads
-            const auto e = this->term(x);
+            const auto e = this->template term<exactly>(x);
             V tail = e.tail();
             if constexpr (Form::general) at_infinity -= x == C(infinity);
             if (memo) memo[2 * i] = tail, memo[2 * i + 1] = e.scale;
@@ -65,7 +65,7 @@ template <class Form, class W> struct Probabilities : Shift<Form, W> {
             if (g.memo) {
                 tail = g.memo[2 * i], scale = g.memo[2 * i + 1];
             } else {
-                const auto e = this->term(x);
+                const auto e = this->template term<exactly>(x);
                 tail = e.tail(), scale = e.scale;
             }
             V p = (hi + fma_small(hi, tail, lo)) * scale;
@@ -188,7 +188,7 @@ template <bool masked> struct LogSumExpJvp {
                 auto& sum = sums[W::chain(i)];
                 sum = add_product(sum, (Wide<C>::of(splat(C(1)), tail)) * Wide<C>::of(v), scale);
             };
-            const Probabilities<Form, W> probabilities(g, m, 0, add);
+            const Probabilities<Form, W, true> probabilities(g, m, 0, add);
             auto total = g.walk.sum_of(sums).scaled(Constants<C>::unbias) * probabilities.inverse_sum;
             if constexpr (Form::general) total = total * probabilities.inverse.wide();
             V result = total.rounded();

@@ -193,13 +193,13 @@ template <class Form, class W> struct Shift {
         V z = y * inverse.hi;
         return exp_parts(z, fma(y, inverse.lo, product_error(y, inverse.hi, z)), rounder);
     }
-    // exp(x / T) over 2^exponent. A logit of +inf counts as the maximum that it is.
-    ONESUM_INLINE Exp<C> term(V x) const {
+    // exp(x / T) over 2^exponent. A logit of +inf counts as the maximum that it is; one too far below the maximum as nothing, exactly, or
+    // else (in the plain form) as exp(below) of it, which no sum that has the maximum in it can feel.
+    template <bool exactly = true> ONESUM_INLINE Exp<C> term(V x) const {
         V y = max(floor, x - base);
         if constexpr (Form::general) y = x == C(infinity) ? V{} : y;
         auto e = exponential(y);
-        // exactly nothing, so that it does not matter how many such lanes a layout has behind the end of a row
-        e.scale = y > floor ? e.scale : V{};
+        if constexpr (exactly || Form::general) e.scale = y > floor ? e.scale : V{};
         return e;
     }
 

@@ -10,7 +10,7 @@ namespace {
 // Calls f with the rows' maximum and the form of code that they need.
 template <bool masked, class W, class F> void with_form(const Group<W>& g, F f) {
     using C = typename W::C;
-    auto m = row_max<masked>(g);
+    auto m = g.next_max_known ? g.next_max : row_max<masked>(g);
     if constexpr (masked) f(m, Masked{});
     else if (g.scaled || any(m == C(infinity))) f(m, General{});
     else f(m, Plain{});
@@ -31,11 +31,12 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
     // `visit(i, lanes, x, tail, scale)` sees every exponential as it is summed; a row of -inf gets p = `all_infinite`.
     template <class F> ONESUM_INLINE Probabilities(const Group<W>& g, V m, C all_infinite, F visit) : Shift<Form, W>(g, m) {
         ExpSum<W, true> exponentials(g.walk);
+        Ahead<Form, W> ahead(g);
         I at_infinity{};
         V* memo = g.memo;
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V x = read_logits<Form>(g, i, lanes);
-            __builtin_prefetch(g.in[0].at(i) + g.next);  // while there is much to compute: the next maximum has nothing but reads
+            ahead.step(i, lanes);
             const auto e = this->template term<exactly>(x);
             V tail = e.tail();
             if constexpr (Form::general) at_infinity -= x == C(infinity);
@@ -43,6 +44,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
             exponentials.add(i, e.hi, e.lo, tail, e.scale);
             visit(i, lanes, x, tail, e.scale);
         });
+        ahead.done();
         const Wide<C> sum = exponentials.sum(g.walk);
         inverse_sum = Wide<C>::of(splat(C(1))) / sum;
         const V rounded = sum.rounded();

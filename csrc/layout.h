@@ -104,7 +104,8 @@ template <class S, class Op, const Places& places> struct Driver {
             for (int k = 1; k < count; ++k) g.row_in[k] = load_one<S>(at(places.row_in, first + k))[0];
         }
         g.memo = reinterpret_cast<V*>(memo);
-        g.next = W::chains == 1 ? strides[places.core[0]] : lanes * strides[places.core[0]];
+        g.next = 0;
+        if (first == 0) g.next_max_known = false;
     }
     template <class W> void temperatures(Group<W>& g, long first, int count) const {
         g.scaled = false;
@@ -137,6 +138,7 @@ template <class S, class Op, const Places& places> struct Driver {
             for (int which = 0; which < 2; ++which)
                 if (has(which)) g.in[which] = {at(place(which), row), class_stride(which)};
             if constexpr (has(2)) g.out = {at(places.out, row), class_stride(2)};
+            if (row + lanes < rows) g.next = lanes * size;
             Op::run(g);
             put_rows(g, row, width);
         }
@@ -188,6 +190,7 @@ template <class S, class Op, const Places& places> struct Driver {
                 g.in[which].p = copies[which];
             }
             if constexpr (has(2)) g.out = {copies[2] ? copies[2] : at(places.out, row), W::step_bytes};
+            if (row + 1 < rows && !copies[0]) g.next = strides[places.core[0]];
             Op::run(g);
             if constexpr (has(2))
                 if (copies[2])

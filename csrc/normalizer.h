@@ -45,7 +45,9 @@ template <class W> struct Group {
     double temperature[W::lanes];
     bool scaled;                  // some temperature is not 1
     V* memo;                      // room for two vectors a step, or null if that is too much
-    long next;                    // from an element to the same one of the rows that come next
+    long next;                    // from an element to the same one of the rows that come next; 0 if none do
+    mutable V next_max;           // their maximum, where it is known already
+    mutable bool next_max_known;
 };
 
 template <class C> struct InverseTemperature {
@@ -93,6 +95,28 @@ template <bool masked, class W> ONESUM_INLINE typename W::V row_max(const Group<
     });
     return W::max_of(m);
 }
+
+// A look at the next rows while there is much to compute on these: rows in order get their maximum on the way, others are fetched.
+template <class Form, class W> class Ahead {
+    using V = typename W::V;
+    static constexpr bool finds_max = W::chains == 1 && !Form::masked;
+    static constexpr long distance = 1024;  // bytes
+    const Group<W>& g;
+    const Operand x;
+    V m;
+
+  public:
+    ONESUM_INLINE explicit Ahead(const Group<W>& g)
+        : g(g), x{g.in[0].p + g.next, g.in[0].step}, m(splat(typename W::C(-infinity))) {}
+    ONESUM_INLINE void step(long i, auto lanes) {
+        __builtin_prefetch(x.at(i) + (finds_max ? distance : 0));
+        if constexpr (finds_max) m = max(read<typename W::S>(x, i, lanes, splat(typename W::C(-infinity))), m);
+    }
+    ONESUM_INLINE void done() const {
+        if constexpr (finds_max) g.next_max = W::max_of(m);
+        g.next_max_known = finds_max && g.next != 0;
+    }
+};
 
 // A sum of exponentials, in two words of the lanes' own type; after `block` steps both move on to a wide total.
 //
@@ -222,15 +246,17 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
 
     ONESUM_INLINE Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {
         ExpSum<W, false> others(g.walk);
+        Ahead<Form, W> ahead(g);
         I at_max{};
         g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
             V x = read_logits<Form>(g, i, lanes);
-            __builtin_prefetch(g.in[0].at(i) + g.next);
+            ahead.step(i, lanes);
             auto e = this->term(x);
             I is_max = x == m;
             at_max -= is_max;
             others.add(i, e.hi, e.lo, e.tail(), is_max ? V{} : e.scale);
         });
+        ahead.done();
         rest = others.sum(g.walk);
         count = W::sum_across(Wide<C>::count(at_max));
     }

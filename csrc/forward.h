@@ -13,7 +13,8 @@ template <bool masked, class W, class F> void with_form(const Group<W>& g, F f) 
     auto m = g.next_max_known ? g.next_max : row_max<masked>(g);
     if constexpr (masked) f(m, Masked{});
     else if (g.scaled || any(m == C(infinity))) f(m, General{});
-    else f(m, Plain{});
+    else if (any(m >= Constants<C>::far) || any(m <= -Constants<C>::far)) f(m, Plain{});
+    else f(m, Near{});
 }
 
 // p_i = exp(x_i - m) / (1 + r), rounded once more: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of

@@ -10,10 +10,11 @@
 
 namespace {
 
-// What a group of rows may need beyond plain finite logits. The general form gives plain rows the bits of the plain form.
-struct Plain { static constexpr bool general = false, masked = false; };
-struct General { static constexpr bool general = true, masked = false; };  // a temperature, or +inf among the logits
-struct Masked { static constexpr bool general = true, masked = true; };
+// What a group of rows may need. Each form gives the rows that need less the bits of the form before it.
+struct Near { static constexpr bool far = false, general = false, masked = false; };     // finite logits, the maxima near 0
+struct Plain { static constexpr bool far = true, general = false, masked = false; };     // maxima anywhere: see exp.h
+struct General { static constexpr bool far = true, general = true, masked = false; };    // a temperature, or +inf among the logits
+struct Masked { static constexpr bool far = true, general = true, masked = true; };
 
 // A bool operand, its lanes at any distance from each other.
 struct MaskOperand {
@@ -199,7 +200,7 @@ template <class Form, class W> struct Shift {
             inverse = inverse_temperature(g);
             I large = size * inverse.hi >= K::far || m == C(infinity);
             base = large ? m : base;
-        } else {
+        } else if constexpr (Form::far) {
             base = size >= K::far ? m : base;
         }
         base = m == C(-infinity) ? V{} : base;
@@ -220,7 +221,7 @@ template <class Form, class W> struct Shift {
     // exp(x / T) over 2^exponent. A logit of +inf counts as the maximum that it is; one too far below the maximum as nothing, exactly, or
     // else (in the plain form) as exp(below) of it, which no sum that has the maximum in it can feel.
     template <bool exactly = true> ONESUM_INLINE Exp<C> term(V x) const {
-        V y = max(floor, x - base);
+        V y = max(floor, Form::far ? x - base : x);
         if constexpr (Form::general) y = x == C(infinity) ? V{} : y;
         auto e = exponential(y);
         if constexpr (exactly || Form::general) e.scale = y > floor ? e.scale : V{};

@@ -262,7 +262,9 @@ def positive_number(text: str) -> float:
 def picture_path(text: str) -> Path:
     path = Path(text)
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise argparse.ArgumentTypeError(f"expected a name ending in .png, .pdf or .svg, got {text}")
+        raise argparse.ArgumentTypeError(
+            f"expected a name ending in .png, .pdf or .svg, got {text}"
+        )
     return path
 
 

@@ -1,4 +1,4 @@
-"""How the core is built: nothing shared between instruction sets, and no fault that the sanitizers can see."""
+"""How the core is built: nothing shared between instruction sets, no fault sanitizers can see."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def build(folder: Path, *options: str, target: str = "_core") -> Path:
 
 
 def test_each_instruction_set_has_one_global_symbol(tmp_path: Path) -> None:
-    # A function or table that two objects have in common may be linked from the one this CPU cannot run.
+    # A function that two objects have in common may be linked from the one this CPU cannot run.
     objects = []
     for isa in _core.built_isas:
         table = "onesum_" + isa.replace("-", "_") if isa.startswith("x86") else "onesum_baseline"

@@ -148,7 +148,7 @@ centre = sp.eye(3) - ones * ones.T / 3
 
 
 def vanishes(matrix, pivot=0):
-    """Whether the matrix is zero wherever q sums to one (the pivot's q is written by the others)."""
+    """Whether the matrix is 0 wherever q sums to one (the pivot's q is written by the others)."""
     rest = sum(q[c] for c in CLASSES if c != pivot)
     return all(is_zero(entry.subs(q[pivot], 1 - rest)) for entry in sp.Matrix(matrix))
 

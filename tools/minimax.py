@@ -1,7 +1,7 @@
 """Print the polynomial coefficients of csrc/exp.h, with the error of each after rounding.
 
-Remez exchange in 60-digit arithmetic, minimising the *relative* error of the function that is computed. Run it again when a degree
-changes; the printed bounds are the ones that the comments in exp.h state.
+Remez exchange in 60-digit arithmetic, minimising the *relative* error of the function that is
+computed. Run it again when a degree changes; exp.h states the bounds that are printed.
 """
 
 from mpmath import mp, mpf
@@ -10,7 +10,7 @@ mp.dps = 60
 
 
 def remez(target, weight, degree, lo, hi, rounds=12):
-    """Coefficients c of the polynomial minimising max |weight(t) (poly(t) - target(t))| on [lo, hi]."""
+    """Coefficients of the polynomial with the least max |weight (poly - target)| on [lo, hi]."""
     count = degree + 2
     mid, half = (lo + hi) / 2, (hi - lo) / 2
     nodes = [mid - half * mp.cos(mp.pi * i / (count - 1)) for i in range(count)]
@@ -60,8 +60,11 @@ if __name__ == "__main__":
     half_ln2 = mp.log(2) / 2 * mpf("1.002")  # n is rounded from a rounded product
 
     def exp_tail(t):  # q in exp(t) = 1 + t + t^2 q(t)
-        return mp.nsum(lambda k: t**k / mp.factorial(k + 2), [0, 40]) if abs(t) < mpf("0.05") \
+        return (
+            mp.nsum(lambda k: t**k / mp.factorial(k + 2), [0, 40])
+            if abs(t) < mpf("0.05")
             else (mp.exp(t) - 1 - t) / t**2
+        )
 
     def exp_weight(t):
         return t * t * mp.exp(-t) + mpf(10) ** -12
@@ -70,7 +73,8 @@ if __name__ == "__main__":
         c, error = remez(exp_tail, exp_weight, degree, -half_ln2, half_ln2)
         show(f"exp, q of degree {degree}", c, error, storage)
 
-    # log(1 + g) = 2 atanh(s), s = g / (2 + g), 1 + g in [1/sqrt 2, sqrt 2]: atanh(s)/s = 1 + z q(z), z = s^2
+    # log(1 + g) = 2 atanh(s), s = g / (2 + g), 1 + g in [1/sqrt 2, sqrt 2];
+    # atanh(s)/s = 1 + z q(z), z = s^2
     top = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mpf("1.001")
 
     def atanh_tail(z):

@@ -69,7 +69,8 @@ def test_the_sanitizers_find_nothing(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT / "tests"),
     }
     suite = [str(ROOT / "tests" / name) for name in SUITE]
-    options = ["-p", "sanitized_core", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-x"]
+    # -s: a report goes to where it can be read, though the process ends with it
+    options = ["-p", "sanitized_core", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-x", "-s"]
     selected = ["-k", "native"]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *selected, *suite],

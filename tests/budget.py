@@ -92,3 +92,12 @@ DENSE_PRODUCT = 16 * 2.0**-52
 # Singular values below this part of the largest are the Jacobian's null space; the others are above
 # 1/100 of it in the tests that ask.
 RANK = 1e-10
+
+# The seeds' formulas as they are printed, evaluated in float64 on logits of spread 2 and n <= 10:
+# each is a sum of at most 10 products of numbers below 4, in units of 2^-52.
+PRINTED_FORMULA = 64 * 2.0**-52
+# The example. Its own accuracy, from the issue; the dense matrix differs from the O(n) backward by
+# the rounding of 10 products; central differences with a step of eps^(1/3) err by about eps^(2/3).
+DIGITS_ACCURACY = 0.96
+DIGITS_DENSE = 1e-14
+DIGITS_DIFFERENCES = 1e-8

@@ -105,7 +105,8 @@ def loss_and_gradient(p: Floats, labels: Labels) -> tuple[float, Floats]:
     Only the label's probability enters, so dL/dp is zero elsewhere. Were it ever to underflow, its
     logarithm and its reciprocal would be infinite; in float64 that takes a logit 700 below the
     largest. The floor is the smallest normal number: it changes nothing above it and keeps both
-    finite. The layer's backward multiplies 1/p by p again, so dL/dx stays of size one however small p is.
+    finite. The layer's backward multiplies 1/p by p again, so dL/dx stays of size one however
+    small p is.
     """
     rows = np.arange(len(p))
     of_label = np.maximum(p[rows, labels], np.finfo(p.dtype).tiny)

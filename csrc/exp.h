@@ -51,16 +51,12 @@ template <> struct Constants<double> {
 constexpr double infinity = __builtin_inf();
 constexpr double not_a_number = __builtin_nan("");
 
-// t^2 q(t) + c. Without fused multiply-add the leading half of t^2 is added last: the roundings on the way to q(t), near 1/2, would be felt.
+// t^2 q(t) + c. The leading half of t^2 is added last: the roundings on the way to q(t), near 1/2, would be felt.
 inline f32v tail_polynomial(f32v t, f32v c) {
     const auto& q = Constants<float>::q;
     f32v t2 = t * t;
     f32v y = fma(fma(splat(q[4]), t, splat(q[3])), t2, fma(splat(q[2]), t, splat(q[1])));
-#if defined(__FMA__) || defined(__ARM_NEON)
-    return fma(t2, fma(y, t, splat(q[0])), c);
-#else
-    return 0.5f * t2 + ((y * t + (q[0] - 0.5f)) * t2 + c);
-#endif
+    return fma(splat(0.5f), t2, fma(fma(y, t, splat(q[0] - 0.5f)), t2, c));
 }
 // Even and odd powers apart: half the latency, one multiplication more.
 inline f64v tail_polynomial(f64v t, f64v c) {

@@ -9,33 +9,78 @@
 
 namespace {
 
+// Whether something that is not finite was met: then NaN and p = 0 are looked out for, class by class.
+struct Clean { static constexpr bool careful = false; };
+struct Careful { static constexpr bool careful = true; };
+
 template <class W> struct Pivot {
-    typename W::V value;      // the largest p, or log p
-    typename W::I position;
-    typename W::V nan;        // NaN where the row holds one, else 0
+    typename W::V value;     // the largest p, or log p
+    typename W::I position;  // of the first class that has it
 };
 
-template <class W> Pivot<W> find_pivot(const Group<W>& g) {
-    using C = typename W::C;
-    using V = typename W::V;
-    using I = typename W::I;
-    V largest = splat(C(-infinity)), nan = V{};
-    I position{};
-    g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-        V p = read<typename W::S>(g.in[0], i, lanes, splat(C(-infinity)));
-        I larger = p > largest;
-        largest = larger ? p : largest;
-        position = larger ? W::position(i) : position;
-        nan = p != p ? p : nan;
-    });
-    V value = W::max_of(largest);
-    nan = W::sum_across(Wide<C>::of(nan)).rounded();
-    return {value, W::first_of(largest == value, position), nan};
+// For every row, the element at `position`.
+template <class W> typename W::V pick(const W& walk, const Operand& a, const typename W::I& position) {
+    typename W::V x{};
+    for (int k = 0; k < walk.count; ++k) x[k] = load_one<typename W::S>(W::Row::at(a, position[k], k))[0];
+    return x;
 }
 
-// x - y before any rounding
-inline Wide<float> difference(f32v x, f32v y) { return Wide<float>::of(x) - Wide<float>::of(y); }
-inline Wide<double> difference(f64v x, f64v y) { return Wide<double>::of(x, -y); }
+template <bool logarithms> struct FromOutput {
+    // f(pivot, form)
+    template <class W, class F> static ONESUM_INLINE void prepare(const Group<W>& g, F f) {
+        using C = typename W::C;
+        using V = typename W::V;
+        V largest[W::views], sums[W::views];
+        g.walk.rows([&](auto row) ONESUM_INLINED {
+            const auto p_at = row.of(g.in[0]);
+            V m = splat(C(-infinity)), sum{};
+            row.each([&](long j, auto lanes) ONESUM_INLINED {
+                V p = read<typename W::S>(p_at.at(j), lanes, splat(C(-infinity)));
+                m = max(p, m);
+                if constexpr (logarithms) sum = sum + (lanes.all ? p : keep_lanes(p, lanes.count, V{}));
+            });
+            largest[row.r] = m, sums[row.r] = sum;
+        });
+        bool finite = true;  // an infinite or NaN log p makes its sum so
+        if constexpr (logarithms)
+            for (int r = 0; r < W::views && r < g.walk.count; ++r) finite &= !any(sums[r] - sums[r] != 0);
+        Pivot<W> pivot;
+        pivot.value = g.walk.max_of(largest);
+        find(g, pivot);
+        if (finite) f(pivot, Clean{});
+        else f(pivot, Careful{});
+    }
+
+  private:
+    template <class W> static void find(const Group<W>& g, Pivot<W>& pivot) {
+        using S = typename W::S;
+        using C = typename W::C;
+        using I = typename W::I;
+        pivot.position = I{};
+        if constexpr (W::across) {
+            g.walk.rows([&](auto row) ONESUM_INLINED {
+                const auto p_at = row.of(g.in[0]);
+                row.each([&](long j, auto lanes) ONESUM_INLINED {
+                    const I here = read<S>(p_at.at(row.n - 1 - j), lanes, splat(C(not_a_number))) == pivot.value;
+                    pivot.position = here ? row.position(row.n - 1 - j) : pivot.position;
+                });
+            });
+        } else {
+            for (int r = 0; r < g.walk.count; ++r) {
+                const typename W::Row row{g.walk.n, r};
+                const auto value = row.of(pivot.value);
+                for (long j = 0; j < row.n; j += W::lanes) {
+                    const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
+                    const char* p = row.of(g.in[0]).at(j);
+                    const I here = (count < W::lanes ? read<S>(p, SomeLanes{count}, splat(C(not_a_number))) : load<S>(p)) == value;
+                    if (!any(here)) continue;
+                    pivot.position[r] = typename W::Int(j + first_true(here));
+                    break;
+                }
+            }
+        }
+    }
+};
 
 // (w - S) / T in two words, with w = v - v_pivot and S in two words.
 template <class C, class V> ONESUM_INLINE Sum2<V> deviation(V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
@@ -63,126 +108,254 @@ ONESUM_INLINE V times_deviation(V p, V v, V v_pivot, Sum2<V> sum, const InverseT
 }
 
 // p (w - S) / T
-struct SoftmaxVjp {
+struct SoftmaxVjp : FromOutput<false> {
     static constexpr bool needs_memo = false;
-    template <class W> static void run(Group<W>& g) {
+    template <class Form, class W> struct Run {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        const auto pivot = find_pivot(g);
-        V v_pivot = g.walk.pick(g.in[1], pivot.position);
-        v_pivot = pivot.value > 0 ? v_pivot : V{};
-        Wide<C> sums[W::chains] = {};
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V p = read<S>(g.in[0], i, lanes, V{});
-            V v = read<S>(g.in[1], i, lanes, V{});
-            v = p == 0 ? v_pivot : v;
-            add_to(sums[W::chain(i)], Wide<C>::of(p) * difference(v, v_pivot));
-        });
-        auto sum = g.walk.sum_of(sums).two_words();
-        sum.hi = sum.hi + pivot.nan;
-        const auto inverse = inverse_temperature(g);
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V p = read<S>(g.in[0], i, lanes, V{});
-            V v = read<S>(g.in[1], i, lanes, V{});
-            V y = times_deviation(p, v, v_pivot, sum, inverse, g.scaled);
-            write<S>(g.out, i, lanes, p == 0 ? pivot.nan : y);
-        });
-    }
+        V v_pivot, sum_hi, sum_lo, nan;
+        InverseTemperature<C> inverse;
+
+        ONESUM_INLINE Run(const Group<W>& g, const Pivot<W>& pivot) : inverse(inverse_temperature(g)) {
+            v_pivot = pick(g.walk, g.in[1], pivot.position);
+            v_pivot = pivot.value > 0 ? v_pivot : V{};
+        }
+        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
+            g.walk.rows([&](auto row) ONESUM_INLINED {
+                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
+                const V v_pivot = row.of(this->v_pivot);
+                const auto c = Wide<C>::of(v_pivot);
+                WideSum<C> sum(totals.sum);
+                V nan{};
+                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                    const char *p_here = p_at.at(j), *v_here = v_at.at(j);
+                    if constexpr (Form::careful) {
+                        V p = read<S>(p_here, lanes, V{}), v = read<S>(v_here, lanes, V{});
+                        nan = p != p ? p : nan;
+                        add_weighted(sum.sum, Wide<C>::of(p), Wide<C>::of(p == 0 ? v_pivot : v), c);
+                    } else {
+                        add_weighted(sum.sum, read_wide<S>(p_here, lanes), read_wide<S>(v_here, lanes), c);
+                    }
+                });
+                if constexpr (Form::careful) totals.count[row.r] = nan;
+            });
+        }
+        // False: to be done again, with care.
+        ONESUM_INLINE bool end(Group<W>& g, Totals<W>& totals) {
+            const auto sum = g.walk.sum_of(totals.sum).two_words();
+            sum_hi = sum.hi, sum_lo = sum.lo;
+            if constexpr (Form::careful) {
+                nan = count_of(g.walk, totals.count).rounded();
+                sum_hi = sum_hi + nan;
+                return true;
+            } else {
+                return !any(first_lanes<typename W::I>(g.walk.count) & (sum_hi - sum_hi != 0));
+            }
+        }
+        ONESUM_INLINE void write(Group<W>& g) const {
+            if (g.scaled) walk<true>(g);
+            else walk<false>(g);
+        }
+
+      private:
+        template <bool scaled> ONESUM_INLINE void walk(Group<W>& g) const {
+            g.walk.rows([&](auto row) ONESUM_INLINED {
+                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
+                const V v_pivot = row.of(this->v_pivot);
+                const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
+                InverseTemperature<C> inverse{};
+                if constexpr (scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
+                V nan{};
+                if constexpr (Form::careful) nan = row.of(this->nan);
+                row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                    V p = read<S>(p_at.at(j), lanes, V{});
+                    V v = read<S>(v_at.at(j), lanes, V{});
+                    V y = times_deviation(p, v, v_pivot, sum, inverse, scaled);
+                    ::write<S>(out.at(j), lanes, p == 0 ? nan : y);
+                });
+            });
+        }
+    };
 };
 
 // exp(log p). Where the largest is above 0, as no log-probability is, its exponent is set aside so that nothing wraps.
-template <class W> struct Exponentials {
-    using C = typename W::C;
-    using V = typename W::V;
+template <class C> struct Exponentials {
+    using V = typename Vec<C>::V;
     using K = Constants<C>;
     V rounder, power;
 
     explicit Exponentials(V largest) {
         V top = largest > 0 ? largest : V{};
         top = top < K::far ? top : splat(C(K::far));
-        const V exponent = exp_parts(top, V{}, rounder_for(V{})).n;
+        const V exponent = exponent_of(exp_parts(top, V{}, rounder_for(V{})).n);
         rounder = rounder_for(exponent);
-        power = bits<V>(bits<typename W::I>(exponent + (K::rounder + K::exponent_of_one)) << K::mantissa) * K::unbias;
+        power = bits<V>(bits<typename Vec<C>::I>(exponent + (K::rounder + K::exponent_of_one)) << K::mantissa) * K::unbias;
         power = top < C(sizeof(C) == 4 ? 88.7 : 709.7) ? power : splat(C(infinity));
     }
+    Exponentials(V rounder, V power) : rounder(rounder), power(power) {}
+    template <class Row> Exponentials of(const Row& row) const { return {row.of(rounder), row.of(power)}; }
     ONESUM_INLINE V operator()(V logp) const {
         auto e = exp_parts(max(splat(K::below), logp), V{}, rounder);
         return ((C(1) + e.tail()) * e.scale) * power;
     }
 };
 
-// (w - S) / T with S = sum p w
-struct LogSoftmaxJvp {
-    static constexpr bool needs_memo = false;
-    template <class W> static void run(Group<W>& g) {
-        using S = typename W::S;
-        using C = typename W::C;
-        using V = typename W::V;
-        const V nothing = splat(C(-infinity));
-        const auto pivot = find_pivot(g);
-        V v_pivot = g.walk.pick(g.in[1], pivot.position);
+// What log_softmax's derivatives have in common.
+template <class W> struct FromLogarithms {
+    using S = typename W::S;
+    using C = typename W::C;
+    using V = typename W::V;
+    static constexpr C nothing = C(-infinity);
+    Pivot<W> pivot;
+    V v_pivot, nan{};
+    Exponentials<C> exponential;
+    InverseTemperature<C> inverse;
+
+    ONESUM_INLINE FromLogarithms(const Group<W>& g, const Pivot<W>& pivot)
+        : pivot(pivot), exponential(pivot.value), inverse(inverse_temperature(g)) {
+        v_pivot = pick(g.walk, g.in[1], pivot.position);
         v_pivot = pivot.value > nothing ? v_pivot : V{};
-        const Exponentials<W> exponential(pivot.value);
-        Wide<C> sums[W::chains] = {};
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V logp = read<S>(g.in[0], i, lanes, nothing);
-            V v = read<S>(g.in[1], i, lanes, V{});
-            v = logp == nothing ? v_pivot : v;
-            add_to(sums[W::chain(i)], Wide<C>::of(exponential(logp)) * difference(v, v_pivot));
-        });
-        auto sum = g.walk.sum_of(sums).two_words();
-        sum.hi = sum.hi + pivot.nan;
-        const auto inverse = inverse_temperature(g);
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V logp = read<S>(g.in[0], i, lanes, nothing);
-            V v = read<S>(g.in[1], i, lanes, V{});
-            const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
-            V y = d.hi + d.lo;
-            write<S>(g.out, i, lanes, logp == nothing ? pivot.nan : y);
-        });
     }
 };
 
-// (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p
-struct LogSoftmaxVjp {
+// (w - S) / T with S = sum p w
+struct LogSoftmaxJvp : FromOutput<true> {
     static constexpr bool needs_memo = false;
-    template <class W> static void run(Group<W>& g) {
+    template <class Form, class W> struct Run : FromLogarithms<W> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        const V nothing = splat(C(-infinity));
-        const auto pivot = find_pivot(g);
-        V g_pivot = g.walk.pick(g.in[1], pivot.position);
-        g_pivot = pivot.value > nothing ? g_pivot : V{};
-        const Exponentials<W> exponential(pivot.value);
-        Wide<C> sums[W::chains] = {};
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V logp = read<S>(g.in[0], i, lanes, nothing);
-            V v = read<S>(g.in[1], i, lanes, V{});
-            v = (logp == nothing) | (W::position(i) == pivot.position) ? V{} : v;
-            add_to(sums[W::chain(i)], Wide<C>::of(v));
-        });
-        const Wide<C> others = g.walk.sum_of(sums);
-        const V all = (others + Wide<C>::of(g_pivot)).rounded() + pivot.nan;
-        const V inverse = g.scaled ? inverse_temperature(g).hi : splat(C(1));
-        Wide<C> other_p[W::chains] = {};
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V logp = read<S>(g.in[0], i, lanes, nothing);
-            V v = read<S>(g.in[1], i, lanes, V{});
-            V p = exponential(logp);
-            p = logp == nothing ? V{} : p;
-            add_to(other_p[W::chain(i)], Wide<C>::of(W::position(i) == pivot.position ? V{} : p));
-            V y = fma(-p, all, v);
-            if (g.scaled) y = y * inverse;
-            write<S>(g.out, i, lanes, logp == nothing ? pivot.nan : y);
-        });
-        auto p_pivot = Wide<C>::of(exponential(pivot.value));
-        auto y = Wide<C>::of(g_pivot) * g.walk.sum_of(other_p) - p_pivot * others;
-        if (g.scaled) y = y * inverse_temperature(g).wide();
-        V at_pivot = y.rounded() + pivot.nan;
-        g.walk.put(g.out, pivot.position, pivot.value > nothing ? at_pivot : pivot.nan);
-    }
+        using FromLogarithms<W>::FromLogarithms;
+        static constexpr C nothing = C(-infinity);
+        V sum_hi, sum_lo;
+
+        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
+            g.walk.rows([&](auto row) ONESUM_INLINED {
+                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
+                const V v_pivot = row.of(this->v_pivot);
+                const auto c = Wide<C>::of(v_pivot);
+                const auto exponential = this->exponential.of(row);
+                WideSum<C> sum(totals.sum);
+                V nan{};
+                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                    V logp = read<S>(p_at.at(j), lanes, splat(nothing));
+                    V v = read<S>(v_at.at(j), lanes, V{});
+                    if constexpr (Form::careful) {
+                        nan = logp != logp ? logp : nan;
+                        v = logp == nothing ? v_pivot : v;
+                    } else if constexpr (!lanes.all) {
+                        v = keep_lanes(v, lanes.count, v_pivot);
+                    }
+                    add_weighted(sum.sum, Wide<C>::of(exponential(logp)), Wide<C>::of(v), c);
+                });
+                if constexpr (Form::careful) totals.count[row.r] = nan;
+            });
+        }
+        ONESUM_INLINE bool end(Group<W>& g, Totals<W>& totals) {
+            const auto sum = g.walk.sum_of(totals.sum).two_words();
+            if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
+            sum_hi = sum.hi + this->nan, sum_lo = sum.lo;
+            return true;
+        }
+        ONESUM_INLINE void write(Group<W>& g) const {
+            g.walk.rows([&](auto row) ONESUM_INLINED {
+                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
+                const V v_pivot = row.of(this->v_pivot), nan = row.of(this->nan);
+                const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
+                InverseTemperature<C> inverse{};
+                if (g.scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
+                row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                    V v = read<S>(v_at.at(j), lanes, V{});
+                    const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
+                    V y = d.hi + d.lo;
+                    if constexpr (Form::careful) y = read<S>(p_at.at(j), lanes, V{}) == nothing ? nan : y;
+                    ::write<S>(out.at(j), lanes, y);
+                });
+            });
+        }
+    };
+};
+
+// (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p
+struct LogSoftmaxVjp : FromOutput<true> {
+    static constexpr bool needs_memo = false;
+    template <class Form, class W> struct Run : FromLogarithms<W> {
+        using S = typename W::S;
+        using C = typename W::C;
+        using V = typename W::V;
+        using I = typename W::I;
+        using FromLogarithms<W>::FromLogarithms;
+        static constexpr C nothing = C(-infinity);
+        Wide<C> others;
+        V all;
+
+        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
+            g.walk.rows([&](auto row) ONESUM_INLINED {
+                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
+                const I pivot = row.of(this->pivot.position);
+                WideSum<C> sum(totals.sum);
+                V nan{};
+                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                    if (Form::careful || row.holds(j, pivot)) {
+                        V v = read<S>(v_at.at(j), lanes, V{});
+                        v = row.position(j) == pivot ? V{} : v;
+                        if constexpr (Form::careful) {
+                            V logp = read<S>(p_at.at(j), lanes, splat(nothing));
+                            nan = logp != logp ? logp : nan;
+                            v = logp == nothing ? V{} : v;
+                        }
+                        add_to(sum.sum, Wide<C>::of(v));
+                    } else {
+                        add_to(sum.sum, read_wide<S>(v_at.at(j), lanes));
+                    }
+                });
+                if constexpr (Form::careful) totals.count[row.r] = nan;
+            });
+        }
+        ONESUM_INLINE bool end(Group<W>& g, Totals<W>& totals) {
+            if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
+            others = g.walk.sum_of(totals.sum);
+            all = (others + Wide<C>::of(this->v_pivot)).rounded() + this->nan;
+            return true;
+        }
+        // On the way the other p are summed; then comes the pivot.
+        ONESUM_INLINE void write(Group<W>& g) const {
+            Totals<W> totals;
+            write_others(g, totals);
+            write_pivot(g, totals);
+        }
+        ONESUM_INLINE void write_others(Group<W>& g, Totals<W>& totals) const {
+            const V factor = g.scaled ? this->inverse.hi : splat(C(1));
+            g.walk.rows([&](auto row) ONESUM_INLINED {
+                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
+                const I pivot = row.of(this->pivot.position);
+                const V all = row.of(this->all), nan = row.of(this->nan), inverse = row.of(factor);
+                const auto exponential = this->exponential.of(row);
+                WideSum<C> sum(totals.sum);
+                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                    V logp = read<S>(p_at.at(j), lanes, splat(nothing));
+                    V v = read<S>(v_at.at(j), lanes, V{});
+                    V p = exponential(logp);
+                    if constexpr (Form::careful || !lanes.all) p = logp == nothing ? V{} : p;
+                    V y = fma(-p, all, v);
+                    if (g.scaled) y = y * inverse;
+                    if constexpr (Form::careful) y = logp == nothing ? nan : y;
+                    if (row.holds(j, pivot)) p = row.position(j) == pivot ? V{} : p;
+                    add_to(sum.sum, Wide<C>::of(p));
+                    ::write<S>(out.at(j), lanes, y);
+                });
+            });
+        }
+        ONESUM_INLINE void write_pivot(Group<W>& g, Totals<W>& totals) const {
+            auto p_pivot = Wide<C>::of(this->exponential(this->pivot.value));
+            auto y = Wide<C>::of(this->v_pivot) * g.walk.sum_of(totals.sum) - p_pivot * others;
+            if (g.scaled) y = y * this->inverse.wide();
+            const V at_pivot = this->pivot.value > nothing ? y.rounded() + this->nan : this->nan;
+            for (int k = 0; k < g.walk.count; ++k)
+                store_one<S>(W::Row::at(g.out, this->pivot.position[k], k), V{} + at_pivot[k]);
+        }
+    };
 };
 
 }  // namespace

@@ -1,21 +1,27 @@
 // softmax, log_softmax, logsumexp, and the derivatives of logsumexp: what follows from a row's normalizer.
 //
-// Each operation is a struct with `run(group)`; `form` picks the plain or the general code for it once the maximum is known.
+// Each operation is a struct. `prepare` finds what must be known of all classes first, the maximum, and picks the plain or the general code; a Run then
+// goes over the classes in `sum`, makes of the sums what each row needs in `end`, and goes over the classes again in `write`.
 #pragma once
 
 #include "normalizer.h"
 
 namespace {
 
-// Calls f with the rows' maximum and the form of code that they need.
-template <bool masked, class W, class F> void with_form(const Group<W>& g, F f) {
-    using C = typename W::C;
-    auto m = g.next_max_known ? g.next_max : row_max<masked>(g);
-    if constexpr (masked) f(m, Masked{});
-    else if (g.scaled || any(m == C(infinity))) f(m, General{});
-    else if (any(m >= Constants<C>::far) || any(m <= -Constants<C>::far)) f(m, Plain{});
-    else f(m, Near{});
-}
+template <bool masked> struct Forward {
+    // f(maximum, form)
+    template <class W, class F> static ONESUM_INLINE void prepare(const Group<W>& g, F f) {
+        auto m = g.next_max_known ? g.next_max : row_max<masked>(g);
+        if constexpr (masked) f(m, Masked{});
+        else choose_form(g, m, f);
+    }
+    template <class W, class F> static ONESUM_INLINE void choose_form(const Group<W>& g, typename W::V m, F f) {
+        using C = typename W::C;
+        if (g.scaled || any(m == C(infinity))) f(m, General{});
+        else if (any(m >= Constants<C>::far) || any(m <= -Constants<C>::far)) f(m, Plain{});
+        else f(m, Near{});
+    }
+};
 
 // p_i = exp(x_i - m) / (1 + r), rounded once more: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of
 // exp(x_i) is kept for the second walk where there is room, else computed again, to the same bits.
@@ -29,24 +35,16 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
     V hi, lo;             // the same, in the lanes' own type
     V nan_or_zero;        // of a row whose maximum is +inf
 
-    // `visit(i, lanes, x, tail, scale)` sees every exponential as it is summed; a row of -inf gets p = `all_infinite`.
-    template <class F> ONESUM_INLINE Probabilities(const Group<W>& g, V m, C all_infinite, F visit) : Shift<Form, W>(g, m) {
-        ExpSum<W, true> exponentials(g.walk);
-        Ahead<Form, W> ahead(g);
-        I at_infinity{};
-        V* memo = g.memo;
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V x = read_logits<Form>(g, i, lanes);
-            ahead.step(i, lanes);
-            const auto e = this->template term<exactly>(x);
-            V tail = e.tail();
-            if constexpr (Form::general) at_infinity -= x == C(infinity);
-            if (memo) memo[2 * i] = tail, memo[2 * i + 1] = e.scale;
-            exponentials.add(i, e.hi, e.lo, tail, e.scale);
-            visit(i, lanes, x, tail, e.scale);
-        });
-        ahead.done();
-        const Wide<C> sum = exponentials.sum(g.walk);
+    ONESUM_INLINE Probabilities(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
+
+    // `visit(row)` is asked once a row for what then sees every exponential as it is summed: (j, lanes, x, tail, scale).
+    template <class Sum = ExpSum<C, true>, class F> ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals, F visit) {
+        if (g.memo) pass<true, Sum>(g, totals, visit);
+        else pass<false, Sum>(g, totals, visit);
+    }
+    // A row of -inf gets p = `all_infinite`.
+    ONESUM_INLINE void end(const Group<W>& g, Totals<W>& totals, C all_infinite) {
+        const Wide<C> sum = g.walk.sum_of(totals.sum).scaled(K::unbias);
         inverse_sum = Wide<C>::of(splat(C(1))) / sum;
         const V rounded = sum.rounded();
         const auto words = inverse_sum.two_words();
@@ -54,151 +52,238 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
         lo = this->no_finite_logit() ? V{} : words.lo * K::unbias;
         nan_or_zero = V{};
         if constexpr (Form::general) {
-            V how_many = W::sum_across(Wide<C>::count(at_infinity)).rounded();
+            V how_many = count_of(g.walk, totals.count).rounded();
             nan_or_zero = this->infinite() ? one_hot_or_nan(how_many, rounded) : V{};
             hi = this->infinite() ? nan_or_zero : hi;
             lo = this->infinite() ? V{} : lo;
         }
     }
-
+    // f(row, j, lanes, p, address), in the order of the lines of the output.
     template <class F> ONESUM_INLINE void each(const Group<W>& g, F f) const {
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V x{}, tail, scale;
-            if (Form::general || !g.memo) x = read_logits<Form>(g, i, lanes);
-            if (g.memo) {
-                tail = g.memo[2 * i], scale = g.memo[2 * i + 1];
-            } else {
-                const auto e = this->template term<exactly>(x);
-                tail = e.tail(), scale = e.scale;
-            }
-            V p = (hi + fma_small(hi, tail, lo)) * scale;
-            if constexpr (Form::general) p = x == C(infinity) ? C(1) + nan_or_zero : p;
-            f(i, lanes, p);
+        if (g.memo) walk<true>(g, f);
+        else walk<false>(g, f);
+    }
+
+  private:
+    template <bool keep, class Sum, class F> ONESUM_INLINE void pass(const Group<W>& g, Totals<W>& totals, F visit) {
+        Ahead<Form, W> looks;
+        g.walk.rows([&](auto row) ONESUM_INLINED {
+            const auto terms = this->of(row);
+            const Logits<Form, W> logits(g, row);
+            Sum sum(totals);
+            auto visitor = visit(row, sum);
+            typename Ahead<Form, W>::View ahead(looks, g, row);
+            I at_infinity{};
+            char* const tails = g.memo + row.r * g.memo_row;
+            char* const scales = tails + g.memo_row / 2;
+            row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                V x = logits.at(j, lanes);
+                ahead.step(j, lanes);
+                const auto e = terms.template term<exactly>(x);
+                V tail = e.tail();
+                if constexpr (Form::general) at_infinity -= x == C(infinity);
+                if constexpr (keep) {
+                    memcpy(tails + j * W::memo_step, &tail, sizeof tail);
+                    memcpy(scales + j * W::memo_step, &e.scale, sizeof tail);
+                }
+                sum.add(e, tail, e.scale);
+                visitor(j, lanes, x, tail, e.scale);
+            });
+            if constexpr (Form::general) totals.count[row.r] = __builtin_convertvector(at_infinity, V);
+        });
+        looks.done(g);
+    }
+    template <bool kept, class F> ONESUM_INLINE void walk(const Group<W>& g, F f) const {
+        g.walk.rows([&](auto row) ONESUM_INLINED {
+            const auto terms = this->of(row);
+            const Logits<Form, W> logits(g, row);
+            const auto out = row.of(g.out);
+            const V hi = row.of(this->hi), lo = row.of(this->lo);
+            V nan_or_zero{};
+            if constexpr (Form::general) nan_or_zero = row.of(this->nan_or_zero);
+            const char* const tails = g.memo + row.r * g.memo_row;
+            const char* const scales = tails + g.memo_row / 2;
+            row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                V x{}, tail, scale;
+                if constexpr (Form::general || !kept) x = logits.at(j, lanes);
+                if constexpr (kept) {
+                    memcpy(&tail, tails + j * W::memo_step, sizeof tail);
+                    memcpy(&scale, scales + j * W::memo_step, sizeof tail);
+                } else {
+                    const auto e = terms.template term<exactly>(x);
+                    tail = e.tail(), scale = e.scale;
+                }
+                V p = (hi + fma_small(hi, tail, lo)) * scale;
+                if constexpr (Form::general) p = x == C(infinity) ? C(1) + nan_or_zero : p;
+                f(row, j, lanes, p, out.at(j));
+            });
         });
     }
 };
 
-// Fetches the lines that will be written, while there is much to compute.
-template <class W> auto fetch_output(const Group<W>& g) {
-    return [&g](long i, auto...) ONESUM_INLINED { __builtin_prefetch(g.out.at(i), 1); };
+// A visitor that fetches the lines that will be written, while there is much to compute.
+template <class W> ONESUM_INLINE auto fetch_output(const Group<W>& g) {
+    return [&g](auto row, auto&) ONESUM_INLINED {
+        return [out = row.of(g.out)](long j, auto...) ONESUM_INLINED { __builtin_prefetch(out.at(j), 1); };
+    };
 }
 
-template <bool masked> struct Softmax {
+// The sum of exponentials as softmax takes it.
+template <class C> struct PlainSum : ExpSum<C, true> {
+    template <class W> ONESUM_INLINE explicit PlainSum(Totals<W>& totals) : ExpSum<C, true>(totals.sum) {}
+};
+
+template <bool masked> struct Softmax : Forward<masked> {
     static constexpr bool needs_memo = true;
-    template <class W> static void run(Group<W>& g) {
+    template <class Form, class W> struct Run : Probabilities<Form, W> {
         using S = typename W::S;
         using C = typename W::C;
-        with_form<masked>(g, [&](auto m, auto form) ONESUM_INLINED {
-            const Probabilities<decltype(form), W> probabilities(g, m, C(not_a_number), fetch_output(g));
-            probabilities.each(g, [&](long i, auto lanes, auto p) ONESUM_INLINED {
-                if constexpr (masked) p = g.mask.at(i, lanes, g.walk) ? p : typename W::V{};
-                write<S>(g.out, i, lanes, p);
+        using V = typename W::V;
+        using P = Probabilities<Form, W>;
+        using P::P;
+        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) { P::template sum<PlainSum<C>>(g, totals, fetch_output(g)); }
+        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, C(not_a_number)); }
+        ONESUM_INLINE void write(Group<W>& g) const {
+            this->each(g, [&](auto row, long j, auto lanes, V p, char* out) ONESUM_INLINED {
+                if constexpr (masked) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
+                ::write<S>(out, lanes, p);
             });
-        });
-    }
+        }
+    };
 };
 
 // (x - m) / T - log_rest. A quotient is kept in two words; where T is 1 the bits are those of the plain difference.
-template <class N, class V> inline V scaled_difference(V x, const N& normalizer, V log_rest) {
-    using C = decltype(+x[0]);
-    const auto& inverse = normalizer.inverse;
-    auto d = two_sum(x, -normalizer.m);
-    d.hi = x == normalizer.m ? V{} : d.hi;
-    d.lo = x == normalizer.m ? V{} : d.lo;
-    V z = d.hi * inverse.hi;
-    V z_lo = fma(d.hi, inverse.lo, product_error(d.hi, inverse.hi, z));
-    z_lo = z_lo + (inverse.hi == C(1) ? V{} : d.lo * inverse.hi);
+template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE V scaled_difference(V x, V m, V inverse_hi, V inverse_lo, V log_rest) {
+    auto d = two_sum(x, -m);
+    d.hi = x == m ? V{} : d.hi;
+    d.lo = x == m ? V{} : d.lo;
+    V z = d.hi * inverse_hi;
+    V z_lo = fma(d.hi, inverse_lo, product_error(d.hi, inverse_hi, z));
+    z_lo = z_lo + (inverse_hi == C(1) ? V{} : d.lo * inverse_hi);
     return z == C(-infinity) || d.hi == C(-infinity) ? splat(C(-infinity)) - log_rest : z - (log_rest - z_lo);
 }
 
-template <bool masked> struct LogSoftmax {
+template <bool masked> struct LogSoftmax : Forward<masked> {
     static constexpr bool needs_memo = false;
-    template <class W> static void run(Group<W>& g) {
+    template <class Form, class W> struct Run : Normalizer<Form, W> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
-            using Form = decltype(form);
-            const Normalizer<Form, W> normalizer(g, m);
-            V log_rest = log1p(normalizer.r()).rounded();
-            log_rest = normalizer.no_finite_logit() ? splat(C(not_a_number)) : log_rest;
-            if constexpr (Form::general) log_rest = normalizer.infinite() ? normalizer.one_hot() : log_rest;
-            g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-                V x = read_logits<Form>(g, i, lanes);
-                V y = (x - m) - log_rest;
-                if constexpr (Form::general) y = scaled_difference(x, normalizer, log_rest);
-                if constexpr (masked) y = g.mask.at(i, lanes, g.walk) ? y : splat(C(-infinity));
-                write<S>(g.out, i, lanes, y);
+        using N = Normalizer<Form, W>;
+        using N::N;
+        V log_rest;
+        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) {
+            N::end(g, totals);
+            log_rest = log1p(this->r()).rounded();
+            log_rest = this->no_finite_logit() ? splat(C(not_a_number)) : log_rest;
+            if constexpr (Form::general) log_rest = this->infinite() ? this->one_hot() : log_rest;
+        }
+        ONESUM_INLINE void write(Group<W>& g) const {
+            g.walk.rows([&](auto row) ONESUM_INLINED {
+                const V m = row.of(this->m), log_rest = row.of(this->log_rest);
+                const Logits<Form, W> logits(g, row);
+                const auto out = row.of(g.out);
+                V inverse_hi, inverse_lo;
+                if constexpr (Form::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
+                row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                    V x = logits.at(j, lanes), y;
+                    if constexpr (Form::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
+                    else y = (x - m) - log_rest;
+                    if constexpr (masked) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
+                    ::write<S>(out.at(j), lanes, y);
+                });
             });
-        });
-    }
+        }
+    };
 };
 
-template <bool masked> struct LogSumExp {
+template <bool masked> struct LogSumExp : Forward<masked> {
     static constexpr bool needs_memo = false;
-    template <class W> static void run(Group<W>& g) {
+    template <class Form, class W> struct Run : Normalizer<Form, W> {
         using C = typename W::C;
         using V = typename W::V;
-        with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
-            const Normalizer<decltype(form), W> normalizer(g, m);
-            V top = m;
-            auto wide_top = Wide<C>::of(m);
-            if constexpr (decltype(form)::general) {
-                wide_top = wide_top * normalizer.inverse.wide();
-                top = normalizer.no_finite_logit() | normalizer.infinite() ? m : m * normalizer.inverse.hi;
+        using N = Normalizer<Form, W>;
+        using N::N;
+        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) {
+            N::end(g, totals);
+            V top = this->m;
+            auto wide_top = Wide<C>::of(this->m);
+            if constexpr (Form::general) {
+                wide_top = wide_top * this->inverse.wide();
+                top = this->no_finite_logit() | this->infinite() ? this->m : this->m * this->inverse.hi;
             }
-            auto log_rest = log1p(normalizer.r());
+            auto log_rest = log1p(this->r());
             V nan_or_zero = log_rest.rounded() - log_rest.rounded();
             V size = top < 0 ? -top : top;
             g.row_out = size < C(infinity) ? (wide_top + log_rest).rounded() : top + nan_or_zero;
-        });
-    }
+        }
+        void write(Group<W>&) const {}
+    };
 };
 
 // g p / T for the cotangent g of a row
-template <bool masked> struct LogSumExpVjp {
+template <bool masked> struct LogSumExpVjp : Forward<masked> {
     static constexpr bool needs_memo = true;
-    template <class W> static void run(Group<W>& g) {
-        using S = typename W::S;
-        using V = typename W::V;
-        with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
-            const Probabilities<decltype(form), W> probabilities(g, m, 0, fetch_output(g));
-            V factor = g.row_in;
-            if constexpr (decltype(form)::general) factor = factor * probabilities.inverse.hi;
-            probabilities.each(g, [&](long i, auto lanes, V p) ONESUM_INLINED {
-                V y = p == 0 ? V{} : p * factor;
-                if constexpr (masked) y = g.mask.at(i, lanes, g.walk) ? y : V{};
-                write<S>(g.out, i, lanes, y);
-            });
-        });
-    }
-};
-
-// sum p v / T; where the logit is -inf or masked, v is not read
-template <bool masked> struct LogSumExpJvp {
-    static constexpr bool needs_memo = false;
-    template <class W> static void run(Group<W>& g) {
+    template <class Form, class W> struct Run : Probabilities<Form, W> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        with_form<masked>(g, [&](V m, auto form) ONESUM_INLINED {
-            using Form = decltype(form);
-            Wide<C> sums[W::chains] = {};
-            auto add = [&](long i, auto lanes, V x, V tail, V scale) ONESUM_INLINED {
-                V v = read<S>(g.in[1], i, lanes, V{});
-                v = x == C(-infinity) ? V{} : v;
-                if constexpr (Form::general) v = (m == C(infinity)) & (x != m) ? V{} : v;
-                auto& sum = sums[W::chain(i)];
-                sum = add_product(sum, (Wide<C>::of(splat(C(1)), tail)) * Wide<C>::of(v), scale);
-            };
-            const Probabilities<Form, W, true> probabilities(g, m, 0, add);
-            auto total = g.walk.sum_of(sums).scaled(Constants<C>::unbias) * probabilities.inverse_sum;
-            if constexpr (Form::general) total = total * probabilities.inverse.wide();
+        using P = Probabilities<Form, W>;
+        using P::P;
+        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) { P::template sum<PlainSum<C>>(g, totals, fetch_output(g)); }
+        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, 0); }
+        ONESUM_INLINE void write(Group<W>& g) const {
+            V factors = g.row_in;
+            if constexpr (Form::general) factors = factors * this->inverse.hi;
+            this->each(g, [&](auto row, long j, auto lanes, V p, char* out) ONESUM_INLINED {
+                V y = p == 0 ? V{} : p * row.of(factors);
+                if constexpr (masked) y = g.mask.template at<W>(row, j, lanes) ? y : V{};
+                ::write<S>(out, lanes, y);
+            });
+        }
+    };
+};
+
+// The sum of exponentials, and that of exponentials times what belongs to each class.
+template <class C> struct WeightedSum : ExpSum<C, true> {
+    using Plain = ExpSum<C, true>;
+    WideSum<C> weighted;
+    template <class W> ONESUM_INLINE explicit WeightedSum(Totals<W>& totals) : Plain(totals.sum), weighted(totals.other) {}
+    ONESUM_INLINE void begin(long k) { Plain::begin(k), weighted.begin(k); }
+    ONESUM_INLINE void flush(long k) { Plain::flush(k), weighted.flush(k); }
+};
+
+// sum p v / T; where the logit is -inf or masked, v is not read
+template <bool masked> struct LogSumExpJvp : Forward<masked> {
+    static constexpr bool needs_memo = false;
+    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
+        using S = typename W::S;
+        using C = typename W::C;
+        using V = typename W::V;
+        using P = Probabilities<Form, W, true>;
+        using P::P;
+        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
+            P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_INLINED {
+                const V m = row.of(this->m);
+                return [&sums, v_at = row.of(g.in[1]), m](long j, auto lanes, V x, V tail, V scale) ONESUM_INLINED {
+                    V v = read<S>(v_at.at(j), lanes, V{});
+                    v = x == C(-infinity) ? V{} : v;
+                    if constexpr (Form::general) v = (m == C(infinity)) & (x != m) ? V{} : v;
+                    auto& sum = sums.weighted.sum;
+                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), tail)) * Wide<C>::of(v), scale);
+                };
+            });
+        }
+        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) {
+            P::end(g, totals, 0);
+            auto total = g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) * this->inverse_sum;
+            if constexpr (Form::general) total = total * this->inverse.wide();
             V result = total.rounded();
-            result = probabilities.no_finite_logit() ? probabilities.hi : result;
-            g.row_out = result + probabilities.nan_or_zero;
-        });
-    }
+            result = this->no_finite_logit() ? this->hi : result;
+            g.row_out = result + this->nan_or_zero;
+        }
+        void write(Group<W>&) const {}
+    };
 };
 
 }  // namespace

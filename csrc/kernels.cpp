@@ -30,8 +30,8 @@ ONESUM_OPERATIONS(ONESUM_PLACES)
 #undef ONESUM_PLACES
 
 template <class S, class Op, const Places& places>
-bool kernel(char* const* args, long rows, long n, const long* strides) {
-    return Driver<S, Op, places>{args, rows, n, strides}.run();
+bool kernel(char* const* args, long rows, long n, const long* strides, bool streamed) {
+    return Driver<S, Op, places>{args, rows, n, strides, streamed}.run();
 }
 
 }  // namespace

@@ -27,8 +27,8 @@ constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT);
 enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float64, storages };
 
 // `rows` rows of n classes. args and strides (in bytes) as NumPy's generalized ufunc loops have them: the distance between rows for every
-// operand, then the distance between classes for those that have a class axis. False: no memory.
-using Kernel = bool (*)(char* const* args, long rows, long n, const long* strides);
+// operand, then the distance between classes for those that have a class axis. `streamed`: write past the caches, where that can be. False: no memory.
+using Kernel = bool (*)(char* const* args, long rows, long n, const long* strides, bool streamed);
 
 struct Kernels {
     Kernel kernel[operations][storages];

@@ -55,19 +55,44 @@ class Scratch {
     char* p;
 };
 
-// Up to here what one walk computed is kept for the next: it stays in the second-level cache.
+// What one walk computed is kept for the next where it takes no more than this for a row: it stays in the second-level cache.
 constexpr size_t memo_limit = 256 << 10;
-// Rows of at most so many vectors are turned into a tile, if there are enough of them.
-constexpr int tile_vectors = 4;
+// A group has so many rows that what is read or kept of them stays in the first-level cache, but one at least.
+constexpr size_t group_limit = 10 << 10;
+// Rows side by side are copied to a tile of their own, whose lines are not a row apart: so many bytes of it stay in the second-level cache.
+constexpr size_t panel_limit = 384 << 10;
+constexpr int panel_vectors = 8;
+
+// One group of rows, from the first look to the last write.
+template <class Op, class W> void run_group(Group<W>& g) {
+    Totals<W> totals;
+    Op::prepare(g, [&](const auto& known, auto form) ONESUM_INLINED {
+        using Run = typename Op::template Run<decltype(form), W>;
+        Run run(g, known);
+        run.sum(g, totals);
+        if constexpr (std::is_void_v<decltype(run.end(g, totals))>) {
+            run.end(g, totals);
+            run.write(g);
+        } else {
+            if (run.end(g, totals)) return run.write(g);
+            typename Op::template Run<Careful, W> again(g, known);
+            again.sum(g, totals);
+            again.end(g, totals);
+            again.write(g);
+        }
+    });
+}
 
 template <class S, class Op, const Places& places> struct Driver {
     using C = typename Compute<S>::type;
     using V = typename Vec<C>::V;
     static constexpr long size = sizeof(S);
     static constexpr int lanes = lanes_of<S>;
+    static constexpr int inputs = places.core[1] < 0 ? 1 : 2;
     char* const* args;
     long rows, n;
     const long* strides;
+    bool streamed;
 
     static constexpr bool has(int which) { return which < 2 ? places.core[which] >= 0 : !places.row_out; }
     static constexpr int place(int which) { return which < 2 ? places.core[which] : places.out; }
@@ -76,126 +101,159 @@ template <class S, class Op, const Places& places> struct Driver {
     long class_stride(int which) const {  // 0, 1: inputs; 2: output
         return strides[which < 2 ? places.core_strides[which] : places.out_stride];
     }
-    long mask_stride() const { return strides[places.mask_stride]; }
+    Operand operand(int which, long row) const { return {at(place(which), row), class_stride(which), strides[place(which)]}; }
 
     bool run() const {
-        if (n == 0 && !places.row_out) return true;
-        bool along = true, across = rows > 1;
+        if (rows == 0 || (n == 0 && !places.row_out)) return true;
+        bool along = true, across = true;
         for (int which = 0; which < 3; ++which) {
             if (!has(which)) continue;
             along &= n == 1 || class_stride(which) == size;  // one class has no neighbour: any stride will do
             across &= strides[place(which)] == size;
         }
-        if (across && (n == 1 || !along)) return run_columns();
-        if (along && rows >= lanes / 2 && n <= tile_vectors * lanes) return run_tiles();
-        return run_rows(along);
+        bool done;
+        if (across && rows > 1 && (!along || n == 1)) done = run_tiles<From::columns>();
+        else if (n <= short_row) done = along ? run_tiles<From::rows>() : run_tiles<From::anywhere>();
+        else done = run_rows(along);
+        if (streamed) stream_end();
+        return done;
     }
 
+  private:
     // What a group of `count` rows from `first` has beside its core operands.
-    template <class W> void per_row(Group<W>& g, long first, int count, char* memo) const {
-        if (first == 0 || strides[places.temperature]) temperatures(g, first, count);
-        if constexpr (places.mask >= 0) {
-            const long along = mask_stride(), across = strides[places.mask];
-            if (W::chains == 1) g.mask = {at(places.mask, first), along * W::lanes, along};
-            else g.mask = {at(places.mask, first), along, across};
+    template <class W> void per_row(Group<W>& g, long first, int count) const {
+        if (first == 0) {
+            g.next_max_known = false;
+            g.next = g.next_count = 0;
         }
+        if (first == 0 || strides[places.temperature] || count < lanes) temperatures(g, first, count);
+        if constexpr (places.mask >= 0) g.mask = {at(places.mask, first), strides[places.mask_stride], strides[places.mask]};
         if constexpr (places.row_in >= 0) {
-            g.row_in = load_one<S>(at(places.row_in, first));
-            for (int k = 1; k < count; ++k) g.row_in[k] = load_one<S>(at(places.row_in, first + k))[0];
+            g.row_in = V{};
+            for (int k = 0; k < count; ++k) g.row_in[k] = load_one<S>(at(places.row_in, first + k))[0];
         }
-        g.memo = reinterpret_cast<V*>(memo);
-        g.next = 0;
-        if (first == 0) g.next_max_known = false;
     }
     template <class W> void temperatures(Group<W>& g, long first, int count) const {
         g.scaled = false;
-        for (int k = 0; k < W::lanes; ++k) {
+        for (int k = 0; k < lanes; ++k) {
             double t = 1;
-            if (W::chains == 1 || k < count) memcpy(&t, at(places.temperature, first + (W::chains == 1 ? 0 : k)), sizeof t);
+            if (k < count) memcpy(&t, at(places.temperature, first + k), sizeof t);
             g.temperature[k] = t;
             g.scaled |= t != 1;
         }
     }
     template <class W> void put_rows(const Group<W>& g, long first, int count) const {
-        if constexpr (places.row_out)
+        if constexpr (places.row_out) {
+            if (strides[places.out] == size) return store_part<S>(at(places.out, first), g.row_out, count);
             for (int k = 0; k < count; ++k) store_one<S>(at(places.out, first + k), V{} + g.row_out[k]);
+        }
     }
-    static size_t memo_bytes(long steps) {
-        const size_t bytes = 2 * sizeof(V) * size_t(steps);
+    static size_t memo_bytes(size_t steps) {
+        const size_t bytes = 2 * sizeof(V) * steps;
         return Op::needs_memo && bytes <= memo_limit ? bytes : 0;
     }
 
-    bool run_columns() const {
-        using W = Columns<S>;
-        const size_t memo = memo_bytes(n);
-        Scratch scratch(memo);
+    // One row in each lane, in a tile: turned, copied side by side, or gathered.
+    enum class From { rows, columns, anywhere };
+    template <From from> bool run_tiles() const {
+        using W = Columns<C>;
+        const size_t memo = memo_bytes(n), tile = sizeof(V) * size_t(n);
+        const size_t fit = from == From::columns ? panel_limit / (inputs * tile + 1) : 1;
+        const int vectors = fit < 1 ? 1 : fit > panel_vectors ? panel_vectors : int(fit);
+        Scratch scratch(inputs * vectors * tile + memo);
         if (!scratch) return false;
+        V* tiles[2] = {reinterpret_cast<V*>(scratch.at(memo)), reinterpret_cast<V*>(scratch.at(memo + vectors * tile))};
         Group<W> g;
-        for (long row = 0; row < rows; row += lanes) {
-            const int width = rows - row < lanes ? int(rows - row) : lanes;
-            g.walk = {n, width};
-            per_row(g, row, width, memo ? scratch.at(0) : nullptr);
-            for (int which = 0; which < 2; ++which)
-                if (has(which)) g.in[which] = {at(place(which), row), class_stride(which)};
-            if constexpr (has(2)) g.out = {at(places.out, row), class_stride(2)};
-            if (row + lanes < rows) g.next = lanes * size;
-            Op::run(g);
-            put_rows(g, row, width);
+        g.streamed = false;
+        g.memo = memo ? scratch.at(0) : nullptr;
+        g.memo_row = long(memo);
+        for (long row = 0; row < rows; row += vectors * lanes) {
+            const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
+            for (int which = 0; which < inputs; ++which) tile_in<from>(operand(which, row), width, tiles[which]);
+            for (int t = 0; t * lanes < width; ++t) {
+                const int count = width - t * lanes < lanes ? width - t * lanes : lanes;
+                g.walk = {n, count};
+                per_row(g, row + t * lanes, count);
+                for (int which = 0; which < inputs; ++which)
+                    g.in[which] = {reinterpret_cast<char*>(tiles[which] + t * n), sizeof(V), sizeof(C)};
+                g.out = g.in[0];  // every kernel may write over its operands
+                run_group<Op>(g);
+                put_rows(g, row + t * lanes, count);
+            }
+            if constexpr (has(2)) tile_out<from>(tiles[0], width, operand(2, row));
         }
         return true;
     }
-
-    bool run_tiles() const {
-        using W = Columns<C>;
-        const size_t memo = memo_bytes(n), tile = sizeof(V) * size_t(n);
-        Scratch scratch(2 * tile + memo);
-        if (!scratch) return false;
-        V* tiles[2] = {reinterpret_cast<V*>(scratch.at(memo)), reinterpret_cast<V*>(scratch.at(memo + tile))};
-        Group<W> g;
-        for (long row = 0; row < rows; row += lanes) {
-            const int width = rows - row < lanes ? int(rows - row) : lanes;
-            g.walk = {n, width};
-            per_row(g, row, width, memo ? scratch.at(0) : nullptr);
-            for (int which = 0; which < 2; ++which) {
-                if (!has(which)) continue;
-                turn_in<S>(at(place(which), row), strides[place(which)], width, n, tiles[which]);
-                g.in[which] = {reinterpret_cast<char*>(tiles[which]), sizeof(V)};
+    template <From from> void tile_in(const Operand& a, int width, V* tile) const {
+        if constexpr (from == From::rows) {
+            Turn<S, V>::in(a.p, a.across, width, n, tile);
+        } else if constexpr (from == From::columns) {
+            for (long j = 0; j < n; ++j) {
+                const char* p = a.p + j * a.along;
+                int t = 0;
+                for (; (t + 1) * lanes <= width; ++t) tile[t * n + j] = load<S>(p + t * lanes * size);
+                if (t * lanes < width) tile[t * n + j] = load_part<S>(p + t * lanes * size, width - t * lanes);
             }
-            g.out = g.in[0];  // every kernel may write over its operands
-            Op::run(g);
-            if constexpr (has(2)) turn_out<S>(tiles[0], width, n, at(places.out, row), strides[places.out]);
-            put_rows(g, row, width);
+        } else {
+            for (long j = 0; j < n; ++j) {
+                V x{};
+                for (int k = 0; k < width; ++k) x[k] = load_one<S>(a.p + j * a.along + k * a.across)[0];
+                tile[j] = x;
+            }
         }
-        return true;
+    }
+    template <From from> void tile_out(const V* tile, int width, const Operand& a) const {
+        if constexpr (from == From::rows) {
+            Turn<S, V>::out(tile, width, n, a.p, a.across);
+        } else if constexpr (from == From::columns) {
+            for (long j = 0; j < n; ++j) {
+                char* p = a.p + j * a.along;
+                int t = 0;
+                for (; (t + 1) * lanes <= width; ++t) store<S>(p + t * lanes * size, tile[t * n + j]);
+                if (t * lanes < width) store_part<S>(p + t * lanes * size, tile[t * n + j], width - t * lanes);
+            }
+        } else {
+            for (long j = 0; j < n; ++j)
+                for (int k = 0; k < width; ++k) store_one<S>(a.p + j * a.along + k * a.across, V{} + tile[j][k]);
+        }
     }
 
     // Operands whose classes are apart are copied row by row.
     bool run_rows(bool along) const {
         using W = Rows<S>;
-        const size_t memo = memo_bytes((n + lanes - 1) / lanes), row_bytes = (size_t(n) * size + 63) / 64 * 64;
-        Scratch scratch(memo + (along ? 0 : 3 * row_bytes));
+        const size_t steps = size_t(n + lanes - 1) / lanes, memo_row = memo_bytes(steps), row_bytes = (size_t(n) * size + 63) / 64 * 64;
+        const size_t fit = group_limit / (memo_row ? memo_row : inputs * row_bytes);
+        const int group = !along || fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
+        Scratch scratch(group * memo_row + sizeof(V) + (along ? 0 : 3 * row_bytes));
         if (!scratch) return false;
         char* copies[3] = {};
         for (int which = 0; which < 3; ++which)
-            if (!along && has(which) && class_stride(which) != size) copies[which] = scratch.at(memo + which * row_bytes);
+            if (!along && has(which) && class_stride(which) != size) copies[which] = scratch.at(memo_row + sizeof(V) + which * row_bytes);
         Group<W> g;
-        for (long row = 0; row < rows; ++row) {
-            g.walk = {n};
-            per_row(g, row, 1, memo ? scratch.at(0) : nullptr);
-            for (int which = 0; which < 2; ++which) {
-                if (!has(which)) continue;
-                g.in[which] = {at(place(which), row), W::step_bytes};
+        g.streamed = streamed && along;
+        g.memo = memo_row ? scratch.at(0) : nullptr;
+        g.memo_row = long(memo_row);
+        for (long row = 0; row < rows; row += group) {
+            const int count = rows - row < group ? int(rows - row) : group;
+            g.walk = {n, count};
+            per_row(g, row, count);
+            for (int which = 0; which < inputs; ++which) {
+                g.in[which] = operand(which, row);
                 if (!copies[which]) continue;
-                for (long j = 0; j < n; ++j) memcpy(copies[which] + j * size, g.in[which].p + j * class_stride(which), size);
-                g.in[which].p = copies[which];
+                for (long j = 0; j < n; ++j) memcpy(copies[which] + j * size, g.in[which].p + j * g.in[which].along, size);
+                g.in[which] = {copies[which], size, 0};
             }
-            if constexpr (has(2)) g.out = {copies[2] ? copies[2] : at(places.out, row), W::step_bytes};
-            if (row + 1 < rows && !copies[0]) g.next = strides[places.core[0]];
-            Op::run(g);
+            if constexpr (has(2)) g.out = copies[2] ? Operand{copies[2], size, 0} : operand(2, row);
+            const long left = rows - row - count;
+            g.next = count * strides[places.core[0]];
+            g.next_count = copies[0] ? 0 : left < count ? int(left) : count;
+            run_group<Op>(g);
             if constexpr (has(2))
-                if (copies[2])
-                    for (long j = 0; j < n; ++j) memcpy(at(places.out, row) + j * class_stride(2), copies[2] + j * size, size);
-            put_rows(g, row, 1);
+                if (copies[2]) {
+                    const Operand out = operand(2, row);
+                    for (long j = 0; j < n; ++j) memcpy(out.p + j * out.along, copies[2] + j * size, size);
+                }
+            put_rows(g, row, count);
         }
         return true;
     }

@@ -16,13 +16,14 @@ struct Plain { static constexpr bool far = true, general = false, masked = false
 struct General { static constexpr bool far = true, general = true, masked = false; };    // a temperature, or +inf among the logits
 struct Masked { static constexpr bool far = true, general = true, masked = true; };
 
-// A bool operand, its lanes at any distance from each other.
+// A bool operand: bytes between neighbouring classes and between neighbouring rows.
 struct MaskOperand {
     const char* p = nullptr;
-    long step = 0, lane = 0;
+    long along = 0, across = 0;
 
-    template <class W, class Lanes> typename W::I at(long i, Lanes lanes, W) const {
-        const char* here = p + i * step;
+    template <class W, class Lanes> typename W::I at(const typename W::Row& row, long j, Lanes lanes) const {
+        const char* here = p + j * along + row.r * across;
+        const long lane = W::across ? across : along;
         if (Lanes::all && lane == 1) {
             typedef int8_t Bytes __attribute__((vector_size(W::lanes)));
             Bytes flags;
@@ -36,7 +37,7 @@ struct MaskOperand {
     }
 };
 
-// The rows a kernel works on at one time: one row, or one per lane.
+// The rows a kernel works on at one time. What there is one of for each row has a lane for each row.
 template <class W> struct Group {
     using V = typename W::V;
     W walk;
@@ -45,9 +46,12 @@ template <class W> struct Group {
     V row_in, row_out;            // operands with one element per row
     double temperature[W::lanes];
     bool scaled;                  // some temperature is not 1
-    V* memo;                      // room for two vectors a step, or null if that is too much
-    long next;                    // from an element to the same one of the rows that come next; 0 if none do
-    mutable V next_max;           // their maximum, where it is known already
+    bool streamed;                // write past the caches
+    char* memo;                   // room for two vectors a step, or null if that is too much
+    long memo_row;                // bytes of it for a row
+    long next;                    // bytes from a row to the same one of the group that comes next
+    int next_count;               // rows of that group
+    mutable V next_max;           // their maxima, where they are known already
     mutable bool next_max_known;
 };
 
@@ -80,143 +84,135 @@ template <class W> InverseTemperature<typename W::C> inverse_temperature(const G
     return result;
 }
 
-template <class Form, class W> typename W::V read_logits(const Group<W>& g, long i, auto lanes) {
+// The logits of one row.
+template <class Form, class W> struct Logits {
     using C = typename W::C;
-    auto x = read<typename W::S>(g.in[0], i, lanes, splat(C(-infinity)));
-    if constexpr (Form::masked) x = g.mask.at(i, lanes, g.walk) ? x : splat(C(-infinity));
-    return x;
-}
-
-template <bool masked, class W> ONESUM_INLINE typename W::V row_max(const Group<W>& g) {
-    using C = typename W::C;
-    typename W::V m = splat(C(-infinity));
-    g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-        using Form = std::conditional_t<masked, Masked, Plain>;
-        m = max(read_logits<Form>(g, i, lanes), m);
-    });
-    return W::max_of(m);
-}
-
-// A look at the next rows while there is much to compute on these: rows in order get their maximum on the way, others are fetched.
-template <class Form, class W> class Ahead {
-    using V = typename W::V;
-    static constexpr bool finds_max = W::chains == 1 && !Form::masked;
-    static constexpr long distance = 1024;  // bytes
     const Group<W>& g;
-    const Operand x;
-    V m;
+    const typename W::Row row;
+    const typename W::Row::Classes x;
 
-  public:
-    ONESUM_INLINE explicit Ahead(const Group<W>& g)
-        : g(g), x{g.in[0].p + g.next, g.in[0].step}, m(splat(typename W::C(-infinity))) {}
-    ONESUM_INLINE void step(long i, auto lanes) {
-        __builtin_prefetch(x.at(i) + (finds_max ? distance : 0));
-        if constexpr (finds_max) m = max(read<typename W::S>(x, i, lanes, splat(typename W::C(-infinity))), m);
-    }
-    ONESUM_INLINE void done() const {
-        if constexpr (finds_max) g.next_max = W::max_of(m);
-        g.next_max_known = finds_max && g.next != 0;
+    ONESUM_INLINE Logits(const Group<W>& g, const typename W::Row& row) : g(g), row(row), x(row.of(g.in[0])) {}
+    ONESUM_INLINE typename W::V at(long j, auto lanes) const {
+        auto v = read<typename W::S>(x.at(j), lanes, splat(C(-infinity)));
+        if constexpr (Form::masked) v = g.mask.template at<W>(row, j, lanes) ? v : splat(C(-infinity));
+        return v;
     }
 };
 
-// A sum of exponentials, in two words of the lanes' own type; after `block` steps both move on to a wide total.
+template <bool masked, class W> ONESUM_INLINE typename W::V row_max(const Group<W>& g) {
+    using V = typename W::V;
+    V partial[W::views];
+    g.walk.rows([&](auto row) ONESUM_INLINED {
+        const Logits<std::conditional_t<masked, Masked, Plain>, W> logits(g, row);
+        V m = splat(typename W::C(-infinity));
+        row.each([&](long j, auto lanes) ONESUM_INLINED { m = max(logits.at(j, lanes), m); });
+        partial[row.r] = m;
+    });
+    return g.walk.max_of(partial);
+}
+
+// A look at the next rows while there is much to compute on these: rows in order get their maxima on the way, others are fetched.
+template <class Form, class W> struct Ahead {
+    using V = typename W::V;
+    static constexpr bool finds_max = !W::across && !Form::masked;
+    static constexpr long distance = 1024;  // bytes
+    V partial[W::views];
+
+    struct View {
+        Ahead& ahead;
+        const int r;
+        const typename W::Row::Classes x;
+        V m;
+
+        ONESUM_INLINE View(Ahead& ahead, const Group<W>& g, const typename W::Row& row)
+            : ahead(ahead), r(row.r), x(row.of({g.in[0].p + (row.r < g.next_count ? g.next : 0), g.in[0].along, g.in[0].across})),
+              m(splat(typename W::C(-infinity))) {}
+        ONESUM_INLINE void step(long j, auto lanes) {
+            const char* p = x.at(j);
+            __builtin_prefetch(p + (finds_max ? distance : 0));
+            if constexpr (finds_max) m = max(read<typename W::S>(p, lanes, splat(typename W::C(-infinity))), m);
+        }
+        ONESUM_INLINE ~View() { ahead.partial[r] = m; }
+    };
+    void done(const Group<W>& g) {
+        g.next_max_known = finds_max && g.next_count > 0;
+        if (g.next_max_known) g.next_max = W{g.walk.n, g.walk.count}.max_of(partial);
+    }
+};
+
+// Sums of exponentials, in two words of the lanes' own type, which move on to a wide total.
 //
 // On a grid: added to a large number of fixed magnitude, an addend is rounded to a grid, exactly, and what the grid leaves of it is exact too and goes
 // into the residue. Good to far below an ulp of the maximum's exponential, in seven operations. Not on a grid: Knuth's TwoSum, good to far below an
 // ulp of the sum itself, however small (r, beside a maximum left out of it).
-template <class W, bool on_grid> class ExpSum {
-    using C = typename W::C;
-    using V = typename W::V;
-    static constexpr int block = 64;
-    // 2^bias times room for `block` terms below sqrt 2
+template <class C, bool on_grid> class ExpSum {
+    using V = typename Vec<C>::V;
+    // 2^bias times room for `block` terms below 2
     static constexpr C start = !on_grid ? C(0) : sizeof(C) == 4 ? C(0x1p71) : C(0x1p519);
-    V main[W::chains], residue[W::chains];
-    Wide<C> total[W::chains];
-    int live;
-    bool single;  // one term to a chain
-
-    ONESUM_INLINE void flush() {
-        for (int k = 0; k < live; ++k) {
-            add_to(total[k], Wide<C>::of(main[k] - start, residue[k]));
-            main[k] = splat(start);
-            residue[k] = V{};
-        }
-    }
+    V main = splat(start), residue{};
+    Wide<C>* totals;
 
   public:
-    ONESUM_INLINE explicit ExpSum(const W& walk) : live(walk.live_chains()), single(walk.n <= W::lanes) {
-        for (int k = 0; k < live && !(single && W::chains > 1); ++k) {
-            main[k] = splat(start);
-            residue[k] = V{};
-            total[k] = Wide<C>{};
-        }
-        if (walk.n == 0) total[0] = Wide<C>{};
+    ONESUM_INLINE explicit ExpSum(Wide<C>* totals) : totals(totals) {}
+    ONESUM_INLINE void begin(long k) { totals[k] = Wide<C>{}; }
+    ONESUM_INLINE void flush(long k) {
+        add_to(totals[k], Wide<C>::of(main - start, residue));
+        main = splat(start);
+        residue = V{};
     }
-    // scale (1 + hi + lo), tail = hi + lo rounded
-    ONESUM_INLINE void add(long i, V hi, V lo, V tail, V scale) {
-        const int k = W::chain(i);
-        const V term = fma(tail, scale, scale);
-        const V old = single ? splat(start) : main[k];
-        V sum, rest;
+    ONESUM_INLINE void add(const Exp<C>& e, V tail, V scale) {
+        const V term = fma(tail, scale, scale), old = main;
+        V rest;
         if constexpr (on_grid) {
-            sum = old + term;
-            rest = fma(lo, scale, fma(hi, scale, scale - (sum - old)));
+            main = old + term;
+            rest = fma(e.hi, scale, scale - (main - old));
         } else {
             const auto s = two_sum(old, term);
-            sum = s.hi;
-            rest = s.lo + fma(lo, scale, fma(hi, scale, scale - term));
+            main = s.hi;
+            rest = s.lo + fma(e.hi, scale, scale - term);
         }
-        if (single) {
-            total[k] = Wide<C>::of(sum - start, rest);
-            return;
-        }
-        main[k] = sum;
-        residue[k] = residue[k] + rest;
-        if ((i + 1) % (block * W::chains) == 0) flush();
-    }
-    ONESUM_INLINE Wide<C> sum(const W& walk) {
-        if (!single) flush();
-        return walk.sum_of(total).scaled(Constants<C>::unbias);
+        if constexpr (!Exp<C>::one_word) rest = fma(e.lo, scale, rest);
+        residue = residue + rest;
     }
 };
 
-// How the logits of a row become exponents: everything but the sums. See exp.h.
-template <class Form, class W> struct Shift {
-    using C = typename W::C;
-    using V = typename W::V;
-    using I = typename W::I;
-    using K = Constants<C>;
+// Sums that are wide from the start.
+template <class C> struct WideSum {
+    Wide<C> sum{};
+    Wide<C>* totals;
 
-    V m;
+    ONESUM_INLINE explicit WideSum(Wide<C>* totals) : totals(totals) {}
+    ONESUM_INLINE void begin(long k) { totals[k] = Wide<C>{}; }
+    ONESUM_INLINE void flush(long k) {
+        add_to(totals[k], sum);
+        sum = Wide<C>{};
+    }
+};
+
+// The partial sums of a group, of up to three kinds.
+template <class W> struct Totals {
+    Wide<typename W::C> sum[W::lanes], other[W::lanes];
+    typename W::V count[W::views];
+};
+// How many were counted, for every row.
+template <class W> Wide<typename W::C> count_of(const W& walk, const typename W::V* counts) {
+    if constexpr (W::across) return Wide<typename W::C>::of(counts[0]);
+    Wide<typename W::C> wide[W::lanes];
+    for (int r = 0; r < walk.count; ++r) wide[r] = Wide<typename W::C>::of(counts[r]);
+    return walk.sum_of(wide);
+}
+
+// How the logits of a row become exponents: everything but the sums. See exp.h.
+template <class Form, class C> struct Terms {
+    using V = typename Vec<C>::V;
     V base, floor;  // subtracted first; below this nothing counts
     V rounder;      // for exponents less that of exp(m)
-    Wide<C> pivot;  // exp(m) over 2^exponent
-    InverseTemperature<C> inverse;
-
-    ONESUM_INLINE Shift(const Group<W>& g, V m) : m(m) {
-        V size = m < 0 ? -m : m;
-        base = V{};
-        if constexpr (Form::general) {
-            inverse = inverse_temperature(g);
-            I large = size * inverse.hi >= K::far || m == C(infinity);
-            base = large ? m : base;
-        } else if constexpr (Form::far) {
-            base = size >= K::far ? m : base;
-        }
-        base = m == C(-infinity) ? V{} : base;
-        V top = size < C(infinity) ? m - base : V{};
-        rounder = rounder_for(V{});
-        auto e = exponential(top);
-        rounder = rounder_for(e.n);
-        pivot = (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized();
-        floor = top + K::below;
-        if constexpr (Form::general) floor = max(top + K::below * inverse.temperature, splat(-K::largest));
-    }
+    V inverse_hi, inverse_lo;
 
     ONESUM_INLINE Exp<C> exponential(V y) const {
         if constexpr (!Form::general) return exp_parts(y, V{}, rounder);
-        V z = y * inverse.hi;
-        return exp_parts(z, fma(y, inverse.lo, product_error(y, inverse.hi, z)), rounder);
+        V z = y * inverse_hi;
+        return exp_parts(z, fma(y, inverse_lo, product_error(y, inverse_hi, z)), rounder);
     }
     // exp(x / T) over 2^exponent. A logit of +inf counts as the maximum that it is; one too far below the maximum as nothing, exactly, or
     // else (in the plain form) as exp(below) of it, which no sum that has the maximum in it can feel.
@@ -227,9 +223,55 @@ template <class Form, class W> struct Shift {
         if constexpr (exactly || Form::general) e.scale = y > floor ? e.scale : V{};
         return e;
     }
+};
 
+template <class Form, class W> struct Shift {
+    using C = typename W::C;
+    using V = typename W::V;
+    using I = typename W::I;
+    using K = Constants<C>;
+
+    V m;
+    Terms<Form, C> terms;
+    InverseTemperature<C> inverse;
+
+    ONESUM_INLINE Shift(const Group<W>& g, V m) : m(m) {
+        V size = m < 0 ? -m : m, base = V{};
+        if constexpr (Form::general) {
+            inverse = inverse_temperature(g);
+            terms.inverse_hi = inverse.hi, terms.inverse_lo = inverse.lo;
+            I large = size * inverse.hi >= K::far || m == C(infinity);
+            base = large ? m : base;
+        } else if constexpr (Form::far) {
+            base = size >= K::far ? m : base;
+        }
+        terms.base = m == C(-infinity) ? V{} : base;
+        terms.floor = top() + K::below;
+        if constexpr (Form::general) terms.floor = max(top() + K::below * inverse.temperature, splat(-K::largest));
+        terms.rounder = rounder_for(V{});
+        terms.rounder = rounder_for(exponent_of(terms.exponential(top()).n));
+    }
+    ONESUM_INLINE Terms<Form, C> of(const typename W::Row& row) const {
+        Terms<Form, C> result;
+        result.floor = row.of(terms.floor);
+        result.rounder = row.of(terms.rounder);
+        if constexpr (Form::far) result.base = row.of(terms.base);
+        if constexpr (Form::general) result.inverse_hi = row.of(terms.inverse_hi), result.inverse_lo = row.of(terms.inverse_lo);
+        return result;
+    }
+    // exp(m / T) over 2^exponent
+    Wide<C> pivot() const {
+        auto e = terms.exponential(top());
+        return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized();
+    }
     I no_finite_logit() const { return m == C(-infinity); }
     I infinite() const { return m == C(infinity); }
+
+  private:
+    V top() const {
+        V size = m < 0 ? -m : m;
+        return size < C(infinity) ? m - terms.base : V{};
+    }
 };
 
 // 0 where one class only attains m = +inf, else NaN; NaN too where the row's sum is.
@@ -243,25 +285,36 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
     using typename Shift<Form, W>::V;
     using typename Shift<Form, W>::I;
 
-    Wide<C> rest, count;  // the sum over the classes below m, over 2^exponent; how many attain m
+    Wide<C> rest;   // the sum over the classes below m, over 2^exponent
+    Wide<C> count;  // how many attain m
 
-    ONESUM_INLINE Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {
-        ExpSum<W, false> others(g.walk);
-        Ahead<Form, W> ahead(g);
-        I at_max{};
-        g.walk.each([&](long i, auto lanes) ONESUM_INLINED {
-            V x = read_logits<Form>(g, i, lanes);
-            ahead.step(i, lanes);
-            auto e = this->term(x);
-            I is_max = x == m;
-            at_max -= is_max;
-            others.add(i, e.hi, e.lo, e.tail(), is_max ? V{} : e.scale);
+    ONESUM_INLINE Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
+    ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals) {
+        Ahead<Form, W> looks;
+        g.walk.rows([&](auto row) ONESUM_INLINED {
+            const auto terms = this->of(row);
+            const V m = row.of(this->m);
+            const Logits<Form, W> logits(g, row);
+            ExpSum<C, false> others(totals.sum);
+            typename Ahead<Form, W>::View ahead(looks, g, row);
+            I at_max{};
+            row.accumulate(others, [&](long j, auto lanes) ONESUM_INLINED {
+                V x = logits.at(j, lanes);
+                ahead.step(j, lanes);
+                auto e = terms.term(x);
+                I is_max = x == m;
+                at_max -= is_max;
+                others.add(e, e.tail(), is_max ? V{} : e.scale);
+            });
+            totals.count[row.r] = __builtin_convertvector(at_max, V);
         });
-        ahead.done();
-        rest = others.sum(g.walk);
-        count = W::sum_across(Wide<C>::count(at_max));
+        looks.done(g);
     }
-    Wide<C> r() const { return rest / this->pivot + (count - Wide<C>::of(splat(C(1)))); }
+    ONESUM_INLINE void end(const Group<W>& g, Totals<W>& totals) {
+        rest = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias);
+        count = count_of(g.walk, totals.count);
+    }
+    Wide<C> r() const { return rest / this->pivot() + (count - Wide<C>::of(splat(C(1)))); }
     V one_hot() const { return one_hot_or_nan(count.rounded(), rest.rounded()); }
 };
 

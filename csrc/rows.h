@@ -1,7 +1,8 @@
-// Walking a row whose classes lie one after the other: the lanes of a vector are neighbouring classes.
+// Walking rows whose classes lie one after the other: the lanes of a vector are neighbouring classes of one row.
 //
-// A walk (this one or the one in columns.h) goes over its classes in `steps`, a vector each, and brings lanes together at the end. An
-// algorithm written against a walk serves both layouts, and gives the same bits in both.
+// A walk (this one or the one in columns.h) serves a group of rows, as many as a vector has lanes. What a row has once (its maximum, its sum) is a
+// lane of a vector in both; so the ends of rows, divisions and logarithms are computed for all rows of the group together. Between them, `rows` hands
+// out views of rows, and a view goes over classes by vectors. An algorithm written against a walk serves both layouts, and gives the same bits in both.
 #pragma once
 
 #include "half.h"
@@ -9,35 +10,56 @@
 
 namespace {
 
-// How many lanes of a step count: all of them, known when compiling, or the first few.
-struct AllLanes {
-    static constexpr bool all = true;
-    static constexpr int count = 0;
-};
-struct SomeLanes {
-    static constexpr bool all = false;
-    int count;
-};
+// How many lanes of a vector count: all of them, known when compiling, or the first few. Lines are written past the caches.
+struct AllLanes { static constexpr bool all = true, line = false; static constexpr int count = 0; };
+struct WholeLine { static constexpr bool all = true, line = true; static constexpr int count = 0; };
+struct SomeLanes { static constexpr bool all = false, line = false; int count; };
 
-// Where an operand's vectors are: step i begins at p + i * step.
+// An operand of a group: from here, bytes between neighbouring classes and between neighbouring rows.
 struct Operand {
     char* p;
-    long step;
-    char* at(long i) const { return p + i * step; }
+    long along, across;
 };
+
+// Rows of up to so many classes are summed class by class, one row in a lane, in every layout; longer ones in as many partial sums as there are lanes.
+constexpr long short_row = 16;
+// After so many terms a partial sum moves on to a wide total.
+constexpr long block = 64;
 
 // The lanes below `count` of x, `fill` in the others.
 template <class V, class I = typename Vec<decltype(+V{}[0])>::I> inline V keep_lanes(V x, int count, V fill) {
     return first_lanes<I>(count) ? x : fill;
 }
 
-template <class S, class Lanes, class V> inline V read(Operand a, long i, Lanes lanes, V fill) {
-    if constexpr (Lanes::all) return load<S>(a.at(i));
-    else return keep_lanes(load_part<S>(a.at(i), lanes.count), lanes.count, fill);
+template <class S, class Lanes, class V> inline V read(const char* p, Lanes lanes, V fill) {
+    if constexpr (Lanes::all) return load<S>(p);
+    else return keep_lanes(load_part<S>(p, lanes.count), lanes.count, fill);
 }
-template <class S, class Lanes, class V> inline void write(Operand a, long i, Lanes lanes, V x) {
-    if constexpr (Lanes::all) store<S>(a.at(i), x);
-    else store_part<S>(a.at(i), x, lanes.count);
+// The same, wider. Halves of a vector of floats are widened as they are loaded.
+template <class S, class Lanes> inline auto read_wide(const char* p, Lanes lanes) {
+    using C = typename Compute<S>::type;
+#if defined(__AVX512F__)
+    if constexpr (sizeof(S) == 4 && Lanes::all) {
+        const float* q = reinterpret_cast<const float*>(p);
+        return Wide<float>{_mm512_cvtps_pd(_mm256_loadu_ps(q)), _mm512_cvtps_pd(_mm256_loadu_ps(q + 8))};
+    } else
+#elif defined(__AVX2__)
+    if constexpr (sizeof(S) == 4 && Lanes::all) {
+        const float* q = reinterpret_cast<const float*>(p);
+        return Wide<float>{_mm256_cvtps_pd(_mm_loadu_ps(q)), _mm256_cvtps_pd(_mm_loadu_ps(q + 4))};
+    } else
+#endif
+        return Wide<C>::of(read<S>(p, lanes, typename Vec<C>::V{}));
+}
+template <class S, class Lanes, class V> inline void write(char* p, Lanes lanes, V x) {
+    if constexpr (Lanes::line) {
+        const auto raw = to_raw<S>(x);
+        stream(p, &raw, sizeof raw);
+    } else if constexpr (Lanes::all) {
+        store<S>(p, x);
+    } else {
+        store_part<S>(p, x, lanes.count);
+    }
 }
 
 template <class S_> struct Rows {
@@ -45,32 +67,87 @@ template <class S_> struct Rows {
     using C = typename Compute<S>::type;
     using V = typename Vec<C>::V;
     using I = typename Vec<C>::I;
+    using Int = typename Vec<C>::Int;
     static constexpr int lanes = Vec<C>::lanes;
-    static constexpr long step_bytes = lanes * sizeof(S);
-    static constexpr int chains = 1;  // partial sums kept apart
+    static constexpr bool across = false;     // lanes are rows
+    static constexpr int views = lanes;       // at most so many
+    static constexpr long memo_step = sizeof(C);  // bytes of a memo from class to class
 
     long n;
+    int count;  // rows
 
-    template <class F> ONESUM_INLINE void each(F f) const {
-        const long whole = n / lanes;
-        for (long i = 0; i < whole; ++i) f(i, AllLanes{});
-        if (n % lanes) f(whole, SomeLanes{int(n % lanes)});
-    }
-    static int chain(long) { return 0; }
-    static V max_of(V x) { return reduce(x, [](V a, V b) ONESUM_INLINED { return max(a, b); }); }
-    static int live_chains() { return 1; }
-    static Wide<C> sum_of(Wide<C>* chain) { return sum_of_lanes(*chain); }
-    static Wide<C> sum_across(Wide<C> x) { return sum_of_lanes(x); }
+    struct Row {
+        long n;
+        int r;
 
-    // Positions along the class axis, one per lane.
-    static I position(long i) { return iota<I>() + typename Vec<C>::Int(i * lanes); }
-    // The least position among the lanes where `here` holds.
-    static I first_of(I here, I position) {
-        const I none = I{} + typename Vec<C>::Int((uint64_t(1) << (8 * sizeof(C) - 1)) - 1);
-        return reduce(here ? position : none, [](I a, I b) ONESUM_INLINED { return a < b ? a : b; });
+        // f(j, lanes) with j the class of the first lane
+        template <class F> ONESUM_INLINE void each(F f) const { range(0, n, f, AllLanes{}); }
+        // The same, cut so that whole vectors of `out` are lines or halves of lines.
+        template <class F> ONESUM_INLINE void each_line(const Operand& out, bool streamed, F f) const {
+            if (!streamed && n < 16 * lanes) return each(f);
+            const uintptr_t begin = reinterpret_cast<uintptr_t>(of(out).p);
+            const long head = begin % sizeof(S) ? n : long((-begin % 64) / sizeof(S));
+            const long first = head < n ? head : n;
+            range(0, first, f, AllLanes{});
+            if (streamed) range(first, n, f, WholeLine{});
+            else range(first, n, f, AllLanes{});
+        }
+        template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
+            sum.begin(r);
+            long j = 0;
+            for (; n - j > block * lanes; j += block * lanes) {
+                range(j, j + block * lanes, f, AllLanes{});
+                sum.flush(r);
+            }
+            range(j, n, f, AllLanes{});
+            sum.flush(r);
+        }
+        // Lane r, in every lane.
+        V of(const V& v) const {
+            C one;
+            memcpy(&one, reinterpret_cast<const char*>(&v) + r * sizeof one, sizeof one);
+            return splat(one);
+        }
+        I of(const I& v) const {
+            Int one;
+            memcpy(&one, reinterpret_cast<const char*>(&v) + r * sizeof one, sizeof one);
+            return splat(one);
+        }
+        // Where the classes of an operand are, for this row.
+        struct Classes {
+            char* p;
+            char* at(long j) const { return p + j * long(sizeof(S)); }
+        };
+        Classes of(const Operand& a) const { return {a.p + r * a.across}; }
+        static char* at(const Operand& a, long j, int r) { return a.p + r * a.across + j * long(sizeof(S)); }
+        static I position(long j) { return iota<I>() + Int(j); }
+        // Whether class `position` of its row may be in the vector from j on.
+        static bool holds(long j, const I& position) { return uint64_t(position[0] - j) < lanes; }
+
+      private:
+        template <class F, class Whole> static ONESUM_INLINE void range(long j, long end, F f, Whole whole) {
+            for (; end - j >= lanes; j += lanes) f(j, whole);
+            if (j < end) f(j, SomeLanes{int(end - j)});
+        }
+    };
+    template <class F> ONESUM_INLINE void rows(F f) const {
+        for (int r = 0; r < count; ++r) f(Row{n, r});
     }
-    V pick(Operand a, I position) const { return load_one<S>(a.p + position[0] * long(sizeof(S))); }
-    void put(Operand a, I position, V x) const { store_one<S>(a.p + position[0] * long(sizeof(S)), x); }
+
+    // One vector for each row, partial results in its lanes, to one with a lane for each row.
+    V max_of(V* partial) const {
+        const auto larger = [](V a, V b) ONESUM_INLINED { return max(a, b); };
+        if (count == 1) return reduce(partial[0], larger);
+        for (int r = count; r < lanes; ++r) partial[r] = partial[0];
+        fold<lanes / 2>(partial, larger);
+        return partial[0];
+    }
+    Wide<C> sum_of(Wide<C>* partial) const {
+        if (count == 1) return sum_of_lanes(partial[0]);
+        for (int r = count; r < lanes; ++r) partial[r] = partial[0];
+        return sums_of_lanes(partial);
+    }
+    static Wide<C>& counted(Wide<C>* totals, const Row& row) { return totals[row.r]; }
 };
 
 }  // namespace

@@ -5,67 +5,127 @@
 
 namespace {
 
-// Exchanges, in vectors i and i + d of every pair, the blocks of d lanes that are on the wrong side.
-template <int d, class V, size_t... L> inline void exchange(V& a, V& b, std::index_sequence<L...>) {
-    constexpr int lanes = sizeof...(L);
-    V upper = __builtin_shufflevector(a, b, ((L & d) ? lanes + L - d : L)...);
-    V lower = __builtin_shufflevector(a, b, ((L & d) ? lanes + L : L + d)...);
-    a = upper;
-    b = lower;
-}
-template <int d, int lanes, class V> ONESUM_INLINE void transpose_from(V* v) {
-    if constexpr (d < lanes) {
+// f(k) for k < count, unrolled, so that an array of vectors indexed by k lives in registers.
+template <int count, class F> ONESUM_INLINE void unrolled(F f) {
 #pragma GCC unroll 16
-        for (int i = 0; i < lanes; ++i)
-            if (!(i & d)) exchange<d>(v[i], v[i + d], std::make_index_sequence<lanes>());
-        transpose_from<2 * d, lanes>(v);
-    }
+    for (int k = 0; k < count; ++k) f(k);
 }
 
-// f(k) for every lane k, unrolled, so that an array of vectors indexed by k lives in registers.
-template <int lanes, class F> ONESUM_INLINE void for_lanes(F f) {
-#pragma GCC unroll 16
-    for (int k = 0; k < lanes; ++k) f(k);
+// v[k] holds row k; afterwards v[j] holds class j, for the first `classes`. 2 d vectors.
+template <int d, int classes, class V> ONESUM_INLINE void turn(V* v) {
+    unrolled<d>([&](int i) ONESUM_INLINED { exchange<d>(v[i], v[i + d]); });
+    if constexpr (d > 1) {
+        turn<d / 2, classes < d ? classes : d>(v);
+        if constexpr (classes > d) turn<d / 2, classes - d>(v + d);
+    }
+}
+// The way back. What stands behind the `classes` of a row is anything.
+template <int d, int classes, class V> ONESUM_INLINE void turn_back(V* v) {
+    if constexpr (d > 1) {
+        turn_back<d / 2, classes < d ? classes : d>(v);
+        if constexpr (classes > d) turn_back<d / 2, classes - d>(v + d);
+        else unrolled<d>([&](int i) ONESUM_INLINED { v[i + d] = v[i]; });
+    }
+    unrolled<d>([&](int i) ONESUM_INLINED { exchange<d>(v[i], v[i + d]); });
+}
+
+// Rows of 2, 4 or 8 without gaps: `classes` whole vectors, dealt out lane by lane.
+template <int classes, class V, size_t... L> ONESUM_INLINE void deal(V* v, std::index_sequence<L...> lanes) {
+    if constexpr (classes > 1) {
+        constexpr int half = classes / 2;
+        V even[half], odd[half];
+        for (int i = 0; i < half; ++i) {
+            even[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], (2 * L)...);
+            odd[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], (2 * L + 1)...);
+        }
+        deal<half>(even, lanes);
+        deal<half>(odd, lanes);
+        for (int i = 0; i < half; ++i) v[2 * i] = even[i], v[2 * i + 1] = odd[i];
+    }
+}
+template <int classes, class V, size_t... L> ONESUM_INLINE void deal_back(V* v, std::index_sequence<L...> lanes) {
+    if constexpr (classes > 1) {
+        constexpr int half = classes / 2, count = sizeof...(L);
+        V even[half], odd[half];
+        for (int i = 0; i < half; ++i) even[i] = v[2 * i], odd[i] = v[2 * i + 1];
+        deal_back<half>(even, lanes);
+        deal_back<half>(odd, lanes);
+        for (int i = 0; i < half; ++i) {
+            v[2 * i] = __builtin_shufflevector(even[i], odd[i], (L / 2 + (L % 2) * count)...);
+            v[2 * i + 1] = __builtin_shufflevector(even[i], odd[i], (count / 2 + L / 2 + (L % 2) * count)...);
+        }
+    }
 }
 
 // tile[j] = class j of `width` rows of n classes each, the rows `stride` bytes apart; widened to the compute type.
-template <class S, class V> void turn_in(const char* rows, long stride, int width, long n, V* tile) {
-    constexpr int lanes = lanes_of<S>;
-    for (long j = 0; j < n; j += lanes, rows += lanes * sizeof(S)) {
-        const int count = n - j < lanes ? int(n - j) : lanes;
-        V block[lanes];
-        if (width < lanes)
-            for_lanes<lanes>([&](int k) ONESUM_INLINED {
-                block[k] = k < width ? load_part<S>(rows + k * stride, count) : V{};
-            });
-        else if (count < lanes)
-            for_lanes<lanes>([&](int k) ONESUM_INLINED { block[k] = load_part<S>(rows + k * stride, count); });
-        else
-            for_lanes<lanes>([&](int k) ONESUM_INLINED { block[k] = load<S>(rows + k * stride); });
-        transpose_from<1, lanes>(block);
-        for_lanes<lanes>([&](int k) ONESUM_INLINED {
-            if (k < count) tile[j + k] = block[k];
-        });
-    }
-}
+template <class S, class V> struct Turn {
+    static constexpr int lanes = lanes_of<S>;
+    static constexpr auto sequence = std::make_index_sequence<lanes>();
 
-// The way back, rounded to the storage type.
-template <class S, class V> void turn_out(const V* tile, int width, long n, char* rows, long stride) {
-    constexpr int lanes = lanes_of<S>;
-    for (long j = 0; j < n; j += lanes, rows += lanes * sizeof(S)) {
-        const int count = n - j < lanes ? int(n - j) : lanes;
-        V block[lanes];
-        for_lanes<lanes>([&](int k) ONESUM_INLINED { block[k] = k < count ? tile[j + k] : V{}; });
-        transpose_from<1, lanes>(block);
-        if (width < lanes)
-            for_lanes<lanes>([&](int k) ONESUM_INLINED {
-                if (k < width) store_part<S>(rows + k * stride, block[k], count);
-            });
-        else if (count < lanes)
-            for_lanes<lanes>([&](int k) ONESUM_INLINED { store_part<S>(rows + k * stride, block[k], count); });
-        else
-            for_lanes<lanes>([&](int k) ONESUM_INLINED { store<S>(rows + k * stride, block[k]); });
+    static void in(const char* rows, long stride, int width, long n, V* tile) {
+        if (width == lanes && stride == n * long(sizeof(S))) {
+            if (n == 2) return dealt_in<2>(rows, tile);
+            if (n == 4) return dealt_in<4>(rows, tile);
+            if (n == 8 && lanes >= 8) return dealt_in<8>(rows, tile);
+        }
+        long j = 0;
+        for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S)) some_in<lanes>(rows, stride, width, lanes, tile + j);
+        const int rest = int(n - j);
+        if (rest == 0) return;
+        if (rest <= lanes / 4) some_in<(lanes >= 4 ? lanes / 4 : 1)>(rows, stride, width, rest, tile + j);
+        else if (rest <= lanes / 2) some_in<lanes / 2>(rows, stride, width, rest, tile + j);
+        else if (rest <= lanes / 4 * 3) some_in<(lanes >= 4 ? lanes / 4 * 3 : lanes)>(rows, stride, width, rest, tile + j);
+        else some_in<lanes>(rows, stride, width, rest, tile + j);
     }
-}
+    // The way back, rounded to the storage type.
+    static void out(const V* tile, int width, long n, char* rows, long stride) {
+        if (width == lanes && stride == n * long(sizeof(S))) {
+            if (n == 2) return dealt_out<2>(tile, rows);
+            if (n == 4) return dealt_out<4>(tile, rows);
+            if (n == 8 && lanes >= 8) return dealt_out<8>(tile, rows);
+        }
+        long j = 0;
+        for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S)) some_out<lanes>(tile + j, width, lanes, rows, stride);
+        const int rest = int(n - j);
+        if (rest == 0) return;
+        if (rest <= lanes / 4) some_out<(lanes >= 4 ? lanes / 4 : 1)>(tile + j, width, rest, rows, stride);
+        else if (rest <= lanes / 2) some_out<lanes / 2>(tile + j, width, rest, rows, stride);
+        else if (rest <= lanes / 4 * 3) some_out<(lanes >= 4 ? lanes / 4 * 3 : lanes)>(tile + j, width, rest, rows, stride);
+        else some_out<lanes>(tile + j, width, rest, rows, stride);
+    }
+
+  private:
+    template <int classes> static void dealt_in(const char* rows, V* tile) {
+        V v[classes];
+        unrolled<classes>([&](int i) ONESUM_INLINED { v[i] = load<S>(rows + i * lanes * sizeof(S)); });
+        deal<classes>(v, sequence);
+        unrolled<classes>([&](int i) ONESUM_INLINED { tile[i] = v[i]; });
+    }
+    template <int classes> static void dealt_out(const V* tile, char* rows) {
+        V v[classes];
+        unrolled<classes>([&](int i) ONESUM_INLINED { v[i] = tile[i]; });
+        deal_back<classes>(v, sequence);
+        unrolled<classes>([&](int i) ONESUM_INLINED { store<S>(rows + i * lanes * sizeof(S), v[i]); });
+    }
+    // `count` classes of each row, at most `classes`.
+    template <int classes> static void some_in(const char* rows, long stride, int width, int count, V* tile) {
+        V v[lanes];
+        if (width < lanes) unrolled<lanes>([&](int k) ONESUM_INLINED { v[k] = k < width ? load_part<S>(rows + k * stride, count) : V{}; });
+        else if (count < lanes) unrolled<lanes>([&](int k) ONESUM_INLINED { v[k] = load_part<S>(rows + k * stride, count); });
+        else unrolled<lanes>([&](int k) ONESUM_INLINED { v[k] = load<S>(rows + k * stride); });
+        turn<lanes / 2, classes>(v);
+        if (count == classes) unrolled<classes>([&](int j) ONESUM_INLINED { tile[j] = v[j]; });
+        else unrolled<classes>([&](int j) ONESUM_INLINED { if (j < count) tile[j] = v[j]; });
+    }
+    template <int classes> static void some_out(const V* tile, int width, int count, char* rows, long stride) {
+        V v[lanes];
+        if (count == classes) unrolled<classes>([&](int j) ONESUM_INLINED { v[j] = tile[j]; });
+        else unrolled<classes>([&](int j) ONESUM_INLINED { v[j] = j < count ? tile[j] : V{}; });
+        turn_back<lanes / 2, classes>(v);
+        if (width < lanes) unrolled<lanes>([&](int k) ONESUM_INLINED { if (k < width) store_part<S>(rows + k * stride, v[k], count); });
+        else if (count < lanes) unrolled<lanes>([&](int k) ONESUM_INLINED { store_part<S>(rows + k * stride, v[k], count); });
+        else unrolled<lanes>([&](int k) ONESUM_INLINED { store<S>(rows + k * stride, v[k]); });
+    }
+};
 
 }  // namespace

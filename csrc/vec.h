@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #if defined(__AVX2__)
@@ -68,6 +69,29 @@ inline f64v splat(double x) { return x - f64v{}; }
 inline i32v splat(int32_t x) { return x - i32v{}; }
 inline i64v splat(int64_t x) { return x - i64v{}; }
 
+// Stores that go past the caches, to a place aligned for a vector; whole lines only, or they cost more than they save. stream_end() before others read.
+inline void stream(char* p, const void* bytes, int size) {
+#if defined(__AVX512F__)
+    if (size == 64) return _mm512_stream_si512((__m512i*)p, *(const __m512i_u*)bytes);
+#endif
+#if defined(__AVX__)
+    if (size == 32) return _mm256_stream_si256((__m256i*)p, *(const __m256i_u*)bytes);
+#endif
+#if defined(__SSE2__)
+    for (int i = 0; i < size; i += 16) {
+        if (size - i >= 16) _mm_stream_si128((__m128i*)(p + i), _mm_loadu_si128((const __m128i*)((const char*)bytes + i)));
+        else memcpy(p + i, (const char*)bytes + i, size - i);
+    }
+#else
+    memcpy(p, bytes, size);
+#endif
+}
+inline void stream_end() {
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
 // True if any lane of a comparison's result holds.
 template <class I> inline bool any(I mask) {
 #if defined(__AVX512F__)
@@ -81,6 +105,23 @@ template <class I> inline bool any(I mask) {
     memcpy(words, &mask, sizeof mask);
     for (uint64_t word : words) all |= word;
     return all != 0;
+#endif
+}
+
+// The first lane of a comparison's result that holds; one of them does.
+template <class I> inline int first_true(I mask) {
+    constexpr int lane_bytes = sizeof mask[0];
+#if defined(__AVX512F__)
+    if constexpr (lane_bytes == 4) return __builtin_ctz(_mm512_test_epi32_mask((__m512i)mask, (__m512i)mask));
+    else return __builtin_ctz(_mm512_test_epi64_mask((__m512i)mask, (__m512i)mask));
+#elif defined(__AVX2__)
+    return __builtin_ctz(_mm256_movemask_epi8((__m256i)mask)) / lane_bytes;
+#elif defined(__SSE2__)
+    return __builtin_ctz(_mm_movemask_epi8((__m128i)mask)) / lane_bytes;
+#else
+    int lane = 0;
+    while (!mask[lane]) ++lane;
+    return lane;
 #endif
 }
 
@@ -105,6 +146,38 @@ inline f64v max(f64v x, f64v keep) {
     return _mm_max_pd(x, keep);
 #else
     return x > keep ? x : keep;
+#endif
+}
+
+// How far a table of so many entries may be looked up in registers: the log2 of its size, 0 if not at all.
+template <class C> constexpr int lookup_bits =
+#if defined(__AVX512F__)
+    sizeof(C) == 4 ? 5 : 4;
+#elif defined(__AVX2__)
+    sizeof(C) == 4 ? 3 : 0;
+#else
+    0;
+#endif
+
+// Lane by lane, the entry at the index's lowest bits.
+template <class T> inline f32v lookup(const T* table, i32v index) {
+#if defined(__AVX512F__)
+    return _mm512_permutex2var_ps(_mm512_load_ps(table), (__m512i)index, _mm512_load_ps(table + 16));
+#elif defined(__AVX2__)
+    return _mm256_permutevar8x32_ps(_mm256_load_ps((const float*)table), (__m256i)index);
+#else
+    f32v x{};
+    for (int k = 0; k < Vec<float>::lanes; ++k) memcpy((char*)&x + 4 * k, table + index[k], 4);
+    return x;
+#endif
+}
+template <class T> inline f64v lookup(const T* table, i64v index) {
+#if defined(__AVX512F__)
+    return _mm512_permutex2var_pd(_mm512_load_pd(table), (__m512i)index, _mm512_load_pd(table + 8));
+#else
+    f64v x{};
+    for (int k = 0; k < Vec<double>::lanes; ++k) memcpy((char*)&x + 8 * k, table + index[k], 8);
+    return x;
 #endif
 }
 
@@ -168,6 +241,28 @@ template <int by, class V, size_t... I> inline V rotate(V x, std::index_sequence
 }
 template <int by, class V> inline V rotate(V x) {
     return rotate<by>(x, std::make_index_sequence<sizeof(V) / sizeof(x[0])>());
+}
+
+// Exchanges, in a pair of vectors, the blocks of d lanes that are on the wrong side of a transposition.
+template <int d, class V, size_t... L> ONESUM_INLINE void exchange(V& a, V& b, std::index_sequence<L...>) {
+    constexpr int lanes = sizeof...(L);
+    V upper = __builtin_shufflevector(a, b, ((L & d) ? lanes + L - d : L)...);
+    V lower = __builtin_shufflevector(a, b, ((L & d) ? lanes + L : L + d)...);
+    a = upper;
+    b = lower;
+}
+template <int d, class V> ONESUM_INLINE void exchange(V& a, V& b) {
+    exchange<d>(a, b, std::make_index_sequence<sizeof(V) / sizeof(a[0])>());
+}
+
+// As many vectors as they have lanes: lane k of the result is what `combine` makes of the lanes of v[k], in the order of reduce(). v is used up.
+template <int d, class T, class F> ONESUM_INLINE void fold(T* v, F combine) {
+#pragma GCC unroll 16
+    for (int i = 0; i < d; ++i) {
+        exchange<d>(v[i], v[i + d]);
+        v[i] = combine(v[i], v[i + d]);
+    }
+    if constexpr (d > 1) fold<d / 2>(v, combine);
 }
 
 // Every lane: the sum (or whatever `combine` does) over all lanes, halving by halving. The order is part of the result: columns.h repeats it.

@@ -88,39 +88,58 @@ inline Wide<double> add_product(Wide<double> sum, Wide<double> a, f64v scale) {
 inline void add_to(Wide<float>& sum, Wide<float> x) { sum = sum + x; }
 inline void add_to(Wide<double>& sum, Wide<double> x) {
     auto s = two_sum(sum.hi, x.hi);
-    sum = {s.hi, sum.lo + (s.lo + x.lo)};
+    sum = {s.hi, s.lo + (sum.lo + x.lo)};
 }
 
-// Adding lane to lane, for sums across a vector. Symmetric to the bit, so after a full turn all lanes agree.
-template <int by> inline Wide<double> plus_rotated(Wide<double> x) {
-    auto s = two_sum(x.hi, rotate<by>(x.hi));
-    return {s.hi, s.lo + (x.lo + rotate<by>(x.lo))};
+// sum + p (v - c), where p, v and c were read as they are: exact to far below an ulp of the product.
+inline void add_weighted(Wide<float>& sum, Wide<float> p, Wide<float> v, Wide<float> c) {
+    sum = {fma(p.a, v.a - c.a, sum.a), fma(p.b, v.b - c.b, sum.b)};
 }
-template <int by> inline Wide<float> plus_rotated(Wide<float> x) {
-    return {x.a + rotate<by>(x.a), x.b + rotate<by>(x.b)};
+inline void add_weighted(Wide<double>& sum, Wide<double> p, Wide<double> v, Wide<double> c) {
+    const auto w = two_sum(v.hi, -c.hi);
+    const f64v product = p.hi * w.hi;
+    const auto s = two_sum(sum.hi, product);
+    sum = {s.hi, sum.lo + (s.lo + fma(p.hi, w.lo, product_error(p.hi, w.hi, product)))};
 }
 
-// Every lane: the sum over all lanes. First with the lane half a vector away, then a quarter, and so on; sum_of_chains repeats that order.
+template <int d> ONESUM_INLINE void exchange(Wide<double>& a, Wide<double>& b) {
+    exchange<d>(a.hi, b.hi);
+    exchange<d>(a.lo, b.lo);
+}
+
+// Sums across lanes: each with the lane half a vector away, then a quarter, and so on; for one vector (every lane gets the sum), for as many as there
+// are lanes (lane k gets the sum over the lanes of x[k]; x is used up), and, lane by lane, for the vectors of x.
 inline Wide<float> sum_of_lanes(Wide<float> x) {
-    Wide<float> s = {x.a + x.b, x.a + x.b};
-    constexpr int lanes = Vec<double>::lanes;
-    if constexpr (lanes >= 8) s = plus_rotated<4>(s);
-    if constexpr (lanes >= 4) s = plus_rotated<2>(s);
-    return plus_rotated<1>(s);
+    const f64v s = reduce(x.a + x.b, [](f64v a, f64v b) ONESUM_INLINED { return a + b; });
+    return {s, s};
 }
 inline Wide<double> sum_of_lanes(Wide<double> x) {
     constexpr int lanes = Vec<double>::lanes;
-    if constexpr (lanes >= 8) x = plus_rotated<4>(x);
-    if constexpr (lanes >= 4) x = plus_rotated<2>(x);
-    x = plus_rotated<1>(x);
-    return Wide<double>::normal(fast_two_sum(x.hi, x.lo));
+    if constexpr (lanes >= 8) add_to(x, {rotate<4>(x.hi), rotate<4>(x.lo)});
+    if constexpr (lanes >= 4) add_to(x, {rotate<2>(x.hi), rotate<2>(x.lo)});
+    add_to(x, {rotate<1>(x.hi), rotate<1>(x.lo)});
+    return x.normalized();
 }
-
-// Lane by lane: the sum of as many vectors as there are lanes, as sum_of_lanes adds the lanes of one. Those from `live` on are zero.
-template <class C> inline Wide<C> sum_of_chains(Wide<C>* chain, int live) {
+inline Wide<float> sums_of_lanes(Wide<float>* x) {
+    constexpr int half = Vec<double>::lanes;
+    const auto plus = [](f64v a, f64v b) ONESUM_INLINED { return a + b; };
+    f64v s[2 * half];
+    for (int k = 0; k < 2 * half; ++k) s[k] = x[k].a + x[k].b;
+    fold<half / 2>(s, plus);
+    fold<half / 2>(s + half, plus);
+    return {s[0], s[half]};
+}
+inline Wide<double> sums_of_lanes(Wide<double>* x) {
+    fold<Vec<double>::lanes / 2>(x, [](Wide<double> a, Wide<double> b) ONESUM_INLINED {
+        add_to(a, b);
+        return a;
+    });
+    return x[0].normalized();
+}
+template <class C> inline Wide<C> sum_of_vectors(Wide<C>* x, int count) {
     for (int by = Vec<C>::lanes / 2; by > 0; by /= 2)
-        for (int i = 0; i < by && i + by < live; ++i) add_to(chain[i], chain[i + by]);
-    return chain[0].normalized();
+        for (int i = 0; i < by && i + by < count; ++i) add_to(x[i], x[i + by]);
+    return x[0].normalized();
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ namespace onesum {
 #define ONESUM_COUNT(name, operands) +1
 constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT);
 #undef ONESUM_COUNT
+constexpr int max_operands = 5;
 
 enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float64, storages };
 

@@ -4,11 +4,15 @@
 namespace onesum {
 
 // Calls task(context, i) once for every i in [0, tasks), on up to threads() threads of which the caller is one, and returns when all are done.
-// A call from within a task, or while the pool works for another thread, runs serially on the caller.
+// While the pool works, for this thread (a call from within a task) or for another, a call runs serially on the caller.
 void parallel(long tasks, void (*task)(void* context, long i), void* context);
 
-// How many threads a job may have; at least 1.
+// How many threads a job may have; at least 1. Until set_threads() it is what cpus.h finds.
 int threads();
-void set_threads(int n);
+void set_threads(int n);  // from 1 to most_threads, to which other numbers are brought
+constexpr int most_threads = 1024;
+
+// How many jobs the pool has been given, modulo 2^32. For tests.
+unsigned jobs();
 
 }  // namespace onesum

@@ -11,8 +11,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cpus.h"
 #include "dispatch.h"
 #include "kernels.h"
+#include "pool.h"
+#include "split.h"
 
 namespace {
 
@@ -31,7 +34,7 @@ struct Operation {
 Operation table[] = {ONESUM_OPERATIONS(ONESUM_ROW)};
 #undef ONESUM_ROW
 
-constexpr int max_operands = 5;
+using onesum::max_operands;
 
 struct Slot {
     int operation, storage;
@@ -52,7 +55,8 @@ int operand_count(const char* operands) { return int(strlen(operands)) - 1; }  /
 void loop(char** args, const npy_intp* dimensions, const npy_intp* strides, void* data) {
     const Slot* slot = static_cast<const Slot*>(data);
     const onesum::Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
-    if (!kernels.kernel[slot->operation][slot->storage](args, dimensions[0], dimensions[1], strides)) {
+    const onesum::Kernel kernel = kernels.kernel[slot->operation][slot->storage];
+    if (!onesum::run(kernel, operand_count(table[slot->operation].operands), args, dimensions[0], dimensions[1], strides)) {
         PyGILState_STATE state = PyGILState_Ensure();
         PyErr_NoMemory();
         PyGILState_Release(state);
@@ -162,8 +166,24 @@ PyObject* use_isa(PyObject* module, PyObject* name) {
     Py_RETURN_NONE;
 }
 
+PyObject* get_num_threads(PyObject*, PyObject*) { return PyLong_FromLong(onesum::threads()); }
+
+PyObject* set_num_threads(PyObject*, PyObject* number) {
+    int overflow;
+    const long n = PyLong_AsLongAndOverflow(number, &overflow);
+    if (n == -1 && PyErr_Occurred()) return nullptr;
+    onesum::set_threads(overflow > 0 || n > onesum::most_threads ? onesum::most_threads : int(n));
+    Py_RETURN_NONE;
+}
+
+PyObject* jobs(PyObject*, PyObject*) { return PyLong_FromUnsignedLong(onesum::jobs()); }
+
 int execute(PyObject* module) {
     if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0) return -1;
+    if (const char* value = onesum::threads_from_environment()) {
+        PyErr_Format(PyExc_ImportError, "ONESUM_NUM_THREADS: expected a whole number >= 1, got '%s'", value);
+        return -1;
+    }
     const char* override = getenv("ONESUM_ISA");
     const onesum::Isa* isa = override && *override ? wanted(override, PyExc_ImportError) : onesum::best_isa();
     if (!isa) {
@@ -185,6 +205,9 @@ int execute(PyObject* module) {
 PyMethodDef methods[] = {
     {"_register_bfloat16", register_bfloat16, METH_O, "Add loops for ml_dtypes.bfloat16, given as a dtype."},
     {"_use_isa", use_isa, METH_O, "Switch to another instruction set. For tests: calls under way keep the one they began with."},
+    {"_get_num_threads", get_num_threads, METH_NOARGS, "How many threads a call may use."},
+    {"_set_num_threads", set_num_threads, METH_O, "Let calls use so many."},
+    {"_jobs", jobs, METH_NOARGS, "How many calls have been shared among threads. For tests."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyModuleDef_Slot slots[] = {

@@ -18,13 +18,14 @@ PACKAGE = Path(onesum.__file__).parent
 FLOORS = [
     {"_core", "_version"},
     {"backends", "backends._words", "backends.array_api", "backends.native"},
-    {"_arguments", "_functions", "_config"},
+    {"_arguments", "_functions", "_config", "_threads"},
     {"_jacobian", "layers"},
     {""},  # the package itself
 ]
 FLOOR = {module: i for i, floor in enumerate(FLOORS) for module in floor}
-# Brought in when an array of another library arrives, by the function that meets it.
-WITHIN_FUNCTIONS = {"array_api_compat", "scipy"}
+# Brought in when an array of another library arrives, by the function that meets it, or when asked
+# for by name.
+WITHIN_FUNCTIONS = {"array_api_compat", "scipy", "threadpoolctl"}
 
 
 def name_of(path: Path) -> str:

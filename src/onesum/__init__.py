@@ -18,6 +18,7 @@ from ._jacobian import (
     log_softmax_jacobian,
     softmax_jacobian,
 )
+from ._threads import get_num_threads, register_threadpoolctl, set_num_threads
 from .layers import LogSoftmax, Softmax
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "LogSoftmaxJacobian",
     "Softmax",
     "SoftmaxJacobian",
+    "get_num_threads",
     "log_softmax",
     "log_softmax_jacobian",
     "log_softmax_jvp",
@@ -34,6 +36,8 @@ __all__ = [
     "logsumexp",
     "logsumexp_jvp",
     "logsumexp_vjp",
+    "register_threadpoolctl",
+    "set_num_threads",
     "show_config",
     "softmax",
     "softmax_jacobian",

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from . import backends
+from ._threads import get_num_threads
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any]:
-    """Show the version, the backend of NumPy arrays and why it is that one, the instruction sets.
+    """Show the version, the backend of NumPy arrays and why, the instruction sets, the threads.
 
     Parameters
     ----------
@@ -21,7 +22,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any]:
     -------
     config : dict
         Keys: version, numpy, backend, reason, isa (in use), isas (that this CPU has), built_isas,
-        overrides (the environment variables ONESUM_* that are set).
+        threads (that a call may use), overrides (the environment variables ONESUM_* that are set).
 
     Raises
     ------
@@ -45,6 +46,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any]:
         "isa": getattr(core, "isa", None),
         "isas": getattr(core, "isas", ()),
         "built_isas": getattr(core, "built_isas", ()),
+        "threads": get_num_threads(),
         "overrides": {k: v for k, v in sorted(os.environ.items()) if k.startswith("ONESUM_")},
     }
     if mode == "stdout":
@@ -60,6 +62,7 @@ def _text(config: dict[str, Any]) -> str:
         ("instruction set", config["isa"] or "none: the compiled core is not in use"),
         ("available", ", ".join(config["isas"]) or "none"),
         ("built", ", ".join(config["built_isas"]) or "none"),
+        ("threads", config["threads"]),
         ("overrides", ", ".join(f"{k}={v}" for k, v in config["overrides"].items()) or "none"),
     ]
     return "\n".join(f"{name:<16} {value}" for name, value in lines)

@@ -1,0 +1,154 @@
+#include "pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cfenv>
+#include <chrono>
+#include <climits>
+#include <csignal>
+#include <cstdint>
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "cpus.h"
+
+namespace onesum {
+namespace {
+
+// Nothing here has a destructor and the workers are detached: at exit they sleep, or do what they were given, until the process is gone.
+
+std::atomic<int> wanted_threads{0};  // 0: to be found out
+std::atomic<bool> busy{false};       // who sets it owns the pool: what follows up to `unfinished`, and the right to start workers
+
+int workers = 0;  // how many are running
+struct {
+    void (*task)(void*, long);
+    void* context;
+    long tasks;
+    std::fenv_t environment;  // the caller's rounding and flushing of denormals, so that the bits are the same whoever does the task
+} job;
+
+// The generation of the job in the upper half, the number of its tasks that nobody has taken yet in the lower. Who takes one may read `job`: it
+// stays as it is until that task is finished. Who comes late finds another generation or no tasks, and has read nothing else.
+std::atomic<uint64_t> untaken{0};
+std::atomic<int> unfinished{0};
+
+struct alignas(64) Worker {
+    std::atomic<uint32_t> called{0};  // the generation it is to help with; every worker is woken for itself
+} worker[most_threads - 1];
+
+void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// Returns when the word is no longer `old`, and what it is then. The next job or the last task often comes within microseconds, in which case
+// to sleep would cost more than to wait; but the CPU is offered to whoever needs it.
+template <class T>
+T changed(const std::atomic<T>& word, T old) {
+    constexpr std::chrono::microseconds patience(30);
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; word.load(std::memory_order_acquire) == old; ++i) {
+        if (i < 100) {
+            pause();
+        } else if (std::chrono::steady_clock::now() - start < patience) {
+            sched_yield();
+        } else {
+            word.wait(old, std::memory_order_acquire);
+        }
+    }
+    return word.load(std::memory_order_acquire);
+}
+
+// Takes tasks of one generation until there are none.
+void work(uint32_t generation, bool as_caller) {
+    uint64_t now = untaken.load(std::memory_order_acquire);
+    while (uint32_t(now >> 32) == generation && uint32_t(now) > 0) {
+        if (!untaken.compare_exchange_weak(now, now - 1, std::memory_order_acquire)) continue;
+        if (!as_caller) std::fesetenv(&job.environment);
+        job.task(job.context, job.tasks - uint32_t(now));
+        if (unfinished.fetch_sub(1, std::memory_order_release) == 1) unfinished.notify_one();
+        now = untaken.load(std::memory_order_acquire);
+    }
+}
+
+void* live(void* argument) {
+    const Worker& self = *static_cast<const Worker*>(argument);
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), "onesum");
+#endif
+    for (uint32_t generation = 0;;) {
+        generation = changed(self.called, generation);
+        work(generation, false);
+    }
+    return nullptr;
+}
+
+// Starts workers until there are n, or as many as the system allows. Signals go to the threads that Python knows of; only faults of a worker
+// are its own.
+void start_workers(int n) {
+    if (workers >= n) return;
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&blocked, fault);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    for (pthread_t id; workers < n && pthread_create(&id, nullptr, live, &worker[workers]) == 0; ++workers) pthread_detach(id);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+// Of a forked process's threads only the one that forked goes on. A job that another thread was at is none of the child's.
+void after_fork_in_child() {
+    workers = 0;
+    untaken.store(uint64_t(jobs()) << 32, std::memory_order_relaxed);
+    busy.store(false, std::memory_order_relaxed);
+}
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
+
+}  // namespace
+
+void parallel(long tasks, void (*task)(void*, long), void* context) {
+    const int team = threads();
+    if (tasks < 2 || tasks > INT_MAX || team < 2 || busy.exchange(true, std::memory_order_acquire)) {
+        for (long i = 0; i < tasks; ++i) task(context, i);
+        return;
+    }
+    const int helpers = int(std::min<long>(tasks, team)) - 1;
+    start_workers(helpers);
+    job.task = task;
+    job.context = context;
+    job.tasks = tasks;
+    std::fegetenv(&job.environment);
+    const uint32_t generation = jobs() + 1;
+    unfinished.store(int(tasks), std::memory_order_relaxed);
+    untaken.store(uint64_t(generation) << 32 | uint64_t(tasks), std::memory_order_release);
+    for (int i = 0; i < helpers && i < workers; ++i) {
+        worker[i].called.store(generation, std::memory_order_release);
+        worker[i].called.notify_one();
+    }
+    work(generation, true);
+    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left);
+    busy.store(false, std::memory_order_release);
+}
+
+int threads() {
+    if (const int n = wanted_threads.load(std::memory_order_relaxed)) return n;
+    int none = 0;  // or what another thread has set meanwhile
+    wanted_threads.compare_exchange_strong(none, std::min(usable_cpus(), most_threads), std::memory_order_relaxed);
+    return wanted_threads.load(std::memory_order_relaxed);
+}
+
+void set_threads(int n) { wanted_threads.store(std::clamp(n, 1, most_threads), std::memory_order_relaxed); }
+
+unsigned jobs() { return unsigned(untaken.load(std::memory_order_relaxed) >> 32); }
+
+}  // namespace onesum
+
+// By these two threadpoolctl knows the library (_threads.py).
+extern "C" {
+__attribute__((visibility("default"))) int onesum_get_num_threads() { return onesum::threads(); }
+__attribute__((visibility("default"))) void onesum_set_num_threads(int n) { onesum::set_threads(n); }
+}

@@ -1,0 +1,56 @@
+#include "split.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+
+#include "pool.h"
+
+namespace onesum {
+namespace {
+
+// A chunk of this many elements takes a kernel about 10 us, several times as long as handing it out. Two of them are the least that is cut.
+constexpr long least = 20000;
+// Rows of so many elements the kernel can share among the threads itself, which balances better than one or two of them for each.
+constexpr long long_row = 1 << 18;
+// A thread that is late leaves its chunks to the others.
+constexpr long chunks_a_thread = 8;
+// Rows side by side are vectors and tiles of columns: chunks of whole ones.
+constexpr long tile = 64;
+
+long rows_of_a_chunk(long rows, long n) {
+    const long team = threads();
+    if (team < 2 || rows < 2 || rows * n < 2 * least || (rows < 2 * team && n >= long_row)) return rows;
+    const long chunk = std::max((rows - 1) / (team * chunks_a_thread) + 1, (least - 1) / n + 1);
+    return chunk < tile ? long(std::bit_ceil(size_t(chunk))) : (chunk + tile - 1) / tile * tile;
+}
+
+struct Call {
+    Kernel kernel;
+    int operands;
+    char* const* args;
+    long rows, n;
+    const long* strides;
+    long chunk;
+    std::atomic<bool> no_memory{false};
+};
+
+void run_chunk(void* context, long i) {
+    Call& call = *static_cast<Call*>(context);
+    const long first = i * call.chunk;
+    char* args[max_operands];
+    for (int k = 0; k < call.operands; ++k) args[k] = call.args[k] + first * call.strides[k];
+    if (!call.kernel(args, std::min(call.chunk, call.rows - first), call.n, call.strides)) call.no_memory.store(true, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+bool run(Kernel kernel, int operands, char* const* args, long rows, long n, const long* strides) {
+    const long chunk = rows_of_a_chunk(rows, n);
+    if (chunk >= rows) return kernel(args, rows, n, strides);
+    Call call{kernel, operands, args, rows, n, strides, chunk};
+    parallel((rows - 1) / chunk + 1, run_chunk, &call);
+    return !call.no_memory.load(std::memory_order_relaxed);
+}
+
+}  // namespace onesum

@@ -1,0 +1,12 @@
+// One kernel call as a job for the pool.
+#pragma once
+
+#include "kernels.h"
+
+namespace onesum {
+
+// kernel(args, rows, n, strides) for a kernel of so many operands, in chunks of rows side by side where that pays. The rows are independent: how they
+// are cut has no part in the result. False: no memory; some rows may have been done.
+bool run(Kernel kernel, int operands, char* const* args, long rows, long n, const long* strides);
+
+}  // namespace onesum

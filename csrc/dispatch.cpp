@@ -1,5 +1,7 @@
 #include "dispatch.h"
 
+#include <atomic>
+#include <cfenv>
 #include <cstring>
 #include <strings.h>
 
@@ -11,6 +13,8 @@ extern const onesum::Kernels onesum_baseline;
 
 namespace onesum {
 namespace {
+
+std::atomic<const Isa*> in_use{nullptr};
 
 #if defined(__x86_64__)
 bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
@@ -53,6 +57,16 @@ const Isa* best_isa() {
     for (const Isa& isa : isas)
         if (isa.cpu_has_it()) return &isa;
     return nullptr;
+}
+
+void use_isa(const Isa* isa) { in_use = isa; }
+
+// What the kernels do to the floating-point flags on the way (exp of a masked lane underflows, say) is no news to the user.
+bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides) {
+    const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
+    const bool done = kernels.kernel[operation][storage](args, rows, n, strides);
+    std::feclearexcept(FE_ALL_EXCEPT);
+    return done;
 }
 
 }  // namespace onesum

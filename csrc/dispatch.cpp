@@ -6,6 +6,8 @@
 #include <strings.h>
 
 #if defined(__x86_64__)
+#include <xmmintrin.h>
+
 extern const onesum::Kernels onesum_x86_64_v2, onesum_x86_64_v3, onesum_x86_64_v4;
 #else
 extern const onesum::Kernels onesum_baseline;
@@ -17,6 +19,10 @@ namespace {
 std::atomic<const Isa*> in_use{nullptr};
 
 #if defined(__x86_64__)
+// What the kernels do to the floating-point flags on the way (exp of a masked lane underflows, say) is no news to the user. They compute in
+// vector registers alone; feclearexcept looks after the x87's flags too, which takes 70 ns, half of what a short row does.
+void clear_flags() { _mm_setcsr(_mm_getcsr() & ~_MM_EXCEPT_MASK); }
+
 bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
 bool has_v3() {
     return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
@@ -27,6 +33,8 @@ bool has_v4() {
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 #else
+void clear_flags() { std::feclearexcept(FE_ALL_EXCEPT); }
+
 bool always() { return true; }
 #endif
 
@@ -61,11 +69,10 @@ const Isa* best_isa() {
 
 void use_isa(const Isa* isa) { in_use = isa; }
 
-// What the kernels do to the floating-point flags on the way (exp of a masked lane underflows, say) is no news to the user.
 bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides) {
     const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
     const bool done = kernels.kernel[operation][storage](args, rows, n, strides);
-    std::feclearexcept(FE_ALL_EXCEPT);
+    clear_flags();
     return done;
 }
 

@@ -1,8 +1,8 @@
-// The operations without a mask as plain functions: NumPy's ufunc machinery costs more than a small array does.
+// The operations without a mask as plain functions: NumPy's ufunc machinery costs several times what a small array does.
 //
-// Called direct.softmax(x, axis, temperature, out), with a second array after x if there is one, and keepdims at the end if an array has one
-// element a row. A call that is recognised at a glance is computed; all else, errors included, is answered with NotImplemented: the gufunc's
-// way then finds out what to do.
+// direct.softmax(x, axis, temperature, out), with a second array after x where there is one, and keepdims at the end where an array has one
+// element a row. What is plain is computed: exact arrays of one type, in any layout. All else, errors included, is answered with
+// NotImplemented, and the gufunc's way finds out what to do.
 #include "calls.h"
 
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <initializer_list>
 #include <string_view>
 
 #include "dispatch.h"
@@ -91,7 +90,8 @@ PyObject* new_result(const Form& form, bool row, bool c_order, const int* order)
     int ndim = form.ndim;
     if (row && !form.keepdims) {
         --ndim;
-        for (npy_intp* a : {dims, strides}) memmove(a + axis, a + axis + 1, (ndim - axis) * sizeof *a);
+        memmove(dims + axis, dims + axis + 1, (ndim - axis) * sizeof *dims);
+        if (!c_order) memmove(strides + axis, strides + axis + 1, (ndim - axis) * sizeof *strides);
     }
     return PyArray_NewFromDescr(&PyArray_Type, dtype, ndim, dims, c_order ? nullptr : strides, nullptr, 0, nullptr);
 }
@@ -151,7 +151,8 @@ struct Operation {
     }
 };
 
-// Kernel calls for all rows: as many rows a call as lie evenly, the nearest axes first. False: no memory.
+// All rows, by kernel calls. Axes along which the rows of every operand lie evenly are made one; a call goes along the one whose rows are
+// nearest. False: no memory.
 bool walk(const Operation& operation, const Form& form, const int* order, const Operand* operands) {
     struct Axis {
         npy_intp size, strides[max_operands];
@@ -171,14 +172,19 @@ bool walk(const Operation& operation, const Form& form, const int* order, const 
         for (int i = 0; i < operation.operands; ++i) axes[outer].strides[i] = operands[i].strides[d];
     }
 
+    const int storage = storage_of(form.type);
+    const npy_intp n = form.dims[form.axis];
     char* args[max_operands];
     long strides[2 * max_operands], *end = strides, at[NPY_MAXDIMS];
-    for (int i = 0; i < operation.operands; ++i) args[i] = operands[i].data, *end++ = axes[outer].strides[i];
+    for (int i = 0; i < operation.operands; ++i) {
+        args[i] = operands[i].data;
+        *end++ = axes[outer].strides[i];
+    }
     for (int i = 0; i < operation.operands; ++i)
         if (!operation.row[i] && i != operation.inputs) *end++ = operands[i].strides[form.axis];
     for (int a = 0; a < outer; ++a) at[a] = 0;
     for (;;) {
-        if (!onesum::call_kernel(operation.index, storage_of(form.type), args, axes[outer].size, form.dims[form.axis], strides)) return false;
+        if (!onesum::call_kernel(operation.index, storage, args, axes[outer].size, n, strides)) return false;
         int a = outer - 1;
         for (; a >= 0; --a) {
             const long steps = ++at[a] < axes[a].size ? 1 : 1 - at[a];
@@ -251,7 +257,7 @@ PyObject* call(const Operation& operation, PyObject* const* given, Py_ssize_t co
 
 constexpr Operation operation_of(std::string_view wanted) {
     int index = 0;
-#define ONESUM_ROW(name, operands)                        \
+#define ONESUM_ROW(name, operands)                          \
     if (wanted == #name) return Operation{index, operands}; \
     ++index;
     ONESUM_OPERATIONS(ONESUM_ROW)
@@ -261,17 +267,18 @@ constexpr Operation operation_of(std::string_view wanted) {
 
 template <class F> PyCFunction method(F* f) { return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f)); }
 
-#define ONESUM_DIRECT(name)                                                              \
+#define ONESUM_DIRECT(name)                                                   \
     {#name, method(+[](PyObject*, PyObject* const* given, Py_ssize_t count) { \
-         static constexpr Operation operation = operation_of(#name);                     \
-         return call(operation, given, count);                                           \
-     }),                                                                                 \
-     METH_FASTCALL, "Compute the plain case; NotImplemented otherwise."},
+         static constexpr Operation operation = operation_of(#name);          \
+         static_assert(operation.index >= 0);                                 \
+         return call(operation, given, count);                                \
+     }),                                                                      \
+     METH_FASTCALL, "Compute the plain case; answer NotImplemented to others."},
 
 PyMethodDef methods[] = {
-    ONESUM_DIRECT(softmax)         ONESUM_DIRECT(log_softmax)     ONESUM_DIRECT(logsumexp)
-    ONESUM_DIRECT(softmax_vjp)     ONESUM_DIRECT(log_softmax_vjp) ONESUM_DIRECT(log_softmax_jvp)
-    ONESUM_DIRECT(logsumexp_vjp)   ONESUM_DIRECT(logsumexp_jvp)
+    ONESUM_DIRECT(softmax)       ONESUM_DIRECT(log_softmax)     ONESUM_DIRECT(logsumexp)
+    ONESUM_DIRECT(softmax_vjp)   ONESUM_DIRECT(log_softmax_vjp) ONESUM_DIRECT(log_softmax_jvp)
+    ONESUM_DIRECT(logsumexp_vjp) ONESUM_DIRECT(logsumexp_jvp)
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,9 +1,15 @@
 #include "dispatch.h"
 
+#include <atomic>
+#include <cfenv>
 #include <cstring>
 #include <strings.h>
 
+#include "split.h"
+
 #if defined(__x86_64__)
+#include <xmmintrin.h>
+
 extern const onesum::Kernels onesum_x86_64_v2, onesum_x86_64_v3, onesum_x86_64_v4;
 #else
 extern const onesum::Kernels onesum_baseline;
@@ -12,7 +18,25 @@ extern const onesum::Kernels onesum_baseline;
 namespace onesum {
 namespace {
 
+std::atomic<const Isa*> in_use{nullptr};
+
 #if defined(__x86_64__)
+// What the kernels do to the floating-point flags on the way (exp of a masked lane underflows, say) is no news to the user. They compute in
+// vector registers alone; feclearexcept looks after the x87's flags too, which takes 70 ns, half of what a short row does.
+void clear_flags() { _mm_setcsr(_mm_getcsr() & ~_MM_EXCEPT_MASK); }
+
+#define ONESUM_OPERANDS(name, operands) operands,
+const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS)};
+#undef ONESUM_OPERANDS
+
+// An output of so many bytes is written past the caches: it would not fit them, and no line of it need be read first.
+constexpr size_t streamed_bytes = 8 << 20;
+
+bool streams(int operation, int storage, long rows, long n) {
+    constexpr size_t size[] = {2, 2, 4, 8};
+    return operands[operation][strlen(operands[operation]) - 1] == 'x' && size_t(rows) * size_t(n) * size[storage] >= streamed_bytes;
+}
+
 bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
 bool has_v3() {
     return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
@@ -23,6 +47,8 @@ bool has_v4() {
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 #else
+void clear_flags() { std::feclearexcept(FE_ALL_EXCEPT); }
+
 bool always() { return true; }
 #endif
 
@@ -53,6 +79,16 @@ const Isa* best_isa() {
     for (const Isa& isa : isas)
         if (isa.cpu_has_it()) return &isa;
     return nullptr;
+}
+
+void use_isa(const Isa* isa) { in_use = isa; }
+
+bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides) {
+    const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
+    const Job job{kernels.kernel[operation][storage], operand_count(operands[operation]), streams(operation, storage, rows, n)};
+    const bool done = run(job, args, rows, n, strides);
+    clear_flags();
+    return done;
 }
 
 }  // namespace onesum

@@ -24,6 +24,11 @@ namespace onesum {
 constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT);
 #undef ONESUM_COUNT
 constexpr int max_operands = 5;
+constexpr int operand_count(const char* operands) {
+    int count = -1;  // '>' is none
+    while (*operands++) ++count;
+    return count;
+}
 
 enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float64, storages };
 

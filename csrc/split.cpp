@@ -26,8 +26,7 @@ long rows_of_a_chunk(long rows, long n) {
 }
 
 struct Call {
-    Kernel kernel;
-    int operands;
+    const Job& job;
     char* const* args;
     long rows, n;
     const long* strides;
@@ -39,16 +38,16 @@ void run_chunk(void* context, long i) {
     Call& call = *static_cast<Call*>(context);
     const long first = i * call.chunk;
     char* args[max_operands];
-    for (int k = 0; k < call.operands; ++k) args[k] = call.args[k] + first * call.strides[k];
-    if (!call.kernel(args, std::min(call.chunk, call.rows - first), call.n, call.strides)) call.no_memory.store(true, std::memory_order_relaxed);
+    for (int k = 0; k < call.job.operands; ++k) args[k] = call.args[k] + first * call.strides[k];
+    if (!call.job.kernel(args, std::min(call.chunk, call.rows - first), call.n, call.strides, call.job.streamed)) call.no_memory.store(true, std::memory_order_relaxed);
 }
 
 }  // namespace
 
-bool run(Kernel kernel, int operands, char* const* args, long rows, long n, const long* strides) {
+bool run(const Job& job, char* const* args, long rows, long n, const long* strides) {
     const long chunk = rows_of_a_chunk(rows, n);
-    if (chunk >= rows) return kernel(args, rows, n, strides);
-    Call call{kernel, operands, args, rows, n, strides, chunk};
+    if (chunk >= rows) return job.kernel(args, rows, n, strides, job.streamed);
+    Call call{job, args, rows, n, strides, chunk};
     parallel((rows - 1) / chunk + 1, run_chunk, &call);
     return !call.no_memory.load(std::memory_order_relaxed);
 }

@@ -5,8 +5,14 @@
 
 namespace onesum {
 
-// kernel(args, rows, n, strides) for a kernel of so many operands, in chunks of rows side by side where that pays. The rows are independent: how they
-// are cut has no part in the result. False: no memory; some rows may have been done.
-bool run(Kernel kernel, int operands, char* const* args, long rows, long n, const long* strides);
+struct Job {
+    Kernel kernel;
+    int operands;
+    bool streamed;
+};
+
+// kernel(args, rows, n, strides, streamed), in chunks of rows side by side where that pays. The rows are independent: how they are cut has no part in
+// the result. False: no memory; some rows may have been done.
+bool run(const Job& job, char* const* args, long rows, long n, const long* strides);
 
 }  // namespace onesum

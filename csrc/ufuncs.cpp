@@ -1,4 +1,4 @@
-// The module onesum._core: each operation of kernels.h as a NumPy generalized ufunc. The only file that knows Python.
+// The module onesum._core: each operation of kernels.h as a NumPy generalized ufunc, and the direct calls beside them.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -6,24 +6,20 @@
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
 
-#include <atomic>
-#include <cfenv>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 
+#include "calls.h"
 #include "cpus.h"
 #include "dispatch.h"
-#include "kernels.h"
 #include "pool.h"
-#include "split.h"
 
 namespace {
 
 using onesum::isas;
 
 static_assert(sizeof(npy_intp) == sizeof(long));
-
-std::atomic<const onesum::Isa*> in_use{nullptr};
 
 struct Operation {
     const char* name;
@@ -35,6 +31,7 @@ Operation table[] = {ONESUM_OPERATIONS(ONESUM_ROW)};
 #undef ONESUM_ROW
 
 using onesum::max_operands;
+using onesum::operand_count;
 
 struct Slot {
     int operation, storage;
@@ -48,20 +45,13 @@ struct Loops {
     char signature[64];
 } loops[onesum::operations];
 
-int operand_count(const char* operands) { return int(strlen(operands)) - 1; }  // less '>'
-
-// One kernel call. NumPy has released the GIL and looks at the floating-point flags afterwards: what the kernels do to them on the way (exp of a
-// masked lane underflows, say) is no news to the user.
+// NumPy has released the GIL.
 void loop(char** args, const npy_intp* dimensions, const npy_intp* strides, void* data) {
     const Slot* slot = static_cast<const Slot*>(data);
-    const onesum::Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
-    const onesum::Kernel kernel = kernels.kernel[slot->operation][slot->storage];
-    if (!onesum::run(kernel, operand_count(table[slot->operation].operands), args, dimensions[0], dimensions[1], strides)) {
-        PyGILState_STATE state = PyGILState_Ensure();
-        PyErr_NoMemory();
-        PyGILState_Release(state);
-    }
-    std::feclearexcept(FE_ALL_EXCEPT);
+    if (onesum::call_kernel(slot->operation, slot->storage, args, dimensions[0], dimensions[1], strides)) return;
+    PyGILState_STATE state = PyGILState_Ensure();
+    PyErr_NoMemory();
+    PyGILState_Release(state);
 }
 
 // "xmT>r" as NumPy's signature "(n),(n),()->()".
@@ -140,7 +130,7 @@ PyObject* names(bool usable_only) {
 }
 
 bool use(PyObject* module, const onesum::Isa* isa) {
-    in_use = isa;
+    onesum::use_isa(isa);
     PyObject* name = PyUnicode_FromString(isa->name);
     int failed = !name || PyModule_AddObjectRef(module, "isa", name) < 0;
     Py_XDECREF(name);
@@ -193,6 +183,7 @@ int execute(PyObject* module) {
     if (!use(module, isa)) return -1;
     for (int index = 0; index < onesum::operations; ++index)
         if (!add_ufunc(module, index)) return -1;
+    if (onesum::add_direct_calls(module) < 0) return -1;
     for (bool usable : {true, false}) {
         PyObject* tuple = names(usable);
         int failed = !tuple || PyModule_AddObjectRef(module, usable ? "isas" : "built_isas", tuple) < 0;

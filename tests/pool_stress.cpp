@@ -135,7 +135,7 @@ void few() {
 
 // A kernel of two operands: adds one to every row's number, and has no memory for a row that begins with -1.
 std::atomic<long> calls{0}, odd{0};  // odd: how many calls were not for whole tiles, the last one left out
-bool count_rows(char* const* args, long rows, long n, const long* strides) {
+bool count_rows(char* const* args, long rows, long n, const long* strides, bool) {
     ++calls;
     if (rows % 64 != 0) ++odd;
     bool memory = n >= 0;
@@ -154,7 +154,7 @@ long cut(long rows, long n, bool memory = true) {
     char* args[] = {reinterpret_cast<char*>(first.data()), reinterpret_cast<char*>(second.data() + rows - 1)};
     const long strides[] = {3, -long(sizeof(int))};  // and backwards
     calls = odd = 0;
-    expect(onesum::run(count_rows, 2, args, rows, n, strides) == memory, "wrong about memory");
+    expect(onesum::run({count_rows, 2, false}, args, rows, n, strides) == memory, "wrong about memory");
     for (int row : second) expect(row == 1, "a row was not done once");
     return calls;
 }

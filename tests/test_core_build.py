@@ -11,7 +11,14 @@ from onesum import _core
 
 ROOT = Path(__file__).parents[1]
 # What the sanitized core is put through: every function, layout, dtype and kind of bad input.
-SUITE = ["test_contract.py", "test_bits.py", "test_errors.py", "test_out.py", "test_where.py"]
+SUITE = [
+    "test_contract.py",
+    "test_bits.py",
+    "test_errors.py",
+    "test_out.py",
+    "test_where.py",
+    "test_calls.py",
+]
 
 
 def build(folder: Path, *options: str, target: str = "_core") -> Path:

@@ -15,48 +15,6 @@ Array = Any
 
 _FLOATING = ("float16", "bfloat16", "float32", "float64")
 _INTEGRAL = re.compile(r"u?int\d+")
-_FLOAT16 = np.dtype(np.float16)
-_FLOAT32 = np.dtype(np.float32)
-_FLOAT64 = np.dtype(np.float64)
-
-
-def plain_axis(x: Any, axis: Any, temperature: Any, out: Any) -> int:
-    """The axis counted from the front if all may go to NumPy's backend as they are, else -1.
-
-    Most calls come this way, and on small arrays every step of it is felt.
-    """
-    if (
-        type(x) is np.ndarray
-        and type(axis) is int
-        and type(temperature) is float
-        and temperature > 0.0
-    ):
-        dtype = x.dtype
-        if (dtype is _FLOAT32 or dtype is _FLOAT64 or dtype is _FLOAT16) and (
-            out is None
-            or (
-                type(out) is np.ndarray
-                and out.dtype is dtype
-                and out.shape == x.shape
-                and out.flags.writeable
-            )
-        ):
-            ndim = x.ndim
-            if -ndim <= axis < ndim:
-                return axis if axis >= 0 else axis + ndim
-    return -1
-
-
-def plain_pair_axis(p: Any, g: Any, axis: Any, temperature: Any, out: Any) -> int:
-    """The same for two arrays, which must be alike."""
-    if (
-        type(p) is np.ndarray
-        and type(g) is np.ndarray
-        and p.dtype is g.dtype
-        and p.shape == g.shape
-    ):
-        return plain_axis(p, axis, temperature, out)
-    return -1
 
 
 class Call:

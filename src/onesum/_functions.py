@@ -1,7 +1,8 @@
 """The public functions: what they mean, and the way to the backend that computes them.
 
-A NumPy array of float32 or float64 with one class axis goes straight to the backend; everything
-else passes through `_arguments.Call` first. In both cases all checks come before any writing.
+The plain case (NumPy arrays of one floating type, one class axis, one temperature) goes straight
+to the compiled core, which recognises it; where it answers NotImplemented, the arguments pass
+through `_arguments.Call`. In both cases all checks come before any writing.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from ._arguments import Call, plain_axis, plain_pair_axis
+from ._arguments import Call
 
 Array = Any
 
@@ -82,9 +83,10 @@ def softmax(
     array([[0.2689, 0.7311],
            [0.5   , 0.5   ]])
     """
-    i = plain_axis(x, axis, temperature, out) if where is None and dtype is None else -1
-    if i >= 0:
-        return backends.numpy_backend.softmax(x, i, None, temperature, x.dtype, out)
+    if where is None and dtype is None:
+        p = backends.numpy_backend.direct.softmax(x, axis, temperature, out)
+        if p is not NotImplemented:
+            return p
     return _forward("softmax", x, axis, where, temperature, dtype, out)
 
 
@@ -128,9 +130,10 @@ def log_softmax(
     >>> onesum.log_softmax([40.0, 0.0]).tolist()[0]
     -4.248354255291589e-18
     """
-    i = plain_axis(x, axis, temperature, out) if where is None and dtype is None else -1
-    if i >= 0:
-        return backends.numpy_backend.log_softmax(x, i, None, temperature, x.dtype, out)
+    if where is None and dtype is None:
+        logp = backends.numpy_backend.direct.log_softmax(x, axis, temperature, out)
+        if logp is not NotImplemented:
+            return logp
     return _forward("log_softmax", x, axis, where, temperature, dtype, out)
 
 
@@ -185,11 +188,10 @@ def logsumexp(
     >>> round(float(value), 6), float(sign)
     (0.693147, -1.0)
     """
-    usual = b is None and where is None and dtype is None and out is None
-    usual = usual and not (keepdims or return_sign)
-    i = plain_axis(x, axis, temperature, None) if usual else -1
-    if i >= 0:
-        return backends.numpy_backend.logsumexp(x, i, None, temperature, x.dtype, None)
+    if b is None and where is None and dtype is None and not return_sign:
+        value = backends.numpy_backend.direct.logsumexp(x, axis, temperature, out, keepdims)
+        if value is not NotImplemented:
+            return value
     call = Call("x", x, axis)
     where = call.where(where)
     temperature = call.temperature(temperature)
@@ -256,9 +258,9 @@ def softmax_vjp(
     >>> onesum.softmax_vjp(p, [1.0, 0.0])
     array([ 4.24835426e-18, -4.24835426e-18])
     """
-    i = plain_pair_axis(p, g, axis, temperature, out)
-    if i >= 0:
-        return backends.numpy_backend.softmax_vjp(p, g, i, temperature, p.dtype, out)
+    dx = backends.numpy_backend.direct.softmax_vjp(p, g, axis, temperature, out)
+    if dx is not NotImplemented:
+        return dx
     return _product("softmax_vjp", ("p", "g"), 0.0, p, g, axis, temperature, out)
 
 
@@ -298,9 +300,9 @@ def softmax_jvp(
     >>> onesum.softmax_jvp([0.5, 0.5], [1.0, 0.0])
     array([ 0.25, -0.25])
     """
-    i = plain_pair_axis(p, v, axis, temperature, out)
-    if i >= 0:
-        return backends.numpy_backend.softmax_vjp(p, v, i, temperature, p.dtype, out)
+    dp = backends.numpy_backend.direct.softmax_vjp(p, v, axis, temperature, out)
+    if dp is not NotImplemented:
+        return dp
     return _product("softmax_vjp", ("p", "v"), 0.0, p, v, axis, temperature, out)
 
 
@@ -343,9 +345,9 @@ def log_softmax_vjp(
     >>> onesum.log_softmax_vjp(logp, [1.0, 0.0])
     array([ 4.24835426e-18, -4.24835426e-18])
     """
-    i = plain_pair_axis(logp, g, axis, temperature, out)
-    if i >= 0:
-        return backends.numpy_backend.log_softmax_vjp(logp, g, i, temperature, logp.dtype, out)
+    dx = backends.numpy_backend.direct.log_softmax_vjp(logp, g, axis, temperature, out)
+    if dx is not NotImplemented:
+        return dx
     return _product("log_softmax_vjp", ("logp", "g"), -np.inf, logp, g, axis, temperature, out)
 
 
@@ -384,9 +386,9 @@ def log_softmax_jvp(
     >>> onesum.log_softmax_jvp(logp, [1.0, 0.0])
     array([ 0.5, -0.5])
     """
-    i = plain_pair_axis(logp, v, axis, temperature, out)
-    if i >= 0:
-        return backends.numpy_backend.log_softmax_jvp(logp, v, i, temperature, logp.dtype, out)
+    dlogp = backends.numpy_backend.direct.log_softmax_jvp(logp, v, axis, temperature, out)
+    if dlogp is not NotImplemented:
+        return dlogp
     return _product("log_softmax_jvp", ("logp", "v"), -np.inf, logp, v, axis, temperature, out)
 
 
@@ -435,6 +437,10 @@ def logsumexp_vjp(
     array([[0.5, 0.5],
            [3. , 0. ]])
     """
+    if where is None:
+        dx = backends.numpy_backend.direct.logsumexp_vjp(x, g, axis, temperature, out, keepdims)
+        if dx is not NotImplemented:
+            return dx
     call = Call("x", x, axis)
     g = call.one_per_row("g", g, keepdims)
     where = call.where(where)
@@ -490,6 +496,10 @@ def logsumexp_jvp(
     >>> onesum.logsumexp_jvp([[0.0, 0.0]], [[1.0, 2.0]])
     array([1.5])
     """
+    if where is None:
+        value = backends.numpy_backend.direct.logsumexp_jvp(x, v, axis, temperature, out, keepdims)
+        if value is not NotImplemented:
+            return value
     call = Call("x", x, axis)
     v = call.same_shape("v", v)
     where = call.where(where)

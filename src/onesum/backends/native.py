@@ -14,6 +14,7 @@ from .. import _core
 from .array_api import log_softmax_diagonal, signed_logsumexp, softmax_diagonal
 
 __all__ = [
+    "direct",
     "log_softmax",
     "log_softmax_diagonal",
     "log_softmax_jvp",
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Temperature = float | NDArray[np.float64]
 
+direct = _core.direct
 _ONE = np.asarray(1.0)
 _FIRST_USER_DTYPE = 256  # NumPy's numbers for dtypes that other packages define
 
@@ -109,21 +111,7 @@ def _reduce(
     return ufunc(*arrays, temperature, out, axes=axes)  # type: ignore[no-any-return]
 
 
-def _is_plain(x: Array, axis: int, where: Any, temperature: Temperature, dtype: Any) -> bool:
-    """True if the gufunc takes the operands as they are. Small arrays feel every other step."""
-    return (
-        where is None
-        and x.dtype is dtype
-        and type(temperature) is float
-        and temperature == 1.0
-        and axis == x.ndim - 1
-        and dtype.num < _FIRST_USER_DTYPE
-    )
-
-
 def softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
-    if _is_plain(x, axis, where, temperature, dtype):
-        return _core.softmax(x, _ONE, out)
     t = _row_temperature(temperature, axis)
     if where is None:
         return _map(_core.softmax, (x,), (t,), axis, dtype, out)
@@ -131,8 +119,6 @@ def softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped
 
 
 def log_softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
-    if _is_plain(x, axis, where, temperature, dtype):
-        return _core.log_softmax(x, _ONE, out)
     t = _row_temperature(temperature, axis)
     if where is None:
         return _map(_core.log_softmax, (x,), (t,), axis, dtype, out)
@@ -140,8 +126,6 @@ def log_softmax(x, axis, where, temperature, dtype, out):  # type: ignore[no-unt
 
 
 def logsumexp(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyped-def]
-    if _is_plain(x, axis, where, temperature, dtype):
-        return _core.logsumexp(x, _ONE, out)
     t = _row_temperature(temperature, axis)
     if where is None:
         return _reduce(_core.logsumexp, (x,), t, axis, dtype, out)
@@ -149,8 +133,6 @@ def logsumexp(x, axis, where, temperature, dtype, out):  # type: ignore[no-untyp
 
 
 def softmax_vjp(p, g, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
-    if g.dtype is dtype and _is_plain(p, axis, None, temperature, dtype):
-        return _core.softmax_vjp(p, g, _ONE, out)
     t = _row_temperature(temperature, axis)
     return _map(_core.softmax_vjp, (p, g), (t,), axis, dtype, out)
 
@@ -159,15 +141,11 @@ softmax_jvp = softmax_vjp  # the Jacobian is symmetric
 
 
 def log_softmax_vjp(logp, g, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
-    if g.dtype is dtype and _is_plain(logp, axis, None, temperature, dtype):
-        return _core.log_softmax_vjp(logp, g, _ONE, out)
     t = _row_temperature(temperature, axis)
     return _map(_core.log_softmax_vjp, (logp, g), (t,), axis, dtype, out)
 
 
 def log_softmax_jvp(logp, v, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
-    if v.dtype is dtype and _is_plain(logp, axis, None, temperature, dtype):
-        return _core.log_softmax_jvp(logp, v, _ONE, out)
     t = _row_temperature(temperature, axis)
     return _map(_core.log_softmax_jvp, (logp, v), (t,), axis, dtype, out)
 

@@ -1,0 +1,12 @@
+// The module's direct calls: operations without NumPy's ufunc machinery.
+#pragma once
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+namespace onesum {
+
+// Adds `direct`, a module of functions; -1 with an exception set if that fails.
+int add_direct_calls(PyObject* module);
+
+}  // namespace onesum

@@ -326,11 +326,10 @@ struct LogSoftmaxVjp : FromOutput<true> {
             write_pivot(g, totals);
         }
         ONESUM_INLINE void write_others(Group<W>& g, Totals<W>& totals) const {
-            const V factor = g.scaled ? this->inverse.hi : splat(C(1));
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
                 const I pivot = row.of(this->pivot.position);
-                const V all = row.of(this->all), nan = row.of(this->nan), inverse = row.of(factor);
+                const V all = row.of(this->all), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
                 WideSum<C> sum(totals.sum);
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
@@ -339,7 +338,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     V p = exponential(logp);
                     if constexpr (Form::careful || !lanes.all) p = logp == nothing ? V{} : p;
                     V y = fma(-p, all, v);
-                    if (g.scaled) y = y * inverse;
+                    if (g.scaled) y = fma(y, hi, y * lo);
                     if constexpr (Form::careful) y = logp == nothing ? nan : y;
                     if (row.holds(j, pivot)) p = row.position(j) == pivot ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));

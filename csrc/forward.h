@@ -23,7 +23,7 @@ template <bool masked> struct Forward {
     }
 };
 
-// p_i = exp(x_i - m) / (1 + r), rounded once more: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of
+// p_i = exp(x_i - m) / (1 + r), rounded once: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of
 // exp(x_i) is kept for the second walk where there is room, else computed again, to the same bits.
 template <class Form, class W, bool exactly = false> struct Probabilities : Shift<Form, W> {
     using typename Shift<Form, W>::C;
@@ -113,7 +113,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
                     const auto e = terms.template term<exactly>(x);
                     tail = e.tail(), scale = e.scale;
                 }
-                V p = (hi + fma_small(hi, tail, lo)) * scale;
+                V p = fma(hi, scale, fma_small(hi, tail, lo) * scale);
                 if constexpr (Form::general) p = x == C(infinity) ? C(1) + nan_or_zero : p;
                 f(row, j, lanes, p, out.at(j));
             });

@@ -262,7 +262,7 @@ template <class Form, class W> struct Shift {
     // exp(m / T) over 2^exponent
     Wide<C> pivot() const {
         auto e = terms.exponential(top());
-        return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized();
+        return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized() * Wide<C>::of(e.scale * K::unbias);
     }
     I no_finite_logit() const { return m == C(-infinity); }
     I infinite() const { return m == C(infinity); }

@@ -22,3 +22,9 @@ logsumexp_jvp_where: np.ufunc
 
 def _register_bfloat16(dtype: np.dtype[Any], /) -> None: ...
 def _use_isa(name: str, /) -> None: ...
+def _move(
+    target: np.ndarray[Any, Any] | None,
+    sources: tuple[np.ndarray[Any, Any], ...],
+    streaming: bool,
+    /,
+) -> int | None: ...

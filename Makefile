@@ -2,7 +2,8 @@
 # make test   set everything up, run the tests
 # make lint   ruff and mypy          make check   lint and test
 # make test-slow   rows of 1e8 and more (needs 16 GB)      make test-exp   exp over every float32
-# make bench  the timings that the documents quote         make wheel  build one, and its size
+# make bench  the measurements that the documents quote, about two hours; `$(BIN)/python -m benchmarks speed` is a part of them
+# make wheel  build one, and its size
 
 PYTHON ?= python3
 VENV := .venv

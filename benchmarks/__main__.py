@@ -1,4 +1,4 @@
-"""The command line. It imports nothing that computes before the threads are limited."""
+"""The command line."""
 
 import argparse
 import os
@@ -6,47 +6,76 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import RESULTS, TRIALS, host
+import onesum
+from onesum.bench import __main__ as bench
+
+from . import RESULTS, TRIALS
 from . import __doc__ as description
 
 COMMANDS = {
     "speed": "time every operation beside every installed library",
+    "growth": "the same, as rows grow longer and as there are more of them",
+    "memory": "what a call takes beyond its operands and its result",
     "accuracy": "largest errors of the same libraries, in ulps",
     "import": "what importing onesum costs, and how large its wheel is",
-    "report": "write the tables of the documents from the results",
+    "report": "write the tables and pictures of the documents from the results",
 }
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=description)
-    commands = parser.add_subparsers(dest="command", title="commands; all four if none is given")
+    commands = parser.add_subparsers(dest="command", title="commands; all of them if none is given")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--quick", action="store_true", help="one tiny case, for a trial")
         command.add_argument("--results", type=Path, help="directory of the JSON files")
         if name == "speed":
-            command.add_argument("--threads", type=int, default=1, help="for every library")
-            command.add_argument("--isa", help="instruction set of onesum, as in v3")
+            bench.add_options(command)
+            continue
+        command.add_argument("--quick", action="store_true", help="one tiny case, for a trial")
+        if name in ("growth", "memory"):
+            command.add_argument("--threads", type=int, default=min(2, processors()))
+        if name == "growth":
+            command.add_argument("--largest", type=int, metavar="N", help="elements of an array")
         if name == "report":
             command.add_argument("--check", action="store_true", help="only compare; 1 if old")
     return parser.parse_args()
 
 
+def processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def everything() -> list[list[str]]:
+    """All commands: one thread, two, and two with the instruction set that most processors have."""
+    speeds = [["speed"]]
+    if processors() > 1:
+        speeds.append(["speed", "--threads", "2"])
+        if "x86-64-v3" in onesum.show_config(mode="dicts")["isas"]:
+            speeds.append(["speed", "--threads", "2", "--isa", "v3"])
+    return [*speeds, *([name] for name in COMMANDS if name != "speed")]
+
+
 def main() -> int:
     args = arguments()
     if args.command is None:
-        for command in COMMANDS:
-            subprocess.run([sys.executable, "-m", __package__, command], check=True)
+        for command in everything():
+            subprocess.run([sys.executable, "-m", __package__, *command], check=True)
         return 0
     results = args.results or (TRIALS if args.quick else RESULTS)
     results.mkdir(parents=True, exist_ok=True)
     if args.command == "speed":
-        host.limit_threads(args.threads)
-        if args.isa:
-            os.environ["ONESUM_ISA"] = f"x86-64-{args.isa}" if args.isa[0] == "v" else args.isa
-        from . import speed
+        name = "speed" + (f"-{args.isa}" if args.isa else "")
+        name += f"-{args.threads}-threads" if args.threads > 1 else ""
+        bench.run(args, results / f"{name}.json")
+    elif args.command == "growth":
+        from . import growth
 
-        speed.run(results, args.quick, args.isa)
+        growth.run(results, args.quick, args.threads, args.largest)
+    elif args.command == "memory":
+        from . import memory
+
+        memory.run(results, args.quick, args.threads)
     elif args.command == "accuracy":
         from . import accuracy
 

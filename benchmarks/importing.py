@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 import onesum
+from onesum.bench import host
 
-from . import ROOT, host
+from . import ROOT
 
 PROGRAM = """
 from time import perf_counter

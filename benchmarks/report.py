@@ -2,25 +2,30 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from . import ROOT, host
-from .cases import shape_name
+from onesum.bench import figures, host
+from onesum.bench.cases import Case, shape_name
+from onesum.bench.figures import MODES, NONE, PEERS, best, duration, of_floor, part, times
+from onesum.bench.peers import ONESUM
+from onesum.bench.timing import Cell, Result, case_of
+
+from . import IMAGES, ROOT
 
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 
-ONESUM, COPY = "onesum", "copy"
+# What was to be reached, with two threads: times as fast as the best other, and parts of the floor.
+GOAL = 1.2
+KIND_GOALS = {"tiny rows": 4.0, "strided": 2.0}
+ROW_GOAL = 2.0  # of the array that is one row
+MEAN_GOAL = 2.5
+FLOOR_GOAL = 0.9  # where memory is the limit: arrays that no cache holds
+
 # Names of libraries and of their packages.
 BESIDE = {"SciPy": "scipy", "torch": "torch", "JAX": "jax"}
 ALL = {**BESIDE, "ONNX Runtime": "onnxruntime"}
-PEERS = ("NumPy", *ALL)
-NONE = "-"
-
-Result = dict[str, Any]
-Cell = dict[str, Any]
 
 
 def run(results: Path, show: bool, check: bool) -> int:
@@ -39,6 +44,10 @@ def run(results: Path, show: bool, check: bool) -> int:
             stale = 1
         else:
             page.write_text(after)
+    if not show and not check:
+        from . import plots
+
+        plots.draw(host.load(results / "growth.json"), IMAGES)
     return stale
 
 
@@ -48,10 +57,15 @@ def pages(results: Path) -> dict[Path, dict[str, str]]:
     return {
         README: {
             "accuracy": accuracy(host.load(results / "accuracy.json")),
-            "speed": speed(host.load(results / "speed.json")),
+            "speed": speed(host.load(results / "speed-2-threads.json")),
             "import": importing(host.load(results / "import.json")),
         },
-        PERFORMANCE: {"speed": "\n\n".join(map(every_speed, speeds))},
+        PERFORMANCE: {
+            "means": means(speeds),
+            "lost": "\n\n".join(map(lost, speeds)),
+            "memory": memory(host.load(results / "memory.json")),
+            "speed": "\n\n".join(map(every_speed, speeds)),
+        },
     }
 
 
@@ -107,7 +121,7 @@ def _worst(errors: list[float | None]) -> str:
 
 
 def speed(result: Result) -> str:
-    """Softmax and its derivative in float32, into `out` by those that can."""
+    """Softmax and its derivative in float32, beside the best other library and the floor."""
     parts = []
     for operation in ("softmax", "softmax_vjp"):
         cells = [
@@ -115,85 +129,127 @@ def speed(result: Result) -> str:
             for cell in result["cells"]
             if (cell["operation"], cell["dtype"]) == (operation, "float32")
         ]
-        peers = [name for name in PEERS if any(name in cell["times"] for cell in cells)]
-        rows = [
-            [
-                shape_name(cell["shape"], cell["axis"]),
-                duration(median(cell, ONESUM, "out")),
-                *(times(ratio(cell, name, "out", or_fresh=True)) for name in peers),
-            ]
-            for cell in cells
-        ]
-        means = [
-            times(mean(ratio(cell, name, "out", or_fresh=True) for cell in cells)) for name in peers
-        ]
-        rows.append(["geometric mean", "", *means])
-        parts.append(table([f"{operation}, float32", ONESUM, *peers], rows))
+        rows = []
+        for cell in cells:
+            row = [shape_name(cell["shape"], cell["axis"])]
+            for mode in MODES:
+                ratio, name = best(cell, mode)
+                row.append(duration(figures.median(cell, ONESUM, mode)))
+                row.append(f"{name} {times(ratio)}".strip())
+                row.append(part(of_floor(cell, mode, at_least=True)))
+            rows.append(row)
+        means = [times(figures.mean(best(cell, mode)[0] for cell in cells)) for mode in MODES]
+        rows.append(["geometric mean", "", means[0], "", "", means[1], ""])
+        heads = [f"{operation}, float32", "fresh", "best other", "of floor"]
+        parts.append(table([*heads, "`out=`", "best other", "of floor"], rows))
     return "\n\n".join([*parts, _measured(result, ALL)])
 
 
+def means(results: list[Result]) -> str:
+    """Geometric means over all cells of a file, and over those of each kind."""
+    rows = []
+    for result in results:
+        for kind, cells in figures.by_kind(result["cells"]).items():
+            ratios = {mode: [best(cell, mode)[0] for cell in cells] for mode in MODES}
+            known = [ratio for mode in MODES for ratio in ratios[mode] if ratio is not None]
+            rows.append(
+                [
+                    _title(result) if kind == "all" else "",
+                    kind,
+                    str(len(cells)),
+                    *(times(figures.mean(ratios[mode])) for mode in MODES),
+                    times(min(known, default=None)),
+                ]
+            )
+    return table(["", "cells", "how many", "fresh", "`out=`", "lowest"], rows)
+
+
+def lost(result: Result) -> str:
+    """Where another library is faster; with two threads also where a goal was not reached."""
+    faster, below, slower_than_memory = [], [], []
+    uncached = 2 * host.cache(result["host"], 3)
+    for cell in result["cells"]:
+        case = case_of(cell)
+        for mode in MODES:
+            ratio, name = best(cell, mode)
+            fraction = of_floor(cell, mode, at_least=True)
+            named = f"{case} ({mode})"
+            if ratio is not None and ratio < 1:
+                faster.append(f"{named}: {name} {times(ratio)}")
+            elif ratio is not None and ratio < goal(case):
+                below.append(f"{named}: {name} {times(ratio)} of {goal(case)}")
+            if fraction is not None and fraction < FLOOR_GOAL and cell["bytes"] > uncached:
+                slower_than_memory.append(f"{named}: {part(fraction)}")
+    lists = {"Another library is faster": faster}
+    if result["threads"] > 1:
+        mean = figures.mean(best(cell, mode)[0] for cell in result["cells"] for mode in MODES)
+        if mean is not None and mean < MEAN_GOAL:
+            below.insert(0, f"the geometric mean of all: {times(mean)} of {MEAN_GOAL}")
+        lists["Faster than all, but below the goal"] = below
+        lists[f"Below {part(FLOOR_GOAL)} of the floor, beyond the caches"] = slower_than_memory
+    blocks = [f"### {_title(result)}"]
+    for title, lines in lists.items():
+        blocks.append(f"{title}: {len(lines) or 'nowhere'}.")
+        blocks += ["\n".join(f"- {line}" for line in lines)] if lines else []
+    return "\n\n".join(blocks)
+
+
+def goal(case: Case) -> float:
+    return ROW_GOAL if len(case.shape) == 1 else KIND_GOALS.get(case.kind, GOAL)
+
+
 def every_speed(result: Result) -> str:
-    """Every cell, with the copy of as many bytes and the spread."""
-    head = f"### {_threads(result['threads'])}, {result['host']['isa']}"
-    parts = [head, _measured(result, ALL)]
+    """Every cell."""
+    blocks = [f"### {_title(result)}", _measured(result, ALL)]
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in result["cells"]:
         groups.setdefault((cell["operation"], cell["dtype"]), []).append(cell)
     for (operation, dtype), cells in groups.items():
-        peers = [name for name in PEERS if any(name in cell["times"] for cell in cells)]
-        heads = [f"{operation}, {dtype}", "result", ONESUM, COPY, *peers, "best of these", "spread"]
-        rows = [_full_row(cell, mode, peers) for mode in ("fresh", "out") for cell in cells]
-        parts.append(table(heads, rows))
-    return "\n\n".join(parts)
+        names = [name for name in PEERS if any(name in cell["times"] for cell in cells)]
+        rows = [
+            [shape_name(cell["shape"], cell["axis"]), *figures.row(cell, mode, names)]
+            for mode in MODES
+            for cell in cells
+        ]
+        blocks.append(table([f"{operation}, {dtype}", *figures.heads(names)], rows))
+        blocks += _failures(cells)
+    return "\n\n".join(blocks)
 
 
-def _full_row(cell: Cell, mode: str, peers: list[str]) -> list[str]:
-    ratios = [ratio(cell, name, mode) for name in peers]
-    quartiles = [modes[mode] for modes in cell["times"].values() if mode in modes]
-    spread = max((high - low) / middle for low, middle, high in quartiles)
-    return [
-        shape_name(cell["shape"], cell["axis"]),
-        mode,
-        duration(median(cell, ONESUM, mode)),
-        *map(times, [ratio(cell, COPY, mode), *ratios]),
-        times(min((r for r in ratios if r is not None), default=None)),
-        f"{100 * spread:.0f}%",
-    ]
+def _failures(cells: list[Cell]) -> Iterator[str]:
+    """A footnote for each library that could not do a cell of the table."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        for name, reason in cell["failed"].items():
+            where = shape_name(cell["shape"], cell["axis"])
+            reasons.setdefault((name, reason), []).append(where)
+    for (name, reason), where in reasons.items():
+        yield f"<sub>Without {name} for {'; '.join(where)}: `{reason}`</sub>"
 
 
-def median(cell: Cell, name: str, mode: str) -> float:
-    middle: float = cell["times"][name][mode][1]
-    return middle
+# Memory
 
 
-def ratio(cell: Cell, name: str, mode: str, or_fresh: bool = False) -> float | None:
-    """The time of another over that of onesum."""
-    modes = cell["times"].get(name, {})
-    own = median(cell, ONESUM, mode)
-    if or_fresh and mode not in modes:
-        mode = "fresh"
-    return median(cell, name, mode) / own if mode in modes else None
+def memory(result: Result) -> str:
+    names = list(result["rows"][0]["extra"])
+    rows = []
+    for row in result["rows"]:
+        extras = [
+            _bytes(row["extra"].get(name, {}).get(mode))
+            for name in names
+            for mode in (MODES if name == ONESUM else MODES[:1])
+        ]
+        case = f"{row['operation']} {shape_name(row['shape'], row['axis'])}"
+        rows.append([case, _bytes(row["array"]), _bytes(row["result"]), *extras])
+    heads = ["float32", "one operand", "result", f"{ONESUM} adds", "with `out=`"]
+    others = [f"{name} adds" for name in names if name != ONESUM]
+    return "\n\n".join([table([*heads, *others], rows), _measured(result, ALL)])
 
 
-def mean(ratios: Iterable[float | None]) -> float | None:
-    """Geometric; None unless there is a ratio in every cell."""
-    ratios = list(ratios)
-    if None in ratios:
-        return None
-    return math.exp(sum(math.log(r) for r in ratios if r is not None) / len(ratios))
-
-
-def times(ratio: float | None) -> str:
-    if ratio is None:
+def _bytes(size: int | None) -> str:
+    if size is None:
         return NONE
-    return f"{ratio:.2f}" if ratio < 2 else f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
-
-
-def duration(microseconds: float) -> str:
-    for unit, size in (("s", 1e6), ("ms", 1e3)):
-        if microseconds >= size:
-            return f"{microseconds / size:.3g} {unit}"
-    return f"{microseconds:.3g} µs"
+    return f"{max(0, size) / 1e6:.1f} MB" if size < 1e8 else f"{size / 1e6:.0f} MB"
 
 
 # Import
@@ -231,6 +287,10 @@ def _measured(result: Result, libraries: dict[str, str]) -> str:
     ]
     without = [f"without {', '.join(missing)}"] if missing else []
     return f"<sub>{', '.join([machine['date'], machine['cpu'], *how, *versions, *without])}</sub>"
+
+
+def _title(result: Result) -> str:
+    return f"{_threads(result['threads'])}, {result['host']['isa']}"
 
 
 def _threads(n: int) -> str:

@@ -13,6 +13,7 @@
 #include "calls.h"
 #include "cpus.h"
 #include "dispatch.h"
+#include "floor.h"
 #include "pool.h"
 
 namespace {
@@ -168,6 +169,38 @@ PyObject* set_num_threads(PyObject*, PyObject* number) {
 
 PyObject* jobs(PyObject*, PyObject*) { return PyLong_FromUnsignedLong(onesum::jobs()); }
 
+// _move(target, sources, streaming): see floor.h. What it returns for target None depends on every byte read.
+PyObject* move(PyObject*, PyObject* args) {
+    PyObject *target, *sources;
+    int streaming;
+    if (!PyArg_ParseTuple(args, "OO!p:_move", &target, &PyTuple_Type, &sources, &streaming)) return nullptr;
+    const Py_ssize_t count = PyTuple_Size(sources);
+    if (count < 1 || count > 2) return PyErr_Format(PyExc_ValueError, "sources: expected one or two arrays, got %zd", count);
+    char* data[3] = {};  // target, sources
+    npy_intp size = 0;
+    for (Py_ssize_t i = target == Py_None ? 1 : 0; i <= count; ++i) {
+        PyObject* object = i ? PyTuple_GetItem(sources, i - 1) : target;
+        const char* name = i ? "sources" : "target";
+        if (!PyArray_Check(object)) return PyErr_Format(PyExc_TypeError, "%s: expected NumPy arrays, got %R", name, Py_TYPE(object));
+        auto* array = reinterpret_cast<PyArrayObject*>(object);
+        if (!PyArray_IS_C_CONTIGUOUS(array)) return PyErr_Format(PyExc_ValueError, "%s: expected C-contiguous arrays", name);
+        if (!i && !PyArray_ISWRITEABLE(array)) return PyErr_Format(PyExc_ValueError, "target: expected a writeable array");
+        const bool first = i == (target == Py_None ? 1 : 0);
+        if (!first && PyArray_NBYTES(array) != size)
+            return PyErr_Format(PyExc_ValueError, "%s: expected arrays of %zd bytes, got %zd", name, Py_ssize_t(size),
+                                Py_ssize_t(PyArray_NBYTES(array)));
+        size = PyArray_NBYTES(array);
+        data[i] = PyArray_BYTES(array);
+    }
+    long seen = 0;
+    Py_BEGIN_ALLOW_THREADS;
+    if (data[0]) onesum::move(data[0], data[1], data[2], size, streaming);
+    else seen = onesum::look(data[1], data[2], size);
+    Py_END_ALLOW_THREADS;
+    if (data[0]) Py_RETURN_NONE;
+    return PyLong_FromLong(seen);
+}
+
 int execute(PyObject* module) {
     if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0) return -1;
     if (const char* value = onesum::threads_from_environment()) {
@@ -199,6 +232,7 @@ PyMethodDef methods[] = {
     {"_get_num_threads", get_num_threads, METH_NOARGS, "How many threads a call may use."},
     {"_set_num_threads", set_num_threads, METH_O, "Let calls use so many."},
     {"_jobs", jobs, METH_NOARGS, "How many calls have been shared among threads. For tests."},
+    {"_move", move, METH_VARARGS, "Read one or two arrays and write one, or none: the floor under every time. For the benchmark."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyModuleDef_Slot slots[] = {

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 import onesum
+from onesum.bench.cases import DTYPES, KINDS, Case, cases
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+LIBRARIES = {"onesum", "NumPy", "SciPy", "torch", "JAX", "ONNX Runtime"}
+
+
+def python(*args: str | Path) -> str:
+    run = subprocess.run(
+        [sys.executable, *map(str, args)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
 
 
 def benchmarks(*args: str | Path) -> str:
-    command = [sys.executable, "-m", "benchmarks", *map(str, args)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
+    return python("-m", "benchmarks", *args)
 
 
 def load(path: Path) -> dict:
@@ -39,26 +50,84 @@ def test_report_shows_the_tables():
     assert "`import onesum` takes" in text
 
 
+def test_the_cells():
+    """Every dtype, and every kind of cell; the classes and the bytes as defined."""
+    everything = cases()
+    assert len(set(everything)) == len(everything)
+    assert {case.dtype for case in everything} == set(DTYPES)
+    assert {case.kind for case in everything} == set(KINDS)
+    one_pass, two_passes = Case("softmax", "float32", (4, 1000), -1).bytes_moved(4000)
+    assert one_pass == two_passes == 2 * 16000
+    assert Case("softmax_vjp", "float32", (4, 1000), -1).bytes_moved(3999) == (48000, 80000)
+    assert Case("log_softmax_vjp", "float32", (1000, 4), 0).bytes_moved(63999) == (48000, 64000)
+
+
 def test_speed(tmp_path):
+    path = tmp_path / "speed.json"
     benchmarks("speed", "--quick", "--results", tmp_path)
-    result = load(tmp_path / "speed.json")
+    result = load(path)
     assert result["threads"] == 1
     for cell in result["cells"]:
-        assert {"onesum", "copy", "NumPy"} <= cell["times"].keys()
-        for modes in cell["times"].values():
+        assert {"onesum", "NumPy"} <= cell["times"].keys()
+        assert cell["floors"]
+        for modes in [*cell["times"].values(), *cell["floors"].values()]:
             for low, middle, high in modes.values():
                 assert 0 < low <= middle <= high
     # A library is timed, or named as missing.
     softmax = next(cell for cell in result["cells"] if cell["operation"] == "softmax")
-    names = {*softmax["times"], *result["missing"]}
-    assert names == {"onesum", "copy", "NumPy", "SciPy", "torch", "JAX", "ONNX Runtime"}
-    assert len(names) == len(softmax["times"]) + len(result["missing"])
+    assert not softmax["failed"]
+    assert {*softmax["times"], *result["missing"]} == LIBRARIES
+    assert len(LIBRARIES) == len(softmax["times"]) + len(result["missing"])
+    # Resumed, it keeps what it has and measures the rest.
+    kept, *lost = result["cells"]
+    path.write_text(json.dumps(result | {"cells": [kept]}))
+    text = benchmarks("speed", "--quick", "--resume", "--results", tmp_path)
+    assert load(path)["cells"][0] == kept
+    assert len(load(path)["cells"]) == 1 + len(lost)
+    assert "logsumexp float32" in text
 
 
-def test_speed_of_an_instruction_set(tmp_path):
-    for isa in onesum.show_config(mode="dicts")["isas"][:1]:
-        benchmarks("speed", "--quick", "--isa", isa, "--results", tmp_path)
-        assert load(tmp_path / f"speed-{isa}.json")["host"]["isa"] == isa
+def test_a_file_of_another_machine_is_not_resumed(tmp_path):
+    path = tmp_path / "times.json"
+    options = ["--quick", "--cells", "logsumexp *", "--json", path]
+    python("-m", "onesum.bench", *options)
+    result = load(path)
+    result["host"]["cpu"] = "another"
+    path.write_text(json.dumps(result))
+    with pytest.raises(AssertionError, match="cannot resume"):
+        python("-m", "onesum.bench", "--resume", *options)
+    assert load(path)["host"]["cpu"] == "another"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cannot choose processors")
+def test_the_installed_benchmark(tmp_path):
+    """A shape of one's own, pinned; several threads where there are several processors."""
+    threads = min(2, len(os.sched_getaffinity(0)))
+    (isa, *_) = onesum.show_config(mode="dicts")["isas"]
+    path = tmp_path / "times.json"
+    options = ["--shape", "3x64x5", "--axis", "1", "--dtype", "float64", "--seconds", "0"]
+    pinned = ["--threads", str(threads), "--isa", isa]
+    text = python("-m", "onesum.bench", *options, *pinned, "--json", path)
+    result = load(path)
+    assert result["host"]["isa"] == isa
+    assert result["threads"] == threads
+    assert "softmax float64 3x64x5, axis 1" in text
+    assert "strided" in text
+    assert {tuple(cell["shape"]) for cell in result["cells"]} == {(3, 64, 5)}
+    assert not any(cell["failed"] for cell in result["cells"])
+
+
+def test_who_cannot_is_named(tmp_path):
+    """A library that does not know a dtype is left out, with its reason."""
+    pytest.importorskip("ml_dtypes")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "times.json"
+    options = ["--shape", "4x5", "--dtype", "bfloat16", "--seconds", "0", "--json", path]
+    text = python("-m", "onesum.bench", "--cells", "softmax b*", *options)
+    (cell,) = load(path)["cells"]
+    assert "ONNX Runtime" in cell["failed"]
+    assert "ONNX Runtime" not in cell["times"]
+    assert "without ONNX Runtime: " in text
 
 
 def test_accuracy(tmp_path):
@@ -72,3 +141,65 @@ def test_accuracy(tmp_path):
 def test_import(tmp_path):
     benchmarks("import", "--quick", "--results", tmp_path)
     assert load(tmp_path / "import.json")["times"]["onesum"][1] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process held")
+def test_memory(tmp_path):
+    """It sees NumPy's temporary array, and that softmax has none."""
+    benchmarks("memory", "--quick", "--results", tmp_path)
+    extra = {row["operation"]: row["extra"] for row in load(tmp_path / "memory.json")["rows"]}
+    assert extra["softmax"]["onesum"]["fresh"] < 1e6
+    assert extra["logsumexp"]["NumPy"]["fresh"] > 2e6
+
+
+def test_growth_and_its_pictures(tmp_path):
+    benchmarks("growth", "--quick", "--results", tmp_path)
+    result = load(tmp_path / "growth.json")
+    assert {cell["operation"] for cell in result["cells"]} == {"softmax", "softmax_vjp"}
+    program = (
+        "import sys; from pathlib import Path; from benchmarks import plots; "
+        "from onesum.bench import host; "
+        "plots.draw(host.load(Path(sys.argv[1]) / 'growth.json'), Path(sys.argv[1]))"
+    )
+    python("-c", program, tmp_path)
+    assert "<svg" in (tmp_path / "growth-softmax.svg").read_text()
+
+
+# The floors
+
+
+def misaligned(size: int, offset: int, rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, size + offset, dtype=np.uint8)[offset:]
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 1000, (1 << 20) + 13])
+@pytest.mark.parametrize("offset", [0, 1, 48])
+def test_floors_move_the_bytes(size, offset):
+    """All of them and no others, however they lie, with either kind of store."""
+    core = pytest.importorskip("onesum._core")
+    rng = np.random.default_rng(size)
+    a, b = misaligned(size, offset, rng), misaligned(size, 3, rng)
+    for streaming in (False, True):
+        for sources, wanted in (((a,), a), ((a, b), a ^ b)):
+            around = np.full(size + 200, 7, np.uint8)
+            core._move(around[offset + 5 : offset + 5 + size], sources, streaming)
+            np.testing.assert_array_equal(around[offset + 5 : offset + 5 + size], wanted)
+            assert np.all(around[: offset + 5] == 7)
+            assert np.all(around[offset + 5 + size :] == 7)
+            assert core._move(None, sources, streaming) == np.bitwise_xor.reduce(wanted)
+
+
+def test_floors_take_arrays_of_equal_size():
+    core = pytest.importorskip("onesum._core")
+    a = np.zeros(8, np.float32)
+    for target, sources, error, text in (
+        (a, (), ValueError, "sources: expected one or two arrays, got 0"),
+        (a, (a, a, a), ValueError, "sources: expected one or two arrays, got 3"),
+        (a, ([1],), TypeError, "sources: expected NumPy arrays"),
+        (1, (a,), TypeError, "target: expected NumPy arrays"),
+        (a, (a[1:],), ValueError, "sources: expected arrays of 32 bytes, got 28"),
+        (a[::2], (a[::2],), ValueError, "target: expected C-contiguous arrays"),
+        (np.broadcast_to(a[0], (1,)), (a[:1],), ValueError, "target: expected a writeable array"),
+    ):
+        with pytest.raises(error, match=text):
+            core._move(target, sources, True)

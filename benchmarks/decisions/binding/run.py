@@ -24,12 +24,12 @@ import numpy as np
 
 import onesum
 from onesum import _core
+from onesum.bench import host
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import host  # noqa: E402
 from benchmarks.report import filled, table  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "decisions-binding.json"

@@ -23,12 +23,12 @@ from statistics import quantiles
 import numpy as np
 
 from onesum import _core
+from onesum.bench import host
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import host  # noqa: E402
 from benchmarks.report import filled, table  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "decisions-simd.json"

@@ -1,8 +1,9 @@
 """The same five operations from every library, each in its strongest ordinary form.
 
-A peer takes an operation, its operands (NumPy arrays) and the axis, and prepares two calls without
-arguments: one that returns a fresh array, one that writes to an array made beforehand. Where the
-library cannot do the latter there is None; where it lacks the operation there is no answer at all.
+A peer takes an operation, its operands (NumPy arrays), the axis and an array for the result, and
+prepares two calls without arguments: one that returns a fresh array, one that writes to the array
+given. Where the library cannot do the latter there is None; where it lacks the operation there is
+no answer at all.
 """
 
 from collections.abc import Callable
@@ -23,13 +24,17 @@ class Calls(NamedTuple):
     fresh: Call
     out: Call | None = None
 
+    def ready(self) -> dict[str, Call]:
+        """Those there are, by name."""
+        return {name: call for name, call in self._asdict().items() if call is not None}
 
-Peer = Callable[[str, tuple[Any, ...], int], Calls | None]
+
+Peer = Callable[[str, tuple[Any, ...], int, Any], Calls | None]
 
 
-def _onesum(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls:
+def _onesum(operation: str, arrays: tuple[Any, ...], axis: int, out: Any) -> Calls:
     function = partial(getattr(onesum, operation), *arrays, axis=axis)
-    return Calls(function, partial(function, out=function()))
+    return Calls(function, partial(function, out=out))
 
 
 # NumPy: the formula, with no temporary array that can be avoided.
@@ -50,8 +55,7 @@ def _logsumexp(x: Any, axis: int, out: Any = None) -> Any:
     m = x.max(axis, keepdims=True)
     e = x - m
     np.exp(e, out=e)
-    out = np.log(e.sum(axis), out=out)
-    return np.add(out, m.squeeze(axis), out=out)
+    return np.add(np.log(e.sum(axis), out=out), m.squeeze(axis), out=out)
 
 
 def _softmax_vjp(p: Any, g: Any, axis: int, out: Any = None) -> Any:
@@ -75,19 +79,19 @@ _FORMULAS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _numpy(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls:
+def _numpy(operation: str, arrays: tuple[Any, ...], axis: int, out: Any) -> Calls:
     function = partial(_FORMULAS[operation], *arrays, axis=axis)
-    return Calls(function, partial(function, out=function()))
+    return Calls(function, partial(function, out=out))
 
 
-def _scipy(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls | None:
+def _scipy(operation: str, arrays: tuple[Any, ...], axis: int, _: Any) -> Calls | None:
     import scipy.special
 
     function = getattr(scipy.special, operation, None)
     return function and Calls(partial(function, *arrays, axis=axis))
 
 
-def _torch(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls:
+def _torch(operation: str, arrays: tuple[Any, ...], axis: int, out: Any) -> Calls:
     """The derivatives are the kernels behind `backward`, without the tape."""
     import torch
 
@@ -106,10 +110,10 @@ def _torch(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls:
     else:
         function = partial(getattr(torch, operation), *tensors, axis)
         keyword = "out"
-    return Calls(function, partial(function, **{keyword: function()}))
+    return Calls(function, partial(function, **{keyword: tensor(out)}))
 
 
-def _jax(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls:
+def _jax(operation: str, arrays: tuple[Any, ...], axis: int, _: Any) -> Calls:
     """Compiled before it is timed; the derivatives are those that JAX derives, in terms of p."""
     import jax
     import jax.numpy as jnp
@@ -127,7 +131,7 @@ def _jax(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls:
     return Calls(lambda: function(*on_device).block_until_ready())
 
 
-def _onnxruntime(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls | None:
+def _onnxruntime(operation: str, arrays: tuple[Any, ...], axis: int, out: Any) -> Calls | None:
     """A model of one node."""
     import onnx
     import onnxruntime
@@ -163,7 +167,6 @@ def _onnxruntime(operation: str, arrays: tuple[Any, ...], axis: int) -> Calls | 
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    out = np.empty(shape, x.dtype)
     binding = session.io_binding()
     binding.bind_cpu_input("x", x)
     binding.bind_output("y", "cpu", 0, x.dtype, shape, out.ctypes.data)
@@ -195,14 +198,6 @@ def installed() -> dict[str, Peer]:
 
 def missing() -> list[str]:
     return [name for name in NAMES if name not in installed()]
-
-
-def start(threads: int) -> None:
-    """Tell the libraries that do not listen to the environment how many threads to use."""
-    if find_spec("torch"):
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 def as_numpy(answer: Any) -> Any:

@@ -20,7 +20,8 @@ template <class S_> struct Columns {
     static constexpr long memo_step = sizeof(V);
 
     long n;
-    int count;  // rows side by side, at most one per lane
+    int count;       // rows side by side, at most one per lane
+    long first = 0;  // of the classes, where longer rows are walked piece by piece
 
     struct Row {
         long n;
@@ -39,7 +40,6 @@ template <class S_> struct Columns {
             else chains(sum, f, SomeLanes{count});
         }
         static V of(const V& v) { return v; }
-        static I of(const I& v) { return v; }
         struct Classes {
             char* p;
             long along;
@@ -47,8 +47,16 @@ template <class S_> struct Columns {
         };
         static Classes of(const Operand& a) { return {a.p, a.along}; }
         static char* at(const Operand& a, long j, int k) { return a.p + j * a.along + k * long(sizeof(S)); }
-        static I position(long j) { return I{} + Int(j); }
-        static bool holds(long, const I&) { return true; }
+        struct Chosen {
+            I class_;
+            static bool may_be_at(long) { return true; }
+            I at(long j) const { return class_ == Int(j); }
+        };
+        Chosen chosen(const long* classes) const {
+            I v{};
+            for (int k = 0; k < lanes; ++k) v[k] = Int(classes[k]);
+            return {v};
+        }
 
       private:
         template <class F, class Sum, class Lanes> ONESUM_INLINE void chains(Sum& sum, F f, Lanes lanes_) const {

@@ -14,20 +14,31 @@ struct Clean { static constexpr bool careful = false; };
 struct Careful { static constexpr bool careful = true; };
 
 template <class W> struct Pivot {
-    typename W::V value;     // the largest p, or log p
-    typename W::I position;  // of the first class that has it
+    typename W::V value;      // the largest p, or log p
+    long position[W::lanes];  // of the first class that has it
+    bool finite;              // nothing is known to be amiss
+
+    // The positions in the piece that a walk goes over; -1 where they are elsewhere.
+    struct Within { long position[W::lanes]; };
+    Within within(const W& walk) const {
+        Within result;
+        for (int k = 0; k < W::lanes; ++k) {
+            const long at = k < walk.count ? position[k] - walk.first : -1;
+            result.position[k] = at >= 0 && at < walk.n ? at : -1;
+        }
+        return result;
+    }
 };
 
 // For every row, the element at `position`.
-template <class W> typename W::V pick(const W& walk, const Operand& a, const typename W::I& position) {
+template <class W> typename W::V pick(const W& walk, const Operand& a, const long* position) {
     typename W::V x{};
     for (int k = 0; k < walk.count; ++k) x[k] = load_one<typename W::S>(W::Row::at(a, position[k], k))[0];
     return x;
 }
 
 template <bool logarithms> struct FromOutput {
-    // f(pivot, form)
-    template <class W, class F> static ONESUM_INLINE void prepare(const Group<W>& g, F f) {
+    template <class W> static ONESUM_INLINE Pivot<W> known(const Group<W>& g) {
         using C = typename W::C;
         using V = typename W::V;
         V largest[W::views], sums[W::views];
@@ -41,14 +52,27 @@ template <bool logarithms> struct FromOutput {
             });
             largest[row.r] = m, sums[row.r] = sum;
         });
-        bool finite = true;  // an infinite or NaN log p makes its sum so
-        if constexpr (logarithms)
-            for (int r = 0; r < W::views && r < g.walk.count; ++r) finite &= !any(sums[r] - sums[r] != 0);
         Pivot<W> pivot;
+        pivot.finite = true;  // an infinite or NaN log p makes its sum so
+        if constexpr (logarithms)
+            for (int r = 0; r < W::views && r < g.walk.count; ++r) pivot.finite &= !any(sums[r] - sums[r] != 0);
         pivot.value = g.walk.max_of(largest);
         find(g, pivot);
-        if (finite) f(pivot, Clean{});
-        else f(pivot, Careful{});
+        return pivot;
+    }
+    template <class W> static Pivot<W> together(const W& walk, Pivot<W> a, const Pivot<W>& b) {
+        for (int k = 0; k < walk.count; ++k) {
+            if (!(b.value[k] > a.value[k])) continue;
+            a.value[k] = b.value[k];
+            a.position[k] = b.position[k];
+        }
+        a.finite &= b.finite;
+        return a;
+    }
+    template <class W> static int form(const Group<W>&, const Pivot<W>& pivot) { return !pivot.finite; }
+    template <class F> static ONESUM_INLINE void with(int form, F f) {
+        if (form == 0) f(Clean{});
+        else f(Careful{});
     }
 
   private:
@@ -56,25 +80,27 @@ template <bool logarithms> struct FromOutput {
         using S = typename W::S;
         using C = typename W::C;
         using I = typename W::I;
-        pivot.position = I{};
         if constexpr (W::across) {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]);
-                row.each([&](long j, auto lanes) ONESUM_INLINED {
-                    const I here = read<S>(p_at.at(row.n - 1 - j), lanes, splat(C(not_a_number))) == pivot.value;
-                    pivot.position = here ? row.position(row.n - 1 - j) : pivot.position;
-                });
+                I position{};
+                for (long j = row.n - 1; j >= 0; --j) {
+                    const I here = (row.count == W::lanes ? load<S>(p_at.at(j)) : load_part<S>(p_at.at(j), row.count)) == pivot.value;
+                    position = here ? I{} + typename W::Int(j) : position;
+                }
+                for (int k = 0; k < W::lanes; ++k) pivot.position[k] = g.walk.first + position[k];
             });
         } else {
             for (int r = 0; r < g.walk.count; ++r) {
                 const typename W::Row row{g.walk.n, r};
+                const auto p_at = row.of(g.in[0]);
                 const auto value = row.of(pivot.value);
+                pivot.position[r] = g.walk.first;
                 for (long j = 0; j < row.n; j += W::lanes) {
                     const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
-                    const char* p = row.of(g.in[0]).at(j);
-                    const I here = (count < W::lanes ? read<S>(p, SomeLanes{count}, splat(C(not_a_number))) : load<S>(p)) == value;
+                    const I here = (count < W::lanes ? read<S>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number))) : load<S>(p_at.at(j))) == value;
                     if (!any(here)) continue;
-                    pivot.position[r] = typename W::Int(j + first_true(here));
+                    pivot.position[r] += j + first_true(here);
                     break;
                 }
             }
@@ -138,7 +164,7 @@ struct SoftmaxVjp : FromOutput<false> {
                         add_weighted(sum.sum, read_wide<S>(p_here, lanes), read_wide<S>(v_here, lanes), c);
                     }
                 });
-                if constexpr (Form::careful) totals.count[row.r] = nan;
+                if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
         // False: to be done again, with care.
@@ -188,7 +214,7 @@ template <class C> struct Exponentials {
     explicit Exponentials(V largest) {
         V top = largest > 0 ? largest : V{};
         top = top < K::far ? top : splat(C(K::far));
-        const V exponent = exponent_of(exp_parts(top, V{}, rounder_for(V{})).n);
+        const V exponent = nearest_exponent(top);
         rounder = rounder_for(exponent);
         power = bits<V>(bits<typename Vec<C>::I>(exponent + (K::rounder + K::exponent_of_one)) << K::mantissa) * K::unbias;
         power = top < C(sizeof(C) == 4 ? 88.7 : 709.7) ? power : splat(C(infinity));
@@ -249,7 +275,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                     }
                     add_weighted(sum.sum, Wide<C>::of(exponential(logp)), Wide<C>::of(v), c);
                 });
-                if constexpr (Form::careful) totals.count[row.r] = nan;
+                if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
         ONESUM_INLINE bool end(Group<W>& g, Totals<W>& totals) {
@@ -291,15 +317,16 @@ struct LogSoftmaxVjp : FromOutput<true> {
         V all;
 
         ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
+            const auto within = this->pivot.within(g.walk);
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
-                const I pivot = row.of(this->pivot.position);
+                const auto pivot = row.chosen(within.position);
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
-                    if (Form::careful || row.holds(j, pivot)) {
+                    if (Form::careful || pivot.may_be_at(j)) {
                         V v = read<S>(v_at.at(j), lanes, V{});
-                        v = row.position(j) == pivot ? V{} : v;
+                        v = pivot.at(j) ? V{} : v;
                         if constexpr (Form::careful) {
                             V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                             nan = logp != logp ? logp : nan;
@@ -310,7 +337,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                         add_to(sum.sum, read_wide<S>(v_at.at(j), lanes));
                     }
                 });
-                if constexpr (Form::careful) totals.count[row.r] = nan;
+                if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
         ONESUM_INLINE bool end(Group<W>& g, Totals<W>& totals) {
@@ -319,16 +346,12 @@ struct LogSoftmaxVjp : FromOutput<true> {
             all = (others + Wide<C>::of(this->v_pivot)).rounded() + this->nan;
             return true;
         }
-        // On the way the other p are summed; then comes the pivot.
-        ONESUM_INLINE void write(Group<W>& g) const {
-            Totals<W> totals;
-            write_others(g, totals);
-            write_pivot(g, totals);
-        }
-        ONESUM_INLINE void write_others(Group<W>& g, Totals<W>& totals) const {
+        // On the way the other p are summed, for what comes last.
+        ONESUM_INLINE void write(Group<W>& g, Totals<W>& totals) const {
+            const auto within = this->pivot.within(g.walk);
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
-                const I pivot = row.of(this->pivot.position);
+                const auto pivot = row.chosen(within.position);
                 const V all = row.of(this->all), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
                 WideSum<C> sum(totals.sum);
@@ -340,19 +363,19 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     V y = fma(-p, all, v);
                     if (g.scaled) y = fma(y, hi, y * lo);
                     if constexpr (Form::careful) y = logp == nothing ? nan : y;
-                    if (row.holds(j, pivot)) p = row.position(j) == pivot ? V{} : p;
+                    if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
                     ::write<S>(out.at(j), lanes, y);
                 });
             });
         }
-        ONESUM_INLINE void write_pivot(Group<W>& g, Totals<W>& totals) const {
+        ONESUM_INLINE void last(Group<W>& g, Totals<W>& totals) const {
             auto p_pivot = Wide<C>::of(this->exponential(this->pivot.value));
             auto y = Wide<C>::of(this->v_pivot) * g.walk.sum_of(totals.sum) - p_pivot * others;
             if (g.scaled) y = y * this->inverse.wide();
             const V at_pivot = this->pivot.value > nothing ? y.rounded() + this->nan : this->nan;
             for (int k = 0; k < g.walk.count; ++k)
-                store_one<S>(W::Row::at(g.out, this->pivot.position[k], k), V{} + at_pivot[k]);
+                store_one<S>(W::Row::at(g.out, this->pivot.position[k] - g.walk.first, k), V{} + at_pivot[k]);
         }
     };
 };

@@ -133,12 +133,10 @@ template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE Exp<C> exp_parts(V
     }
 }
 
-// The exponent of 2^(n/N): the integer not above n/N, which is the one nearest to (n - (N - 1)/2) / N.
-template <class V, class C = decltype(+V{}[0])> inline V exponent_of(V n) {
+// The n for which exp(y) is nearest to 2^n.
+template <class V, class C = decltype(+V{}[0])> inline V nearest_exponent(V y) {
     using K = Constants<C>;
-    if constexpr (K::table_bits == 0) return n;
-    V x = (n - (K::entries - 1) / 2) * (1 / K::entries);
-    return (x + K::rounder) - K::rounder;
+    return fma(y, splat(K::per_unit / K::entries), splat(K::rounder)) - K::rounder;
 }
 
 // log(1 + r), r >= 0 or NaN, r = hi + lo: about 0.7 ulp. 1 + r is split into 2^k f with f in [1/sqrt 2, sqrt 2], and

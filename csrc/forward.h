@@ -1,7 +1,8 @@
 // softmax, log_softmax, logsumexp, and the derivatives of logsumexp: what follows from a row's normalizer.
 //
-// Each operation is a struct. `prepare` finds what must be known of all classes first, the maximum, and picks the plain or the general code; a Run then
-// goes over the classes in `sum`, makes of the sums what each row needs in `end`, and goes over the classes again in `write`.
+// Each operation is a struct. `known` finds what must be known of all classes first, the maximum; `form` says which code the group needs for it, the plain
+// or the general; a Run of that form then goes over the classes in `sum`, makes of the sums what each row needs in `end`, and goes over the classes again
+// in `write`.
 #pragma once
 
 #include "normalizer.h"
@@ -9,17 +10,19 @@
 namespace {
 
 template <bool masked> struct Forward {
-    // f(maximum, form)
-    template <class W, class F> static ONESUM_INLINE void prepare(const Group<W>& g, F f) {
-        auto m = g.next_max_known ? g.next_max : row_max<masked>(g);
-        if constexpr (masked) f(m, Masked{});
-        else choose_form(g, m, f);
-    }
-    template <class W, class F> static ONESUM_INLINE void choose_form(const Group<W>& g, typename W::V m, F f) {
+    template <class W> static ONESUM_INLINE typename W::V known(const Group<W>& g) { return g.next_max_known ? g.next_max : row_max<masked>(g); }
+    // What is known of all, from what is known of two pieces of the same rows.
+    template <class W, class V> static V together(const W&, V a, V b) { return max(b, a); }
+    template <class W> static ONESUM_INLINE int form(const Group<W>& g, const typename W::V& m) {
         using C = typename W::C;
-        if (g.scaled || any(m == C(infinity))) f(m, General{});
-        else if (any(m >= Constants<C>::far) || any(m <= -Constants<C>::far)) f(m, Plain{});
-        else f(m, Near{});
+        if (masked || g.scaled || any(m == C(infinity))) return 2;
+        return any((m >= Constants<C>::far) | (m <= -Constants<C>::far));
+    }
+    template <class F> static ONESUM_INLINE void with(int form, F f) {
+        if constexpr (masked) f(Masked{});
+        else if (form == 0) f(Near{});
+        else if (form == 1) f(Plain{});
+        else f(General{});
     }
 };
 
@@ -89,7 +92,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
                 sum.add(e, tail, e.scale);
                 visitor(j, lanes, x, tail, e.scale);
             });
-            if constexpr (Form::general) totals.count[row.r] = __builtin_convertvector(at_infinity, V);
+            if constexpr (Form::general) totals.count[row.r] = Wide<C>::count(at_infinity);
         });
         looks.done(g);
     }

@@ -7,6 +7,7 @@
 #include "columns.h"
 #include "normalizer.h"
 #include "rows.h"
+#include "steps.h"
 #include "tile.h"
 
 namespace {
@@ -60,28 +61,10 @@ constexpr size_t memo_limit = 256 << 10;
 // A group has so many rows that what is read or kept of them stays in the first-level cache, but one at least.
 constexpr size_t group_limit = 10 << 10;
 // Rows side by side are copied to a tile of their own, whose lines are not a row apart: so many bytes of it stay in the second-level cache.
-constexpr size_t panel_limit = 384 << 10;
+constexpr size_t panel_limit = 512 << 10;
 constexpr int panel_vectors = 8;
-
-// One group of rows, from the first look to the last write.
-template <class Op, class W> void run_group(Group<W>& g) {
-    Totals<W> totals;
-    Op::prepare(g, [&](const auto& known, auto form) ONESUM_INLINED {
-        using Run = typename Op::template Run<decltype(form), W>;
-        Run run(g, known);
-        run.sum(g, totals);
-        if constexpr (std::is_void_v<decltype(run.end(g, totals))>) {
-            run.end(g, totals);
-            run.write(g);
-        } else {
-            if (run.end(g, totals)) return run.write(g);
-            typename Op::template Run<Careful, W> again(g, known);
-            again.sum(g, totals);
-            again.end(g, totals);
-            again.write(g);
-        }
-    });
-}
+// So many tiles of short rows go together, step by step.
+constexpr int together = 4;
 
 template <class S, class Op, const Places& places> struct Driver {
     using C = typename Compute<S>::type;
@@ -112,7 +95,7 @@ template <class S, class Op, const Places& places> struct Driver {
             across &= strides[place(which)] == size;
         }
         bool done;
-        if (across && rows > 1 && (!along || n == 1)) done = run_tiles<From::columns>();
+        if (across && rows > 1 && (!along || n == 1)) done = n <= block * lanes ? run_tiles<From::columns>() : run_columns();
         else if (n <= short_row) done = along ? run_tiles<From::rows>() : run_tiles<From::anywhere>();
         else done = run_rows(along);
         if (streamed) stream_end();
@@ -121,12 +104,12 @@ template <class S, class Op, const Places& places> struct Driver {
 
   private:
     // What a group of `count` rows from `first` has beside its core operands.
-    template <class W> void per_row(Group<W>& g, long first, int count) const {
-        if (first == 0) {
+    template <class W> void per_row(Group<W>& g, long first, int count, bool fresh) const {
+        if (fresh) {
             g.next_max_known = false;
             g.next = g.next_count = 0;
         }
-        if (first == 0 || strides[places.temperature] || count < lanes) temperatures(g, first, count);
+        if (fresh || strides[places.temperature] || count < lanes) temperatures(g, first, count);
         if constexpr (places.mask >= 0) g.mask = {at(places.mask, first), strides[places.mask_stride], strides[places.mask]};
         if constexpr (places.row_in >= 0) {
             g.row_in = V{};
@@ -158,27 +141,35 @@ template <class S, class Op, const Places& places> struct Driver {
     template <From from> bool run_tiles() const {
         using W = Columns<C>;
         const size_t memo = memo_bytes(n), tile = sizeof(V) * size_t(n);
-        const size_t fit = from == From::columns ? panel_limit / (inputs * tile + 1) : 1;
-        const int vectors = fit < 1 ? 1 : fit > panel_vectors ? panel_vectors : int(fit);
-        Scratch scratch(inputs * vectors * tile + memo);
+        const size_t fit = from == From::columns ? panel_limit / (inputs * tile + 1) : group_limit / (inputs * tile + memo + 1);
+        const int most = from == From::columns ? panel_vectors : together;
+        const int vectors = fit < 1 ? 1 : fit > size_t(most) ? most : int(fit);
+        const int at_once = vectors < together || 2 * memo * together > group_limit ? 1 : together;
+        Scratch scratch(inputs * vectors * tile + at_once * memo);
         if (!scratch) return false;
-        V* tiles[2] = {reinterpret_cast<V*>(scratch.at(memo)), reinterpret_cast<V*>(scratch.at(memo + vectors * tile))};
-        Group<W> g;
-        g.streamed = false;
-        g.memo = memo ? scratch.at(0) : nullptr;
-        g.memo_row = long(memo);
+        V* tiles[2] = {reinterpret_cast<V*>(scratch.at(at_once * memo)), reinterpret_cast<V*>(scratch.at(at_once * memo + vectors * tile))};
+        Group<W> g[together];
+        for (int t = 0; t < at_once; ++t) {
+            g[t].streamed = false;
+            g[t].memo = memo ? scratch.at(t * memo) : nullptr;
+            g[t].memo_row = long(memo);
+        }
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
             for (int which = 0; which < inputs; ++which) tile_in<from>(operand(which, row), width, tiles[which]);
-            for (int t = 0; t * lanes < width; ++t) {
-                const int count = width - t * lanes < lanes ? width - t * lanes : lanes;
-                g.walk = {n, count};
-                per_row(g, row + t * lanes, count);
-                for (int which = 0; which < inputs; ++which)
-                    g.in[which] = {reinterpret_cast<char*>(tiles[which] + t * n), sizeof(V), sizeof(C)};
-                g.out = g.in[0];  // every kernel may write over its operands
-                run_group<Op>(g);
-                put_rows(g, row + t * lanes, count);
+            for (int t = 0; t * lanes < width; t += at_once) {
+                int groups = 0;
+                for (; groups < at_once && (t + groups) * lanes < width; ++groups) {
+                    const int first = (t + groups) * lanes, count = width - first < lanes ? width - first : lanes;
+                    Group<W>& group = g[groups];
+                    group.walk = {n, count};
+                    per_row(group, row + first, count, row == 0 && t == 0);
+                    for (int which = 0; which < inputs; ++which)
+                        group.in[which] = {reinterpret_cast<char*>(tiles[which] + (t + groups) * n), sizeof(V), sizeof(C)};
+                    group.out = group.in[0];  // every kernel may write over its operands
+                }
+                run_groups<Op, together>(g, groups);
+                for (int k = 0; k < groups; ++k) put_rows(g[k], row + (t + k) * lanes, g[k].walk.count);
             }
             if constexpr (has(2)) tile_out<from>(tiles[0], width, operand(2, row));
         }
@@ -186,7 +177,8 @@ template <class S, class Op, const Places& places> struct Driver {
     }
     template <From from> void tile_in(const Operand& a, int width, V* tile) const {
         if constexpr (from == From::rows) {
-            Turn<S, V>::in(a.p, a.across, width, n, tile);
+            for (int first = 0; first < width; first += lanes)
+                Turn<S, V>::in(a.p + first * a.across, a.across, width - first < lanes ? width - first : lanes, n, tile + first / lanes * n);
         } else if constexpr (from == From::columns) {
             for (long j = 0; j < n; ++j) {
                 const char* p = a.p + j * a.along;
@@ -197,14 +189,17 @@ template <class S, class Op, const Places& places> struct Driver {
         } else {
             for (long j = 0; j < n; ++j) {
                 V x{};
-                for (int k = 0; k < width; ++k) x[k] = load_one<S>(a.p + j * a.along + k * a.across)[0];
-                tile[j] = x;
+                for (int k = 0; k < width; ++k) {
+                    x[k % lanes] = load_one<S>(a.p + j * a.along + k * a.across)[0];
+                    tile[k / lanes * n + j] = x;
+                }
             }
         }
     }
     template <From from> void tile_out(const V* tile, int width, const Operand& a) const {
         if constexpr (from == From::rows) {
-            Turn<S, V>::out(tile, width, n, a.p, a.across);
+            for (int first = 0; first < width; first += lanes)
+                Turn<S, V>::out(tile + first / lanes * n, width - first < lanes ? width - first : lanes, n, a.p + first * a.across, a.across);
         } else if constexpr (from == From::columns) {
             for (long j = 0; j < n; ++j) {
                 char* p = a.p + j * a.along;
@@ -214,8 +209,65 @@ template <class S, class Op, const Places& places> struct Driver {
             }
         } else {
             for (long j = 0; j < n; ++j)
-                for (int k = 0; k < width; ++k) store_one<S>(a.p + j * a.along + k * a.across, V{} + tile[j][k]);
+                for (int k = 0; k < width; ++k) store_one<S>(a.p + j * a.along + k * a.across, V{} + tile[k / lanes * n + j][k % lanes]);
         }
+    }
+
+    // Rows side by side that are too long for a tile of them all.
+    bool run_columns() const {
+        using W = Columns<S>;
+        constexpr long step = block * lanes, line = lanes * size;  // classes of a tile, bytes of one class in it
+        constexpr int vectors = int(panel_limit / (inputs * step * line)) < 1 ? 1 : int(panel_limit / (inputs * step * line)) > panel_vectors ? panel_vectors : int(panel_limit / (inputs * step * line));
+        // An odd number of lines from tile to tile: they must not meet in the caches.
+        Scratch scratch(size_t(inputs) * vectors * (step + 1) * line);
+        if (!scratch) return false;
+        const auto tile = [&](int which, int t) { return scratch.at(size_t(which * vectors + t) * (step + 1) * line); };
+        Group<W> whole[vectors], groups[vectors];
+        for (long row = 0; row < rows; row += vectors * lanes) {
+            const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes, count = (width + lanes - 1) / lanes;
+            for (int t = 0; t < count; ++t) {
+                const int first = t * lanes;
+                Group<W>& g = whole[t];
+                g.walk = {n, width - first < lanes ? width - first : lanes};
+                g.streamed = false;
+                g.memo = nullptr;
+                per_row(g, row + first, g.walk.count, row == 0);
+                for (int which = 0; which < inputs; ++which) g.in[which] = operand(which, row + first);
+                if constexpr (has(2)) g.out = operand(2, row + first);
+                groups[t] = g;
+                for (int which = 0; which < inputs; ++which) groups[t].in[which] = {tile(which, t), line, size};
+                groups[t].out = groups[t].in[0];
+            }
+            const auto load = [&](long first, long some, int which) {
+                if (which >= inputs) return;
+                const Operand a = operand(which, row);
+                for (long j = 0; j < some; ++j) {
+                    const char* p = a.p + (first + j) * a.along;
+                    for (int t = 0; t < count; ++t) {
+                        char* const q = tile(which, t) + j * line;
+                        const long bytes = whole[t].walk.count * size;
+                        if (bytes == line) memcpy(q, p + t * line, line);
+                        else memcpy(q, p + t * line, size_t(bytes));
+                    }
+                }
+            };
+            const auto store = [&](long first, long some) {
+                const Operand a = operand(2, row);
+                for (long j = 0; j < some; ++j) {
+                    char* p = a.p + (first + j) * a.along;
+                    for (int t = 0; t < count; ++t) {
+                        const char* const q = tile(0, t) + j * line;
+                        const long bytes = whole[t].walk.count * size;
+                        if (bytes == line) memcpy(p + t * line, q, line);
+                        else memcpy(p + t * line, q, size_t(bytes));
+                    }
+                }
+            };
+            if constexpr (has(2)) run_pieces<Op, vectors>(whole, groups, count, n, load, store);
+            else run_pieces<Op, vectors>(whole, groups, count, n, load, nullptr);
+            for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
+        }
+        return true;
     }
 
     // Operands whose classes are apart are copied row by row.
@@ -236,7 +288,7 @@ template <class S, class Op, const Places& places> struct Driver {
         for (long row = 0; row < rows; row += group) {
             const int count = rows - row < group ? int(rows - row) : group;
             g.walk = {n, count};
-            per_row(g, row, count);
+            per_row(g, row, count, row == 0);
             for (int which = 0; which < inputs; ++which) {
                 g.in[which] = operand(which, row);
                 if (!copies[which]) continue;
@@ -247,7 +299,8 @@ template <class S, class Op, const Places& places> struct Driver {
             const long left = rows - row - count;
             g.next = count * strides[places.core[0]];
             g.next_count = copies[0] ? 0 : left < count ? int(left) : count;
-            run_group<Op>(g);
+            if (n <= piece) run_groups<Op, 1>(&g, 1);
+            else if (!run_pieces<Op>(g)) return false;
             if constexpr (has(2))
                 if (copies[2]) {
                     const Operand out = operand(2, row);

@@ -147,7 +147,7 @@ template <class Form, class W> struct Ahead {
 // ulp of the sum itself, however small (r, beside a maximum left out of it).
 template <class C, bool on_grid> class ExpSum {
     using V = typename Vec<C>::V;
-    // 2^bias times room for `block` terms below 2
+    // 2^bias times room for `block` terms below sqrt 2
     static constexpr C start = !on_grid ? C(0) : sizeof(C) == 4 ? C(0x1p71) : C(0x1p519);
     V main = splat(start), residue{};
     Wide<C>* totals;
@@ -191,15 +191,20 @@ template <class C> struct WideSum {
 
 // The partial sums of a group, of up to three kinds.
 template <class W> struct Totals {
-    Wide<typename W::C> sum[W::lanes], other[W::lanes];
-    typename W::V count[W::views];
+    Wide<typename W::C> sum[W::lanes], other[W::lanes], count[W::views];
 };
-// How many were counted, for every row.
-template <class W> Wide<typename W::C> count_of(const W& walk, const typename W::V* counts) {
-    if constexpr (W::across) return Wide<typename W::C>::of(counts[0]);
-    Wide<typename W::C> wide[W::lanes];
-    for (int r = 0; r < walk.count; ++r) wide[r] = Wide<typename W::C>::of(counts[r]);
-    return walk.sum_of(wide);
+template <class W> void merge(Totals<W>& totals, const Totals<W>& more) {
+    for (int k = 0; k < W::lanes; ++k) {
+        add_to(totals.sum[k], more.sum[k]);
+        add_to(totals.other[k], more.other[k]);
+    }
+    for (int k = 0; k < W::views; ++k) add_to(totals.count[k], more.count[k]);
+}
+
+// What was counted, for every row.
+template <class W> Wide<typename W::C> count_of(const W& walk, Wide<typename W::C>* counts) {
+    if constexpr (W::across) return counts[0];
+    else return walk.sum_of(counts);
 }
 
 // How the logits of a row become exponents: everything but the sums. See exp.h.
@@ -248,8 +253,9 @@ template <class Form, class W> struct Shift {
         terms.base = m == C(-infinity) ? V{} : base;
         terms.floor = top() + K::below;
         if constexpr (Form::general) terms.floor = max(top() + K::below * inverse.temperature, splat(-K::largest));
-        terms.rounder = rounder_for(V{});
-        terms.rounder = rounder_for(exponent_of(terms.exponential(top()).n));
+        V exponent = top();
+        if constexpr (Form::general) exponent = exponent * inverse.hi;
+        terms.rounder = rounder_for(nearest_exponent(exponent));
     }
     ONESUM_INLINE Terms<Form, C> of(const typename W::Row& row) const {
         Terms<Form, C> result;
@@ -306,7 +312,7 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
                 at_max -= is_max;
                 others.add(e, e.tail(), is_max ? V{} : e.scale);
             });
-            totals.count[row.r] = __builtin_convertvector(at_max, V);
+            totals.count[row.r] = Wide<C>::count(at_max);
         });
         looks.done(g);
     }

@@ -74,7 +74,8 @@ template <class S_> struct Rows {
     static constexpr long memo_step = sizeof(C);  // bytes of a memo from class to class
 
     long n;
-    int count;  // rows
+    int count;       // rows
+    long first = 0;  // of the classes, where a longer row is walked piece by piece
 
     struct Row {
         long n;
@@ -108,11 +109,6 @@ template <class S_> struct Rows {
             memcpy(&one, reinterpret_cast<const char*>(&v) + r * sizeof one, sizeof one);
             return splat(one);
         }
-        I of(const I& v) const {
-            Int one;
-            memcpy(&one, reinterpret_cast<const char*>(&v) + r * sizeof one, sizeof one);
-            return splat(one);
-        }
         // Where the classes of an operand are, for this row.
         struct Classes {
             char* p;
@@ -120,9 +116,13 @@ template <class S_> struct Rows {
         };
         Classes of(const Operand& a) const { return {a.p + r * a.across}; }
         static char* at(const Operand& a, long j, int r) { return a.p + r * a.across + j * long(sizeof(S)); }
-        static I position(long j) { return iota<I>() + Int(j); }
-        // Whether class `position` of its row may be in the vector from j on.
-        static bool holds(long j, const I& position) { return uint64_t(position[0] - j) < lanes; }
+        // Given a class of each row: which lane it is, if any, in the vector from j on; and whether it may be there at all.
+        struct Chosen {
+            long class_;
+            bool may_be_at(long j) const { return uint64_t(class_ - j) < lanes; }
+            I at(long j) const { return iota<I>() == Int(class_ - j); }
+        };
+        Chosen chosen(const long* classes) const { return {classes[r]}; }
 
       private:
         template <class F, class Whole> static ONESUM_INLINE void range(long j, long end, F f, Whole whole) {

@@ -1,4 +1,4 @@
-// Walking rows that lie side by side, their class axis strided: each lane of a vector is a row of its own.
+// Walking rows that stand side by side in a tile: each lane of a vector is a row of its own, the vectors follow each other class by class.
 //
 // To give the bits that rows.h gives, the class at position j adds to partial sum j mod lanes, and the partial sums are brought together
 // in the order in which rows.h adds the lanes of its vector.
@@ -8,9 +8,9 @@
 
 namespace {
 
-template <class S_> struct Columns {
-    using S = S_;
-    using C = typename Compute<S>::type;
+template <class C_> struct Columns {
+    using S = C_;
+    using C = C_;
     using V = typename Vec<C>::V;
     using I = typename Vec<C>::I;
     using Int = typename Vec<C>::Int;
@@ -28,48 +28,35 @@ template <class S_> struct Columns {
         int count;
         static constexpr int r = 0;
 
+        // Lanes without a row are computed like the others.
         template <class F> ONESUM_INLINE void each(F f) const {
-            if (count == lanes)
-                for (long j = 0; j < n; ++j) f(j, AllLanes{});
-            else
-                for (long j = 0; j < n; ++j) f(j, SomeLanes{count});
+            for (long j = 0; j < n; ++j) f(j, AllLanes{});
         }
         template <class F> ONESUM_INLINE void each_line(const Operand&, bool, F f) const { each(f); }
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            if (count == lanes) chains(sum, f, AllLanes{});
-            else chains(sum, f, SomeLanes{count});
-        }
-        static V of(const V& v) { return v; }
-        struct Classes {
-            char* p;
-            long along;
-            char* at(long j) const { return p + j * along; }
-        };
-        static Classes of(const Operand& a) { return {a.p, a.along}; }
-        static char* at(const Operand& a, long j, int k) { return a.p + j * a.along + k * long(sizeof(S)); }
-        struct Chosen {
-            I class_;
-            static bool may_be_at(long) { return true; }
-            I at(long j) const { return class_ == Int(j); }
-        };
-        Chosen chosen(const long* classes) const {
-            I v{};
-            for (int k = 0; k < lanes; ++k) v[k] = Int(classes[k]);
-            return {v};
-        }
-
-      private:
-        template <class F, class Sum, class Lanes> ONESUM_INLINE void chains(Sum& sum, F f, Lanes lanes_) const {
             const long chains = n <= short_row ? 1 : lanes;
             for (long k = 0; k < chains; ++k) {
                 sum.begin(k);
                 for (long j = k; j < n;) {
                     const long end = n - j > block * chains ? j + block * chains : n;
-                    for (; j < end; j += chains) f(j, lanes_);
+                    for (; j < end; j += chains) f(j, AllLanes{});
                     sum.flush(k);
                 }
             }
         }
+        static V of(const V& v) { return v; }
+        struct Classes {
+            char* p;
+            char* at(long j) const { return p + j * long(sizeof(V)); }
+        };
+        static Classes of(const Operand& a) { return {a.p}; }
+        struct Chosen {
+            I class_;
+            static bool may_be_at(long) { return true; }
+            I at(long j) const { return class_ == Int(j); }
+        };
+        static Chosen chosen(const I& classes, long first) { return {classes + Int(first)}; }
+
     };
     template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count}); }
 

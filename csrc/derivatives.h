@@ -14,31 +14,23 @@ struct Clean { static constexpr bool careful = false; };
 struct Careful { static constexpr bool careful = true; };
 
 template <class W> struct Pivot {
-    typename W::V value;      // the largest p, or log p
-    long position[W::lanes];  // of the first class that has it
-    bool finite;              // nothing is known to be amiss
+    typename W::V value;     // the largest p, or log p
+    typename W::I position;  // of the first class that has it, counted from `first`
+    long first;              // (a row in pieces may have more classes than a lane can count)
+    bool finite;             // nothing is known to be amiss
 
-    // The positions in the piece that a walk goes over; -1 where they are elsewhere.
-    struct Within { long position[W::lanes]; };
-    Within within(const W& walk) const {
-        Within result;
-        for (int k = 0; k < W::lanes; ++k) {
-            const long at = k < walk.count ? position[k] - walk.first : -1;
-            result.position[k] = at >= 0 && at < walk.n ? at : -1;
-        }
-        return result;
-    }
+    long at(int row) const { return first + long(position[row]); }
 };
 
-// For every row, the element at `position`.
-template <class W> typename W::V pick(const W& walk, const Operand& a, const long* position) {
+// For every row, the second input at the pivot.
+template <class W> typename W::V pick(const Group<W>& g, const Pivot<W>& pivot) {
     typename W::V x{};
-    for (int k = 0; k < walk.count; ++k) x[k] = load_one<typename W::S>(W::Row::at(a, position[k], k))[0];
+    for (int k = 0; k < g.walk.count; ++k) x[k] = g.element.load(g.v.p + pivot.at(k) * g.v.along + k * g.v.across);
     return x;
 }
 
 template <bool logarithms> struct FromOutput {
-    template <class W> static ONESUM_INLINE Pivot<W> known(const Group<W>& g) {
+    template <class W> static ONESUM_APART Pivot<W> known(const Group<W>& g) {
         using C = typename W::C;
         using V = typename W::V;
         V largest[W::views], sums[W::views];
@@ -57,15 +49,16 @@ template <bool logarithms> struct FromOutput {
         if constexpr (logarithms)
             for (int r = 0; r < W::views && r < g.walk.count; ++r) pivot.finite &= !any(sums[r] - sums[r] != 0);
         pivot.value = g.walk.max_of(largest);
+        pivot.first = g.walk.first;
         find(g, pivot);
         return pivot;
     }
-    template <class W> static Pivot<W> together(const W& walk, Pivot<W> a, const Pivot<W>& b) {
-        for (int k = 0; k < walk.count; ++k) {
-            if (!(b.value[k] > a.value[k])) continue;
-            a.value[k] = b.value[k];
-            a.position[k] = b.position[k];
-        }
+    // What is known of all, from what is known of a piece and of the one after it.
+    template <class W> static Pivot<W> together(const W&, Pivot<W> a, const Pivot<W>& b) {
+        const auto larger = b.value > a.value;
+        if constexpr (W::across) a.position = larger ? b.position + typename W::Int(b.first - a.first) : a.position;
+        else if (larger[0]) a.position = b.position, a.first = b.first;
+        a.value = larger ? b.value : a.value;
         a.finite &= b.finite;
         return a;
     }
@@ -85,22 +78,22 @@ template <bool logarithms> struct FromOutput {
                 const auto p_at = row.of(g.in[0]);
                 I position{};
                 for (long j = row.n - 1; j >= 0; --j) {
-                    const I here = (row.count == W::lanes ? load<S>(p_at.at(j)) : load_part<S>(p_at.at(j), row.count)) == pivot.value;
+                    const I here = load<S>(p_at.at(j)) == pivot.value;
                     position = here ? I{} + typename W::Int(j) : position;
                 }
-                for (int k = 0; k < W::lanes; ++k) pivot.position[k] = g.walk.first + position[k];
+                pivot.position = position;
             });
         } else {
             for (int r = 0; r < g.walk.count; ++r) {
                 const typename W::Row row{g.walk.n, r};
                 const auto p_at = row.of(g.in[0]);
                 const auto value = row.of(pivot.value);
-                pivot.position[r] = g.walk.first;
+                pivot.position[r] = 0;
                 for (long j = 0; j < row.n; j += W::lanes) {
                     const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
                     const I here = (count < W::lanes ? read<S>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number))) : load<S>(p_at.at(j))) == value;
                     if (!any(here)) continue;
-                    pivot.position[r] += j + first_true(here);
+                    pivot.position[r] = typename W::Int(j + first_true(here));
                     break;
                 }
             }
@@ -143,11 +136,11 @@ struct SoftmaxVjp : FromOutput<false> {
         V v_pivot, sum_hi, sum_lo, nan;
         InverseTemperature<C> inverse;
 
-        ONESUM_INLINE Run(const Group<W>& g, const Pivot<W>& pivot) : inverse(inverse_temperature(g)) {
-            v_pivot = pick(g.walk, g.in[1], pivot.position);
+        Run(const Group<W>& g, const Pivot<W>& pivot) : inverse(inverse_temperature(g)) {
+            v_pivot = pick(g, pivot);
             v_pivot = pivot.value > 0 ? v_pivot : V{};
         }
-        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const V v_pivot = row.of(this->v_pivot);
@@ -168,7 +161,7 @@ struct SoftmaxVjp : FromOutput<false> {
             });
         }
         // False: to be done again, with care.
-        ONESUM_INLINE bool end(Group<W>& g, Totals<W>& totals) {
+        bool end(Group<W>& g, Totals<W>& totals) {
             const auto sum = g.walk.sum_of(totals.sum).two_words();
             sum_hi = sum.hi, sum_lo = sum.lo;
             if constexpr (Form::careful) {
@@ -179,7 +172,7 @@ struct SoftmaxVjp : FromOutput<false> {
                 return !any(first_lanes<typename W::I>(g.walk.count) & (sum_hi - sum_hi != 0));
             }
         }
-        ONESUM_INLINE void write(Group<W>& g) const {
+        ONESUM_APART void write(Group<W>& g) const {
             if (g.scaled) walk<true>(g);
             else walk<false>(g);
         }
@@ -198,7 +191,7 @@ struct SoftmaxVjp : FromOutput<false> {
                     V p = read<S>(p_at.at(j), lanes, V{});
                     V v = read<S>(v_at.at(j), lanes, V{});
                     V y = times_deviation(p, v, v_pivot, sum, inverse, scaled);
-                    ::write<S>(out.at(j), lanes, p == 0 ? nan : y);
+                    ::write<S>(out.at(j), lanes, p == 0 ? nan : y, g.streamed);
                 });
             });
         }
@@ -238,9 +231,9 @@ template <class W> struct FromLogarithms {
     Exponentials<C> exponential;
     InverseTemperature<C> inverse;
 
-    ONESUM_INLINE FromLogarithms(const Group<W>& g, const Pivot<W>& pivot)
+    FromLogarithms(const Group<W>& g, const Pivot<W>& pivot)
         : pivot(pivot), exponential(pivot.value), inverse(inverse_temperature(g)) {
-        v_pivot = pick(g.walk, g.in[1], pivot.position);
+        v_pivot = pick(g, pivot);
         v_pivot = pivot.value > nothing ? v_pivot : V{};
     }
 };
@@ -256,7 +249,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
         static constexpr C nothing = C(-infinity);
         V sum_hi, sum_lo;
 
-        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const V v_pivot = row.of(this->v_pivot);
@@ -278,13 +271,13 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        ONESUM_INLINE bool end(Group<W>& g, Totals<W>& totals) {
+        bool end(Group<W>& g, Totals<W>& totals) {
             const auto sum = g.walk.sum_of(totals.sum).two_words();
             if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
             sum_hi = sum.hi + this->nan, sum_lo = sum.lo;
             return true;
         }
-        ONESUM_INLINE void write(Group<W>& g) const {
+        ONESUM_APART void write(Group<W>& g) const {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
                 const V v_pivot = row.of(this->v_pivot), nan = row.of(this->nan);
@@ -296,7 +289,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                     const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
                     V y = d.hi + d.lo;
                     if constexpr (Form::careful) y = read<S>(p_at.at(j), lanes, V{}) == nothing ? nan : y;
-                    ::write<S>(out.at(j), lanes, y);
+                    ::write<S>(out.at(j), lanes, y, g.streamed);
                 });
             });
         }
@@ -316,11 +309,11 @@ struct LogSoftmaxVjp : FromOutput<true> {
         Wide<C> others;
         V all;
 
-        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
-            const auto within = this->pivot.within(g.walk);
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
+            const long first = this->pivot.first - g.walk.first;
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
-                const auto pivot = row.chosen(within.position);
+                const auto pivot = row.chosen(this->pivot.position, first);
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
@@ -340,18 +333,18 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        ONESUM_INLINE bool end(Group<W>& g, Totals<W>& totals) {
+        bool end(Group<W>& g, Totals<W>& totals) {
             if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
             others = g.walk.sum_of(totals.sum);
             all = (others + Wide<C>::of(this->v_pivot)).rounded() + this->nan;
             return true;
         }
         // On the way the other p are summed, for what comes last.
-        ONESUM_INLINE void write(Group<W>& g, Totals<W>& totals) const {
-            const auto within = this->pivot.within(g.walk);
+        ONESUM_APART void write(Group<W>& g, Totals<W>& totals) const {
+            const long first = this->pivot.first - g.walk.first;
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
-                const auto pivot = row.chosen(within.position);
+                const auto pivot = row.chosen(this->pivot.position, first);
                 const V all = row.of(this->all), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
                 WideSum<C> sum(totals.sum);
@@ -365,17 +358,17 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     if constexpr (Form::careful) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
-                    ::write<S>(out.at(j), lanes, y);
+                    ::write<S>(out.at(j), lanes, y, false);  // not in the order of lines
                 });
             });
         }
-        ONESUM_INLINE void last(Group<W>& g, Totals<W>& totals) const {
+        void last(Group<W>& g, Totals<W>& totals) const {
             auto p_pivot = Wide<C>::of(this->exponential(this->pivot.value));
             auto y = Wide<C>::of(this->v_pivot) * g.walk.sum_of(totals.sum) - p_pivot * others;
             if (g.scaled) y = y * this->inverse.wide();
             const V at_pivot = this->pivot.value > nothing ? y.rounded() + this->nan : this->nan;
             for (int k = 0; k < g.walk.count; ++k)
-                store_one<S>(W::Row::at(g.out, this->pivot.position[k] - g.walk.first, k), V{} + at_pivot[k]);
+                g.element.store(g.result.p + this->pivot.at(k) * g.result.along + k * g.result.across, at_pivot[k]);
         }
     };
 };

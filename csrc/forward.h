@@ -38,7 +38,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
     V hi, lo;             // the same, in the lanes' own type
     V nan_or_zero;        // of a row whose maximum is +inf
 
-    ONESUM_INLINE Probabilities(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
+    Probabilities(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
 
     // `visit(row)` is asked once a row for what then sees every exponential as it is summed: (j, lanes, x, tail, scale).
     template <class Sum = ExpSum<C, true>, class F> ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals, F visit) {
@@ -46,7 +46,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
         else pass<false, Sum>(g, totals, visit);
     }
     // A row of -inf gets p = `all_infinite`.
-    ONESUM_INLINE void end(const Group<W>& g, Totals<W>& totals, C all_infinite) {
+    void end(const Group<W>& g, Totals<W>& totals, C all_infinite) {
         const Wide<C> sum = g.walk.sum_of(totals.sum).scaled(K::unbias);
         inverse_sum = Wide<C>::of(splat(C(1))) / sum;
         const V rounded = sum.rounded();
@@ -116,7 +116,9 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
                     const auto e = terms.template term<exactly>(x);
                     tail = e.tail(), scale = e.scale;
                 }
-                V p = fma(hi, scale, fma_small(hi, tail, lo) * scale);
+                V p;
+                if constexpr (Exp<C>::one_word) p = fma(hi, scale, fma_small(hi, tail, lo) * scale);
+                else p = (hi + fma_small(hi, tail, lo)) * scale;  // the scale is a power of two
                 if constexpr (Form::general) p = x == C(infinity) ? C(1) + nan_or_zero : p;
                 f(row, j, lanes, p, out.at(j));
             });
@@ -144,12 +146,12 @@ template <bool masked> struct Softmax : Forward<masked> {
         using V = typename W::V;
         using P = Probabilities<Form, W>;
         using P::P;
-        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) { P::template sum<PlainSum<C>>(g, totals, fetch_output(g)); }
-        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, C(not_a_number)); }
-        ONESUM_INLINE void write(Group<W>& g) const {
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::template sum<PlainSum<C>>(g, totals, fetch_output(g)); }
+        void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, C(not_a_number)); }
+        ONESUM_APART void write(Group<W>& g) const {
             this->each(g, [&](auto row, long j, auto lanes, V p, char* out) ONESUM_INLINED {
                 if constexpr (masked) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
-                ::write<S>(out, lanes, p);
+                ::write<S>(out, lanes, p, g.streamed);
             });
         }
     };
@@ -175,13 +177,13 @@ template <bool masked> struct LogSoftmax : Forward<masked> {
         using N = Normalizer<Form, W>;
         using N::N;
         V log_rest;
-        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) {
+        void end(Group<W>& g, Totals<W>& totals) {
             N::end(g, totals);
             log_rest = log1p(this->r()).rounded();
             log_rest = this->no_finite_logit() ? splat(C(not_a_number)) : log_rest;
             if constexpr (Form::general) log_rest = this->infinite() ? this->one_hot() : log_rest;
         }
-        ONESUM_INLINE void write(Group<W>& g) const {
+        ONESUM_APART void write(Group<W>& g) const {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const V m = row.of(this->m), log_rest = row.of(this->log_rest);
                 const Logits<Form, W> logits(g, row);
@@ -193,7 +195,7 @@ template <bool masked> struct LogSoftmax : Forward<masked> {
                     if constexpr (Form::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
                     else y = (x - m) - log_rest;
                     if constexpr (masked) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
-                    ::write<S>(out.at(j), lanes, y);
+                    ::write<S>(out.at(j), lanes, y, g.streamed);
                 });
             });
         }
@@ -207,7 +209,7 @@ template <bool masked> struct LogSumExp : Forward<masked> {
         using V = typename W::V;
         using N = Normalizer<Form, W>;
         using N::N;
-        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) {
+        void end(Group<W>& g, Totals<W>& totals) {
             N::end(g, totals);
             V top = this->m;
             auto wide_top = Wide<C>::of(this->m);
@@ -233,15 +235,15 @@ template <bool masked> struct LogSumExpVjp : Forward<masked> {
         using V = typename W::V;
         using P = Probabilities<Form, W>;
         using P::P;
-        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) { P::template sum<PlainSum<C>>(g, totals, fetch_output(g)); }
-        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, 0); }
-        ONESUM_INLINE void write(Group<W>& g) const {
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::template sum<PlainSum<C>>(g, totals, fetch_output(g)); }
+        void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, 0); }
+        ONESUM_APART void write(Group<W>& g) const {
             V factors = g.row_in;
             if constexpr (Form::general) factors = factors * this->inverse.hi;
             this->each(g, [&](auto row, long j, auto lanes, V p, char* out) ONESUM_INLINED {
                 V y = p == 0 ? V{} : p * row.of(factors);
                 if constexpr (masked) y = g.mask.template at<W>(row, j, lanes) ? y : V{};
-                ::write<S>(out, lanes, y);
+                ::write<S>(out, lanes, y, g.streamed);
             });
         }
     };
@@ -265,7 +267,7 @@ template <bool masked> struct LogSumExpJvp : Forward<masked> {
         using V = typename W::V;
         using P = Probabilities<Form, W, true>;
         using P::P;
-        ONESUM_INLINE void sum(Group<W>& g, Totals<W>& totals) {
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_INLINED {
                 const V m = row.of(this->m);
                 return [&sums, v_at = row.of(g.in[1]), m](long j, auto lanes, V x, V tail, V scale) ONESUM_INLINED {
@@ -277,7 +279,7 @@ template <bool masked> struct LogSumExpJvp : Forward<masked> {
                 };
             });
         }
-        ONESUM_INLINE void end(Group<W>& g, Totals<W>& totals) {
+        void end(Group<W>& g, Totals<W>& totals) {
             P::end(g, totals, 0);
             auto total = g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) * this->inverse_sum;
             if constexpr (Form::general) total = total * this->inverse.wide();

@@ -63,6 +63,8 @@ constexpr size_t group_limit = 10 << 10;
 // Rows side by side are copied to a tile of their own, whose lines are not a row apart: so many bytes of it stay in the second-level cache.
 constexpr size_t panel_limit = 512 << 10;
 constexpr int panel_vectors = 8;
+// Lines of rows side by side are fetched so many classes before they are read or written.
+constexpr long fetched = 8;
 // So many tiles of short rows go together, step by step.
 constexpr int together = 4;
 
@@ -116,6 +118,14 @@ template <class S, class Op, const Places& places> struct Driver {
             for (int k = 0; k < count; ++k) g.row_in[k] = load_one<S>(at(places.row_in, first + k))[0];
         }
     }
+    template <class T> static Elements<C> elements() {
+        return {[](const char* p) { return C(load_one<T>(p)[0]); }, [](char* p, C x) { store_one<T>(p, V{} + x); }};
+    }
+    template <class W> void in_memory(Group<W>& g, long first) const {
+        g.element = elements<S>();
+        if constexpr (inputs == 2) g.v = operand(1, first);
+        if constexpr (has(2)) g.result = operand(2, first);
+    }
     template <class W> void temperatures(Group<W>& g, long first, int count) const {
         g.scaled = false;
         for (int k = 0; k < lanes; ++k) {
@@ -140,7 +150,7 @@ template <class S, class Op, const Places& places> struct Driver {
     enum class From { rows, columns, anywhere };
     template <From from> bool run_tiles() const {
         using W = Columns<C>;
-        const size_t memo = memo_bytes(n), tile = sizeof(V) * size_t(n);
+        const size_t memo = memo_bytes(n), tile = sizeof(V) * size_t(n | 1);  // odd: tiles must not meet in the caches
         const size_t fit = from == From::columns ? panel_limit / (inputs * tile + 1) : group_limit / (inputs * tile + memo + 1);
         const int most = from == From::columns ? panel_vectors : together;
         const int vectors = fit < 1 ? 1 : fit > size_t(most) ? most : int(fit);
@@ -165,8 +175,11 @@ template <class S, class Op, const Places& places> struct Driver {
                     group.walk = {n, count};
                     per_row(group, row + first, count, row == 0 && t == 0);
                     for (int which = 0; which < inputs; ++which)
-                        group.in[which] = {reinterpret_cast<char*>(tiles[which] + (t + groups) * n), sizeof(V), sizeof(C)};
+                        group.in[which] = {reinterpret_cast<char*>(tiles[which] + (t + groups) * (n | 1)), sizeof(V), sizeof(C)};
                     group.out = group.in[0];  // every kernel may write over its operands
+                    group.v = {group.in[1].p, sizeof(V), sizeof(C)};
+                    group.result = {group.out.p, sizeof(V), sizeof(C)};
+                    group.element = elements<C>();
                 }
                 run_groups<Op, together>(g, groups);
                 for (int k = 0; k < groups; ++k) put_rows(g[k], row + (t + k) * lanes, g[k].walk.count);
@@ -178,20 +191,15 @@ template <class S, class Op, const Places& places> struct Driver {
     template <From from> void tile_in(const Operand& a, int width, V* tile) const {
         if constexpr (from == From::rows) {
             for (int first = 0; first < width; first += lanes)
-                Turn<S, V>::in(a.p + first * a.across, a.across, width - first < lanes ? width - first : lanes, n, tile + first / lanes * n);
+                Turn<S, V>::in(a.p + first * a.across, a.across, width - first < lanes ? width - first : lanes, n, tile + first / lanes * (n | 1));
         } else if constexpr (from == From::columns) {
-            for (long j = 0; j < n; ++j) {
-                const char* p = a.p + j * a.along;
-                int t = 0;
-                for (; (t + 1) * lanes <= width; ++t) tile[t * n + j] = load<S>(p + t * lanes * size);
-                if (t * lanes < width) tile[t * n + j] = load_part<S>(p + t * lanes * size, width - t * lanes);
-            }
+            columns_in(a, width, n, tile, n | 1);
         } else {
             for (long j = 0; j < n; ++j) {
                 V x{};
                 for (int k = 0; k < width; ++k) {
                     x[k % lanes] = load_one<S>(a.p + j * a.along + k * a.across)[0];
-                    tile[k / lanes * n + j] = x;
+                    tile[k / lanes * (n | 1) + j] = x;
                 }
             }
         }
@@ -199,29 +207,25 @@ template <class S, class Op, const Places& places> struct Driver {
     template <From from> void tile_out(const V* tile, int width, const Operand& a) const {
         if constexpr (from == From::rows) {
             for (int first = 0; first < width; first += lanes)
-                Turn<S, V>::out(tile + first / lanes * n, width - first < lanes ? width - first : lanes, n, a.p + first * a.across, a.across);
+                Turn<S, V>::out(tile + first / lanes * (n | 1), width - first < lanes ? width - first : lanes, n, a.p + first * a.across, a.across);
         } else if constexpr (from == From::columns) {
-            for (long j = 0; j < n; ++j) {
-                char* p = a.p + j * a.along;
-                int t = 0;
-                for (; (t + 1) * lanes <= width; ++t) store<S>(p + t * lanes * size, tile[t * n + j]);
-                if (t * lanes < width) store_part<S>(p + t * lanes * size, tile[t * n + j], width - t * lanes);
-            }
+            columns_out(tile, width, n, a, n | 1);
         } else {
             for (long j = 0; j < n; ++j)
-                for (int k = 0; k < width; ++k) store_one<S>(a.p + j * a.along + k * a.across, V{} + tile[k / lanes * n + j][k % lanes]);
+                for (int k = 0; k < width; ++k) store_one<S>(a.p + j * a.along + k * a.across, V{} + tile[k / lanes * (n | 1) + j][k % lanes]);
         }
     }
 
     // Rows side by side that are too long for a tile of them all.
     bool run_columns() const {
-        using W = Columns<S>;
-        constexpr long step = block * lanes, line = lanes * size;  // classes of a tile, bytes of one class in it
-        constexpr int vectors = int(panel_limit / (inputs * step * line)) < 1 ? 1 : int(panel_limit / (inputs * step * line)) > panel_vectors ? panel_vectors : int(panel_limit / (inputs * step * line));
-        // An odd number of lines from tile to tile: they must not meet in the caches.
-        Scratch scratch(size_t(inputs) * vectors * (step + 1) * line);
+        using W = Columns<C>;
+        constexpr long step = block * lanes;  // classes of a tile
+        constexpr long fit = panel_limit / (inputs * step * sizeof(V));
+        constexpr int vectors = fit < 1 ? 1 : fit > panel_vectors ? panel_vectors : int(fit);
+        // An odd number of vectors from tile to tile: they must not meet in the caches.
+        Scratch scratch(inputs * vectors * (step + 1) * sizeof(V));
         if (!scratch) return false;
-        const auto tile = [&](int which, int t) { return scratch.at(size_t(which * vectors + t) * (step + 1) * line); };
+        V* const tiles[2] = {reinterpret_cast<V*>(scratch.at(0)), reinterpret_cast<V*>(scratch.at(0)) + vectors * (step + 1)};
         Group<W> whole[vectors], groups[vectors];
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes, count = (width + lanes - 1) / lanes;
@@ -232,42 +236,45 @@ template <class S, class Op, const Places& places> struct Driver {
                 g.streamed = false;
                 g.memo = nullptr;
                 per_row(g, row + first, g.walk.count, row == 0);
-                for (int which = 0; which < inputs; ++which) g.in[which] = operand(which, row + first);
-                if constexpr (has(2)) g.out = operand(2, row + first);
+                in_memory(g, row + first);
                 groups[t] = g;
-                for (int which = 0; which < inputs; ++which) groups[t].in[which] = {tile(which, t), line, size};
+                for (int which = 0; which < inputs; ++which) groups[t].in[which] = {reinterpret_cast<char*>(tiles[which] + t * (step + 1)), 0, 0};
                 groups[t].out = groups[t].in[0];
             }
-            const auto load = [&](long first, long some, int which) {
-                if (which >= inputs) return;
+            const auto piece_of = [&](int which, long first) {
                 const Operand a = operand(which, row);
-                for (long j = 0; j < some; ++j) {
-                    const char* p = a.p + (first + j) * a.along;
-                    for (int t = 0; t < count; ++t) {
-                        char* const q = tile(which, t) + j * line;
-                        const long bytes = whole[t].walk.count * size;
-                        if (bytes == line) memcpy(q, p + t * line, line);
-                        else memcpy(q, p + t * line, size_t(bytes));
-                    }
-                }
+                return Operand{a.p + first * a.along, a.along, a.across};
             };
-            const auto store = [&](long first, long some) {
-                const Operand a = operand(2, row);
-                for (long j = 0; j < some; ++j) {
-                    char* p = a.p + (first + j) * a.along;
-                    for (int t = 0; t < count; ++t) {
-                        const char* const q = tile(0, t) + j * line;
-                        const long bytes = whole[t].walk.count * size;
-                        if (bytes == line) memcpy(p + t * line, q, line);
-                        else memcpy(p + t * line, q, size_t(bytes));
-                    }
-                }
+            const auto load = [&](long first, long some, int which) {
+                if (which < inputs) columns_in(piece_of(which, first), width, some, tiles[which], step + 1);
             };
+            const auto store = [&](long first, long some) { columns_out(tiles[0], width, some, piece_of(2, first), step + 1); };
             if constexpr (has(2)) run_pieces<Op, vectors>(whole, groups, count, n, load, store);
             else run_pieces<Op, vectors>(whole, groups, count, n, load, nullptr);
             for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
         }
         return true;
+    }
+    // `some` classes of rows side by side; `apart` vectors from tile to tile.
+    static void columns_in(const Operand& a, int width, long some, V* tile, long apart) {
+        for (long j = 0; j < some; ++j) {
+            const char* p = a.p + j * a.along;
+            const char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
+            for (int i = 0; i < width * size; i += 64) __builtin_prefetch(soon + i);
+            int t = 0;
+            for (; (t + 1) * lanes <= width; ++t) tile[t * apart + j] = load<S>(p + t * lanes * size);
+            if (t * lanes < width) tile[t * apart + j] = load_part<S>(p + t * lanes * size, width - t * lanes);
+        }
+    }
+    static void columns_out(const V* tile, int width, long some, const Operand& a, long apart) {
+        for (long j = 0; j < some; ++j) {
+            char* p = a.p + j * a.along;
+            const char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
+            for (int i = 0; i < width * size; i += 64) __builtin_prefetch(soon + i, 1);
+            int t = 0;
+            for (; (t + 1) * lanes <= width; ++t) store<S>(p + t * lanes * size, tile[t * apart + j]);
+            if (t * lanes < width) store_part<S>(p + t * lanes * size, tile[t * apart + j], width - t * lanes);
+        }
     }
 
     // Operands whose classes are apart are copied row by row.
@@ -296,6 +303,8 @@ template <class S, class Op, const Places& places> struct Driver {
                 g.in[which] = {copies[which], size, 0};
             }
             if constexpr (has(2)) g.out = copies[2] ? Operand{copies[2], size, 0} : operand(2, row);
+            in_memory(g, row);
+            if (!along) g.v = g.in[1], g.result = g.out;
             const long left = rows - row - count;
             g.next = count * strides[places.core[0]];
             g.next_count = copies[0] ? 0 : left < count ? int(left) : count;

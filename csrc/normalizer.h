@@ -23,25 +23,34 @@ struct MaskOperand {
 
     template <class W, class Lanes> typename W::I at(const typename W::Row& row, long j, Lanes lanes) const {
         const char* here = p + j * along + row.r * across;
-        const long lane = W::across ? across : along;
-        if (Lanes::all && lane == 1) {
+        long lane = along;
+        int count = Lanes::all ? W::lanes : lanes.count;
+        if constexpr (W::across) lane = across, count = row.count;
+        if (count == W::lanes && lane == 1) {
             typedef int8_t Bytes __attribute__((vector_size(W::lanes)));
             Bytes flags;
             memcpy(&flags, here, sizeof flags);
             return __builtin_convertvector(flags, typename W::I) != 0;
         }
         typename W::I mask{};
-        const int count = Lanes::all ? W::lanes : lanes.count;
         for (int k = 0; k < count; ++k) mask[k] = -(here[k * lane] != 0);
         return mask;
     }
+};
+
+// How a single element is read and written, where it lies in memory.
+template <class C> struct Elements {
+    C (*load)(const char*);
+    void (*store)(char*, C);
 };
 
 // The rows a kernel works on at one time. What there is one of for each row has a lane for each row.
 template <class W> struct Group {
     using V = typename W::V;
     W walk;
-    Operand in[2], out;
+    Operand in[2], out;           // where the classes that are walked are
+    Operand v, result;            // where the second input and the output are in memory, if a single element of a row is wanted
+    Elements<typename W::C> element;
     MaskOperand mask;
     V row_in, row_out;            // operands with one element per row
     double temperature[W::lanes];
@@ -99,7 +108,7 @@ template <class Form, class W> struct Logits {
     }
 };
 
-template <bool masked, class W> ONESUM_INLINE typename W::V row_max(const Group<W>& g) {
+template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W>& g) {
     using V = typename W::V;
     V partial[W::views];
     g.walk.rows([&](auto row) ONESUM_INLINED {
@@ -240,7 +249,7 @@ template <class Form, class W> struct Shift {
     Terms<Form, C> terms;
     InverseTemperature<C> inverse;
 
-    ONESUM_INLINE Shift(const Group<W>& g, V m) : m(m) {
+    Shift(const Group<W>& g, V m) : m(m) {
         V size = m < 0 ? -m : m, base = V{};
         if constexpr (Form::general) {
             inverse = inverse_temperature(g);
@@ -294,8 +303,8 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
     Wide<C> rest;   // the sum over the classes below m, over 2^exponent
     Wide<C> count;  // how many attain m
 
-    ONESUM_INLINE Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
-    ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals) {
+    Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
+    ONESUM_APART void sum(const Group<W>& g, Totals<W>& totals) {
         Ahead<Form, W> looks;
         g.walk.rows([&](auto row) ONESUM_INLINED {
             const auto terms = this->of(row);
@@ -316,7 +325,7 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
         });
         looks.done(g);
     }
-    ONESUM_INLINE void end(const Group<W>& g, Totals<W>& totals) {
+    void end(const Group<W>& g, Totals<W>& totals) {
         rest = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias);
         count = count_of(g.walk, totals.count);
     }

@@ -10,10 +10,9 @@
 
 namespace {
 
-// How many lanes of a vector count: all of them, known when compiling, or the first few. Lines are written past the caches.
-struct AllLanes { static constexpr bool all = true, line = false; static constexpr int count = 0; };
-struct WholeLine { static constexpr bool all = true, line = true; static constexpr int count = 0; };
-struct SomeLanes { static constexpr bool all = false, line = false; int count; };
+// How many lanes of a vector count: all of them, known when compiling, or the first few.
+struct AllLanes { static constexpr bool all = true; static constexpr int count = 0; };
+struct SomeLanes { static constexpr bool all = false; int count; };
 
 // An operand of a group: from here, bytes between neighbouring classes and between neighbouring rows.
 struct Operand {
@@ -51,14 +50,14 @@ template <class S, class Lanes> inline auto read_wide(const char* p, Lanes lanes
 #endif
         return Wide<C>::of(read<S>(p, lanes, typename Vec<C>::V{}));
 }
-template <class S, class Lanes, class V> inline void write(char* p, Lanes lanes, V x) {
-    if constexpr (Lanes::line) {
+template <class S, class Lanes, class V> inline void write(char* p, Lanes lanes, V x, bool streamed) {
+    if constexpr (!Lanes::all) {
+        store_part<S>(p, x, lanes.count);
+    } else if (streamed) {
         const auto raw = to_raw<S>(x);
         stream(p, &raw, sizeof raw);
-    } else if constexpr (Lanes::all) {
-        store<S>(p, x);
     } else {
-        store_part<S>(p, x, lanes.count);
+        store<S>(p, x);
     }
 }
 
@@ -82,26 +81,24 @@ template <class S_> struct Rows {
         int r;
 
         // f(j, lanes) with j the class of the first lane
-        template <class F> ONESUM_INLINE void each(F f) const { range(0, n, f, AllLanes{}); }
-        // The same, cut so that whole vectors of `out` are lines or halves of lines.
+        template <class F> ONESUM_INLINE void each(F f) const { range(0, n, f); }
+        // The same, cut so that whole vectors of `out` are lines or halves of lines, where that pays.
         template <class F> ONESUM_INLINE void each_line(const Operand& out, bool streamed, F f) const {
-            if (!streamed && n < 16 * lanes) return each(f);
             const uintptr_t begin = reinterpret_cast<uintptr_t>(of(out).p);
-            const long head = begin % sizeof(S) ? n : long((-begin % 64) / sizeof(S));
-            const long first = head < n ? head : n;
-            range(0, first, f, AllLanes{});
-            if (streamed) range(first, n, f, WholeLine{});
-            else range(first, n, f, AllLanes{});
+            long head = !streamed && n < 16 * lanes ? 0 : begin % sizeof(S) ? n : long((-begin % 64) / sizeof(S)), j = 0;
+            if (head > n) head = n;
+            for (int count; j < head; j += count) {
+                count = head - j < lanes ? int(head - j) : lanes;
+                f(j, SomeLanes{count});
+            }
+            range(j, n, f);
         }
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
             sum.begin(r);
-            long j = 0;
-            for (; n - j > block * lanes; j += block * lanes) {
-                range(j, j + block * lanes, f, AllLanes{});
+            for (long j = 0; j < n; j += block * lanes) {
+                range(j, n - j < block * lanes ? n : j + block * lanes, f);
                 sum.flush(r);
             }
-            range(j, n, f, AllLanes{});
-            sum.flush(r);
         }
         // Lane r, in every lane.
         V of(const V& v) const {
@@ -115,18 +112,17 @@ template <class S_> struct Rows {
             char* at(long j) const { return p + j * long(sizeof(S)); }
         };
         Classes of(const Operand& a) const { return {a.p + r * a.across}; }
-        static char* at(const Operand& a, long j, int r) { return a.p + r * a.across + j * long(sizeof(S)); }
         // Given a class of each row: which lane it is, if any, in the vector from j on; and whether it may be there at all.
         struct Chosen {
             long class_;
             bool may_be_at(long j) const { return uint64_t(class_ - j) < lanes; }
             I at(long j) const { return iota<I>() == Int(class_ - j); }
         };
-        Chosen chosen(const long* classes) const { return {classes[r]}; }
+        Chosen chosen(const I& classes, long first) const { return {first + long(classes[r])}; }
 
       private:
-        template <class F, class Whole> static ONESUM_INLINE void range(long j, long end, F f, Whole whole) {
-            for (; end - j >= lanes; j += lanes) f(j, whole);
+        template <class F> static ONESUM_INLINE void range(long j, long end, F f) {
+            for (; end - j >= lanes; j += lanes) f(j, AllLanes{});
             if (j < end) f(j, SomeLanes{int(end - j)});
         }
     };

@@ -29,6 +29,8 @@
 // The walks take what they do at each step as a lambda; a call per step would cost more than the step.
 #define ONESUM_INLINED __attribute__((always_inline))  // behind a lambda's parameters
 #define ONESUM_INLINE inline ONESUM_INLINED            // before a function
+// A walk over all classes: compiled once, whoever calls it.
+#define ONESUM_APART __attribute__((noinline))
 
 namespace {
 

@@ -216,7 +216,8 @@ template <class C> struct Exponentials {
     template <class Row> Exponentials of(const Row& row) const { return {row.of(rounder), row.of(power)}; }
     ONESUM_INLINE V operator()(V logp) const {
         auto e = exp_parts(max(splat(K::below), logp), V{}, rounder);
-        return ((C(1) + e.tail()) * e.scale) * power;
+        const V scale = e.scale * power;
+        return fma(scale, e.tail(), scale);
     }
 };
 
@@ -296,6 +297,37 @@ struct LogSoftmaxJvp : FromOutput<true> {
     };
 };
 
+// A sum whose classes are also written, in the order of the sum and not of the lines of the output. Where those are to go past the caches, a block of
+// classes is gathered first.
+template <class W> struct OnTheWay : WideSum<typename W::C> {
+    using Plain = WideSum<typename W::C>;
+    using S = typename W::S;
+    static constexpr long most = block * W::lanes;
+    const typename W::Row row;
+    const Operand out;
+    const bool gathers;
+    long first = 0;  // of the block's classes
+    alignas(64) char gathered[W::across ? 64 : most * sizeof(S)];
+
+    ONESUM_INLINE OnTheWay(Wide<typename W::C>* totals, const typename W::Row& row, const Group<W>& g)
+        : Plain(totals), row(row), out(g.out), gathers(!W::across && g.streamed) {}
+    ONESUM_INLINE char* at(long j) { return gathers ? gathered + (j - first) * long(sizeof(S)) : row.of(out).at(j); }
+    ONESUM_INLINE void flush(long k) {
+        Plain::flush(k);
+        if constexpr (!W::across) {
+            if (!gathers) return;
+            typename W::Row some = row;
+            some.n = row.n - first < most ? row.n - first : most;
+            const Operand here{row.of(out).at(first) - row.r * out.across, out.along, out.across};
+            some.each_line(here, true, [&](long j, auto lanes) ONESUM_INLINED {
+                const char* p = gathered + j * long(sizeof(S));
+                ::write<S>(some.of(here).at(j), lanes, lanes.all ? load<S>(p) : load_part<S>(p, lanes.count), true);
+            });
+            first += some.n;
+        }
+    }
+};
+
 // (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p
 struct LogSoftmaxVjp : FromOutput<true> {
     static constexpr bool needs_memo = false;
@@ -343,11 +375,11 @@ struct LogSoftmaxVjp : FromOutput<true> {
         ONESUM_APART void write(Group<W>& g, Totals<W>& totals) const {
             const long first = this->pivot.first - g.walk.first;
             g.walk.rows([&](auto row) ONESUM_INLINED {
-                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
+                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
                 const V all = row.of(this->all), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
-                WideSum<C> sum(totals.sum);
+                OnTheWay<W> sum(totals.sum, row, g);
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                     V v = read<S>(v_at.at(j), lanes, V{});
@@ -358,7 +390,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     if constexpr (Form::careful) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
-                    ::write<S>(out.at(j), lanes, y, false);  // not in the order of lines
+                    ::write<S>(sum.at(j), lanes, y, false);
                 });
             });
         }

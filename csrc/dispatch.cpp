@@ -30,7 +30,7 @@ const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS)};
 #undef ONESUM_OPERANDS
 
 // An output of so many bytes is written past the caches: it would not fit them, and no line of it need be read first.
-constexpr size_t streamed_bytes = 8 << 20;
+constexpr size_t streamed_bytes = 24 << 20;
 
 bool streams(int operation, int storage, long rows, long n) {
     constexpr size_t size[] = {2, 2, 4, 8};

@@ -56,8 +56,9 @@ class Scratch {
     char* p;
 };
 
-// What one walk computed is kept for the next where it takes no more than this for a row: it stays in the second-level cache.
-constexpr size_t memo_limit = 256 << 10;
+// What one walk computed is kept for the next where it takes no more than this for a row: it stays in the second-level cache. Beside arrays that go past
+// the caches it has less room; to compute again costs less than to wait for it.
+constexpr size_t memo_limit = 256 << 10, memo_limit_streamed = 48 << 10;
 // A group has so many rows that what is read or kept of them stays in the first-level cache, but one at least.
 constexpr size_t group_limit = 10 << 10;
 // Rows side by side are copied to a tile of their own, whose lines are not a row apart: so many bytes of it stay in the second-level cache.
@@ -141,9 +142,9 @@ template <class S, class Op, const Places& places> struct Driver {
             for (int k = 0; k < count; ++k) store_one<S>(at(places.out, first + k), V{} + g.row_out[k]);
         }
     }
-    static size_t memo_bytes(size_t steps) {
+    size_t memo_bytes(size_t steps) const {
         const size_t bytes = 2 * sizeof(V) * steps;
-        return Op::needs_memo && bytes <= memo_limit ? bytes : 0;
+        return Op::needs_memo && bytes <= (streamed ? memo_limit_streamed : memo_limit) ? bytes : 0;
     }
 
     // One row in each lane, in a tile: turned, copied side by side, or gathered.

@@ -149,39 +149,41 @@ template <class Form, class W> struct Ahead {
     }
 };
 
-// Sums of exponentials, in two words of the lanes' own type, which move on to a wide total.
+// Sums of exponentials, in words of the lanes' own type, which move on to a wide total.
 //
 // On a grid: added to a large number of fixed magnitude, an addend is rounded to a grid, exactly, and what the grid leaves of it is exact too and goes
-// into the residue. Good to far below an ulp of the maximum's exponential, in seven operations. Not on a grid: Knuth's TwoSum, good to far below an
-// ulp of the sum itself, however small (r, beside a maximum left out of it).
+// into the residue. Good to far below an ulp of the maximum's exponential. Not on a grid: Knuth's TwoSum, good to far below an ulp of the sum itself,
+// however small (r, beside a maximum left out of it). With a table, the scales are summed so, and the small rest of each term apart; without, a term's
+// rest is as large as the term, and it is the terms that are summed so.
 template <class C, bool on_grid> class ExpSum {
     using V = typename Vec<C>::V;
-    // 2^bias times room for `block` terms below sqrt 2
+    // 2^bias times room for `block` terms below 2
     static constexpr C start = !on_grid ? C(0) : sizeof(C) == 4 ? C(0x1p71) : C(0x1p519);
-    V main = splat(start), residue{};
+    V main = splat(start), residue{}, small{};
     Wide<C>* totals;
 
   public:
     ONESUM_INLINE explicit ExpSum(Wide<C>* totals) : totals(totals) {}
     ONESUM_INLINE void begin(long k) { totals[k] = Wide<C>{}; }
     ONESUM_INLINE void flush(long k) {
-        add_to(totals[k], Wide<C>::of(main - start, residue));
+        add_to(totals[k], Wide<C>::of(main - start, residue + small));
         main = splat(start);
-        residue = V{};
+        residue = small = V{};
     }
     ONESUM_INLINE void add(const Exp<C>& e, V tail, V scale) {
-        const V term = fma(tail, scale, scale), old = main;
+        const V old = main, term = Exp<C>::one_word ? scale : fma(tail, scale, scale);
         V rest;
         if constexpr (on_grid) {
             main = old + term;
-            rest = fma(e.hi, scale, scale - (main - old));
+            rest = term - (main - old);
         } else {
             const auto s = two_sum(old, term);
             main = s.hi;
-            rest = s.lo + fma(e.hi, scale, scale - term);
+            rest = s.lo;
         }
-        if constexpr (!Exp<C>::one_word) rest = fma(e.lo, scale, rest);
         residue = residue + rest;
+        if constexpr (Exp<C>::one_word) small = fma(tail, scale, small);
+        else small = small + fma(e.lo, scale, fma(e.hi, scale, scale - term));
     }
 };
 

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cfenv>
 #include <chrono>
-#include <climits>
 #include <csignal>
 #include <cstdint>
 
@@ -25,13 +24,20 @@ int workers = 0;  // how many are running
 struct {
     void (*task)(void*, long);
     void* context;
-    long tasks;
+    long tasks, share;  // how many, and how many are taken at a time
     std::fenv_t environment;  // the caller's rounding and flushing of denormals, so that the bits are the same whoever does the task
 } job;
 
-// The generation of the job in the upper half, the number of its tasks that nobody has taken yet in the lower. Who takes one may read `job`: it
-// stays as it is until that task is finished. Who comes late finds another generation or no tasks, and has read nothing else.
+// The generation of the job in the upper half; in the lower which shares of its tasks nobody has taken yet: the first of them, and the one after the
+// last, in 16 bits each. Who takes one may read `job`: it stays as it is until that share is finished. Who comes late finds another generation or no
+// tasks, and has read nothing else.
+//
+// The caller takes from the front and its first helper from the back: in the next call on the same arrays each finds the rows it had in its own cache.
 std::atomic<uint64_t> untaken{0};
+constexpr long most_shares = 0xffff;
+
+uint32_t first_of(uint64_t word) { return uint32_t(word) >> 16; }
+uint32_t end_of(uint64_t word) { return uint32_t(word) & 0xffff; }
 std::atomic<int> unfinished{0};
 
 struct alignas(64) Worker {
@@ -64,13 +70,14 @@ T changed(const std::atomic<T>& word, T old) {
     return word.load(std::memory_order_acquire);
 }
 
-// Takes tasks of one generation until there are none.
-void work(uint32_t generation, bool as_caller) {
+// Takes shares of one generation until there are none.
+void work(uint32_t generation, bool as_caller, bool from_back) {
     uint64_t now = untaken.load(std::memory_order_acquire);
-    while (uint32_t(now >> 32) == generation && uint32_t(now) > 0) {
-        if (!untaken.compare_exchange_weak(now, now - 1, std::memory_order_acquire)) continue;
+    while (uint32_t(now >> 32) == generation && first_of(now) < end_of(now)) {
+        const long share = from_back ? end_of(now) - 1 : first_of(now);
+        if (!untaken.compare_exchange_weak(now, from_back ? now - 1 : now + (1 << 16), std::memory_order_acquire)) continue;
         if (!as_caller) std::fesetenv(&job.environment);
-        job.task(job.context, job.tasks - uint32_t(now));
+        for (long i = share * job.share, end = std::min(i + job.share, job.tasks); i < end; ++i) job.task(job.context, i);
         if (unfinished.fetch_sub(1, std::memory_order_release) == 1) unfinished.notify_one();
         now = untaken.load(std::memory_order_acquire);
     }
@@ -83,7 +90,7 @@ void* live(void* argument) {
 #endif
     for (uint32_t generation = 0;;) {
         generation = changed(self.called, generation);
-        work(generation, false);
+        work(generation, false, (&self - worker) % 2 == 0);
     }
     return nullptr;
 }
@@ -112,7 +119,7 @@ void after_fork_in_child() {
 
 void parallel(long tasks, void (*task)(void*, long), void* context) {
     const int team = threads();
-    if (tasks < 2 || tasks > INT_MAX || team < 2 || busy.exchange(true, std::memory_order_acquire)) {
+    if (tasks < 2 || team < 2 || busy.exchange(true, std::memory_order_acquire)) {
         for (long i = 0; i < tasks; ++i) task(context, i);
         return;
     }
@@ -121,15 +128,17 @@ void parallel(long tasks, void (*task)(void*, long), void* context) {
     job.task = task;
     job.context = context;
     job.tasks = tasks;
+    job.share = (tasks - 1) / most_shares + 1;
+    const int shares = int((tasks - 1) / job.share + 1);
     std::fegetenv(&job.environment);
     const uint32_t generation = jobs() + 1;
-    unfinished.store(int(tasks), std::memory_order_relaxed);
-    untaken.store(uint64_t(generation) << 32 | uint64_t(tasks), std::memory_order_release);
+    unfinished.store(shares, std::memory_order_relaxed);
+    untaken.store(uint64_t(generation) << 32 | uint64_t(shares), std::memory_order_release);
     for (int i = 0; i < helpers && i < workers; ++i) {
         worker[i].called.store(generation, std::memory_order_release);
         worker[i].called.notify_one();
     }
-    work(generation, true);
+    work(generation, true, false);
     for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left);
     busy.store(false, std::memory_order_release);
 }

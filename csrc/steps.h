@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdlib>
-#include <new>
 
 #include "normalizer.h"
 #include "pool.h"
@@ -30,11 +29,15 @@ template <class Run, class W> ONESUM_INLINE bool end(Run& run, Group<W>& g, Tota
     else return run.end(g, totals);
 }
 
+// Puts an object where there is room for it. (A placement new would be a function that the instruction sets share.)
+template <class T> void put(T* room, const T& made) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    memcpy(static_cast<void*>(room), &made, sizeof made);
+}
 // Room for objects that are made one by one.
 template <class T, int most> struct Room {
     alignas(T) char bytes[most * sizeof(T)];
     T& operator[](int i) { return *reinterpret_cast<T*>(bytes + i * sizeof(T)); }
-    T* at(int i) { return reinterpret_cast<T*>(bytes + i * sizeof(T)); }
 };
 
 // Groups of rows, step by step for all of them, so that one need not wait for the end of another.
@@ -48,9 +51,10 @@ template <class Op, int most, class W> void run_groups(Group<W>* groups, int cou
     }
     for (bool done = false; !done; ++form)
         Op::with(form, [&](auto form) ONESUM_INLINED {
-            Room<typename Op::template Run<decltype(form), W>, most> runs;
+            using Run = typename Op::template Run<decltype(form), W>;
+            Room<Run, most> runs;
             Totals<W> totals[most];
-            for (int t = 0; t < count; ++t) new (runs.at(t)) auto(typename Op::template Run<decltype(form), W>(groups[t], known[t]));
+            for (int t = 0; t < count; ++t) put(&runs[t], Run(groups[t], known[t]));
             for (int t = 0; t < count; ++t) runs[t].sum(groups[t], totals[t]);
             done = true;
             for (int t = 0; t < count; ++t) done &= end(runs[t], groups[t], totals[t]);
@@ -96,7 +100,7 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
 
     parallel(pieces, [&](long i) {
         const auto g = at(i);
-        new (known + i) Known(Op::known(g));
+        put(known + i, Op::known(g));
     });
     for (long i = 1; i < pieces; ++i) known[0] = Op::together(group.walk, known[0], known[i]);
     int form = Op::form(group, known[0]);
@@ -163,7 +167,7 @@ template <class Op, int most, class W, class Load, class Store> void run_pieces(
             Room<Run, most> runs;
             Totals<W> totals[most], pieces[most];  // as run_pieces above sums a row
             for (int t = 0; t < count; ++t) {
-                new (runs.at(t)) Run(whole[t], known[t]);
+                put(&runs[t], Run(whole[t], known[t]));
                 totals[t] = pieces[t] = Totals<W>{};
             }
             const auto add = [&](int t, const Totals<W>& some, long end) {

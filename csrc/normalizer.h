@@ -57,7 +57,7 @@ template <class W> struct Group {
     bool scaled;                  // some temperature is not 1
     bool streamed;                // write past the caches
     char* memo;                   // room for two vectors a step, or null if that is too much
-    long memo_row;                // bytes of it for a row
+    long memo_row = 0;            // bytes of it for a row
     long next;                    // bytes from a row to the same one of the group that comes next
     int next_count;               // rows of that group
     mutable V next_max;           // their maxima, where they are known already

@@ -64,6 +64,9 @@ constexpr size_t group_limit = 10 << 10;
 // Rows side by side are copied to a tile of their own, whose lines are not a row apart: so many bytes of it stay in the second-level cache.
 constexpr size_t panel_limit = 512 << 10;
 constexpr int panel_vectors = 8;
+// Of few classes a tile takes wider runs, up to so many bytes: each stands in a page of its own.
+constexpr size_t wide_panel_limit = 128 << 10;
+constexpr int wide_panel_vectors = 64;
 // Lines of rows side by side are fetched so many classes before they are read or written.
 constexpr long fetched = 8;
 // So many tiles of short rows go together, step by step.
@@ -152,9 +155,13 @@ template <class S, class Op, const Places& places> struct Driver {
     template <From from> bool run_tiles() const {
         using W = Columns<C>;
         const size_t memo = memo_bytes(n), tile = sizeof(V) * size_t(n | 1);  // odd: tiles must not meet in the caches
-        const size_t fit = from == From::columns ? panel_limit / (inputs * tile + 1) : group_limit / (inputs * tile + memo + 1);
-        const int most = from == From::columns ? panel_vectors : together;
-        const int vectors = fit < 1 ? 1 : fit > size_t(most) ? most : int(fit);
+        int vectors = 1;
+        if (from == From::columns) {
+            while (vectors < panel_vectors && inputs * (vectors + 1) * tile <= panel_limit) ++vectors;
+            while (vectors < wide_panel_vectors && inputs * (vectors + 1) * tile <= wide_panel_limit) ++vectors;
+        } else {
+            while (vectors < together && (vectors + 1) * (inputs * tile + memo) <= group_limit) ++vectors;
+        }
         const int at_once = vectors < together || 2 * memo * together > group_limit ? 1 : together;
         Scratch scratch(inputs * vectors * tile + at_once * memo);
         if (!scratch) return false;

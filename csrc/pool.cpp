@@ -40,10 +40,6 @@ uint32_t first_of(uint64_t word) { return uint32_t(word) >> 16; }
 uint32_t end_of(uint64_t word) { return uint32_t(word) & 0xffff; }
 std::atomic<int> unfinished{0};
 
-struct alignas(64) Worker {
-    std::atomic<uint32_t> called{0};  // the generation it is to help with; every worker is woken for itself
-} worker[most_threads - 1];
-
 void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -54,8 +50,8 @@ void pause() {
 
 // Returns when the word is no longer `old`, and what it is then. The next job or the last task often comes within microseconds, in which case
 // to sleep would cost more than to wait; but the CPU is offered to whoever needs it.
-template <class T>
-T changed(const std::atomic<T>& word, T old) {
+template <class T, class Sleep>
+T changed(const std::atomic<T>& word, T old, Sleep sleep) {
     constexpr std::chrono::microseconds patience(30);
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; word.load(std::memory_order_acquire) == old; ++i) {
@@ -64,11 +60,47 @@ T changed(const std::atomic<T>& word, T old) {
         } else if (std::chrono::steady_clock::now() - start < patience) {
             sched_yield();
         } else {
-            word.wait(old, std::memory_order_acquire);
+            sleep();
         }
     }
     return word.load(std::memory_order_acquire);
 }
+
+struct alignas(64) Worker {
+    std::atomic<uint32_t> called{0};  // the generation it is to help with; every worker is woken for itself
+    std::atomic<bool> asleep{false};
+    pthread_t id;
+
+    uint32_t next(uint32_t generation) {
+        return changed(called, generation, [&] {
+#if defined(__linux__)
+            cpu_set_t allowed;
+            const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+#endif
+            asleep.store(true, std::memory_order_relaxed);
+            called.wait(generation, std::memory_order_acquire);
+            asleep.store(false, std::memory_order_relaxed);
+#if defined(__linux__)
+            if (known) sched_setaffinity(0, sizeof allowed, &allowed);
+#endif
+        });
+    }
+
+    // A sleeper is often woken on the CPU of who wakes it, and stands in line there for milliseconds, until the system finds that another CPU is idle.
+    // So that one CPU is forbidden to it until it is awake.
+    void wake(uint32_t generation) {
+#if defined(__linux__)
+        cpu_set_t others;
+        const int cpu = sched_getcpu();
+        if (asleep.load(std::memory_order_relaxed) && cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(0, sizeof others, &others) == 0) {
+            CPU_CLR(cpu, &others);
+            if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(id, sizeof others, &others);
+        }
+#endif
+        called.store(generation, std::memory_order_release);
+        called.notify_one();
+    }
+} worker[most_threads - 1];
 
 // Takes shares of one generation until there are none.
 void work(uint32_t generation, bool as_caller, bool from_back) {
@@ -84,12 +116,12 @@ void work(uint32_t generation, bool as_caller, bool from_back) {
 }
 
 void* live(void* argument) {
-    const Worker& self = *static_cast<const Worker*>(argument);
+    Worker& self = *static_cast<Worker*>(argument);
 #if defined(__linux__)
     pthread_setname_np(pthread_self(), "onesum");
 #endif
     for (uint32_t generation = 0;;) {
-        generation = changed(self.called, generation);
+        generation = self.next(generation);
         work(generation, false, (&self - worker) % 2 == 0);
     }
     return nullptr;
@@ -103,12 +135,13 @@ void start_workers(int n) {
     sigfillset(&blocked);
     for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&blocked, fault);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    for (pthread_t id; workers < n && pthread_create(&id, nullptr, live, &worker[workers]) == 0; ++workers) pthread_detach(id);
+    for (; workers < n && pthread_create(&worker[workers].id, nullptr, live, &worker[workers]) == 0; ++workers) pthread_detach(worker[workers].id);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 // Of a forked process's threads only the one that forked goes on. A job that another thread was at is none of the child's.
 void after_fork_in_child() {
+    for (int i = 0; i < workers; ++i) worker[i].asleep.store(false, std::memory_order_relaxed);
     workers = 0;
     untaken.store(uint64_t(jobs()) << 32, std::memory_order_relaxed);
     busy.store(false, std::memory_order_relaxed);
@@ -134,12 +167,9 @@ void parallel(long tasks, void (*task)(void*, long), void* context) {
     const uint32_t generation = jobs() + 1;
     unfinished.store(shares, std::memory_order_relaxed);
     untaken.store(uint64_t(generation) << 32 | uint64_t(shares), std::memory_order_release);
-    for (int i = 0; i < helpers && i < workers; ++i) {
-        worker[i].called.store(generation, std::memory_order_release);
-        worker[i].called.notify_one();
-    }
+    for (int i = 0; i < helpers && i < workers; ++i) worker[i].wake(generation);
     work(generation, true, false);
-    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left);
+    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left, [&] { unfinished.wait(left, std::memory_order_acquire); });
     busy.store(false, std::memory_order_release);
 }
 

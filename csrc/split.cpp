@@ -15,13 +15,14 @@ constexpr long least = 20000;
 constexpr long long_row = 1 << 18;
 // A thread that is late leaves its chunks to the others.
 constexpr long chunks_a_thread = 8;
-// Rows side by side are vectors and tiles of columns: chunks of whole ones.
-constexpr long tile = 64;
+// Short rows are tiles: chunks of whole ones. Rows side by side are copied to tiles in runs of this many.
+constexpr long tile = 64, run_of_columns = 128;
 
-long rows_of_a_chunk(long rows, long n) {
+long rows_of_a_chunk(long rows, long n, bool side_by_side) {
     const long team = threads();
     if (team < 2 || rows < 2 || rows * n < 2 * least || (rows < 2 * team && n >= long_row)) return rows;
     const long chunk = std::max((rows - 1) / (team * chunks_a_thread) + 1, (least - 1) / n + 1);
+    if (side_by_side) return (chunk + run_of_columns - 1) / run_of_columns * run_of_columns;
     return chunk < tile ? long(std::bit_ceil(size_t(chunk))) : (chunk + tile - 1) / tile * tile;
 }
 
@@ -45,7 +46,8 @@ void run_chunk(void* context, long i) {
 }  // namespace
 
 bool run(const Job& job, char* const* args, long rows, long n, const long* strides) {
-    const long chunk = rows_of_a_chunk(rows, n);
+    const long across = strides[0], along = strides[job.operands];  // of the first operand
+    const long chunk = rows_of_a_chunk(rows, n, 0 < across && across < along);
     if (chunk >= rows) return job.kernel(args, rows, n, strides, job.streamed);
     Call call{job, args, rows, n, strides, chunk};
     parallel((rows - 1) / chunk + 1, run_chunk, &call);

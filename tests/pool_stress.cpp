@@ -152,7 +152,7 @@ long cut(long rows, long n, bool memory = true) {
     std::vector<int> second(static_cast<size_t>(rows));
     if (!memory) first[size_t(rows / 2) * 3] = -1;
     char* args[] = {reinterpret_cast<char*>(first.data()), reinterpret_cast<char*>(second.data() + rows - 1)};
-    const long strides[] = {3, -long(sizeof(int))};  // and backwards
+    const long strides[] = {3, -long(sizeof(int)), 1};  // of rows, one of them backwards; of the classes of the first
     calls = odd = 0;
     expect(onesum::run({count_rows, 2, false}, args, rows, n, strides) == memory, "wrong about memory");
     for (int row : second) expect(row == 1, "a row was not done once");

@@ -1,0 +1,127 @@
+"""Rows longer than a piece, columns longer than a tile, outputs larger than the caches.
+
+What is cut in the core, for threads and caches, must not be seen in a result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+from measure import check, same_bits
+from rows import FUNCTIONS, MASKABLE, arguments, classes_first, classes_last, logits
+
+import onesum
+
+PIECE = 1 << 16  # classes, as csrc/steps.h has it
+STREAMED = 24 << 20  # bytes, as csrc/dispatch.cpp has it
+LENGTHS = [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 777]
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of threads for one test."""
+    before = onesum.get_num_threads()
+    yield onesum.set_num_threads
+    onesum.set_num_threads(before)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_long_rows_are_right(numpy_api, function, dtype):
+    for kind in ["spread 3", "gaps"]:
+        args = arguments(function, logits(kind, 2, 2 * PIECE + 11, dtype))
+        reference = getattr(oracle, function)(*args, arithmetic=oracle.WIDE)
+        check(getattr(numpy_api, function)(*args), reference, function, kind)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_long_rows_have_the_same_bits_everywhere(numpy_api, function, dtype, threads):
+    """Alone, in a batch, along the other axis; by one thread or several."""
+    call = getattr(numpy_api, function)
+    for n in LENGTHS:
+        args = arguments(function, logits("spread 3", 3, n, dtype))
+        threads(1)
+        whole = call(*args)
+        for count in [2, 3]:
+            threads(count)
+            assert same_bits(call(*args), whole), f"n={n}, {count} threads"
+            assert same_bits(call(*(a[1] for a in args)), whole[1]), f"n={n}, one row"
+        got = classes_last(function, call(*classes_first(function, args), axis=0))
+        assert same_bits(got, whole), f"n={n}, axis 0"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_columns_longer_than_a_tile(numpy_api, function, dtype):
+    call = getattr(numpy_api, function)
+    for n, width in [(1025, 150), (4100, 17), (5000, 131)]:
+        args = arguments(function, logits("spread 3", width, n, dtype))
+        whole = call(*args)
+        got = classes_last(function, call(*classes_first(function, args), axis=0))
+        assert same_bits(got, whole), f"n={n}, {width} columns"
+
+
+@pytest.mark.parametrize("function", MASKABLE)
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_masks_of_long_rows(numpy_api, function, axis):
+    """The same as of the classes that take part alone, up to the order of a sum."""
+    n = 2 * PIECE + 11
+    args = arguments(function, logits("spread 3", 2, n, "float64"))
+    where = np.random.default_rng(1).random((2, n)) < 0.5
+    where[:, PIECE : 2 * PIECE] = False  # a piece of nothing
+    kept = [
+        tuple((a[i] if a.ndim == 1 else a[i, where[i]])[np.newaxis] for a in args)
+        for i in range(2)
+    ]
+    call = getattr(numpy_api, function)
+    if axis == 0:
+        first = classes_first(function, args)
+        got = classes_last(function, call(*first, axis=0, where=where.T))
+    else:
+        got = call(*args, where=where)
+    for i in range(2):
+        reference = getattr(oracle, function)(*kept[i], arithmetic=oracle.WIDE)
+        row = got[i : i + 1] if got.ndim == 1 else got[i : i + 1, where[i]]
+        check(row, reference, function)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_what_is_not_finite_in_a_late_piece(numpy_api, function):
+    call = getattr(numpy_api, function)
+    args = arguments(function, logits("spread 3", 2, 2 * PIECE + 11, "float32"))
+    args[0][1, -3] = np.nan
+    got = call(*args)
+    assert not np.isnan(got[0]).any()
+    assert np.isnan(got[1]).all()
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax", "logsumexp"])
+def test_infinities_in_a_late_piece(numpy_api, function):
+    x = logits("spread 3", 2, 2 * PIECE + 11, "float32")
+    x[0, :-5] = -np.inf
+    x[1, -7] = np.inf
+    got = getattr(numpy_api, function)(x)
+    short = getattr(numpy_api, function)(x[:, -20:])
+    np.testing.assert_array_equal(got if got.ndim == 1 else got[:, -20:], short)
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"])
+@pytest.mark.parametrize("n", [1000, 9001, 100_003])
+def test_outputs_that_go_past_the_caches(numpy_api, function, n):
+    """Whole lines are streamed: rows begin anywhere in a line, and nothing beside them is hurt."""
+    rows = STREAMED // (4 * n) + 2
+    x = logits("spread 3", rows, n, "float32")
+    args = (x,)
+    if function.endswith("_vjp"):
+        args = getattr(numpy_api, function.removesuffix("_vjp"))(x), np.flip(x)
+    call = getattr(numpy_api, function)
+    for offset in [0, 1, 5]:
+        space = np.full(rows * n + 64, 7, np.float32)
+        out = space[offset : offset + rows * n].reshape(rows, n)
+        call(*args, out=out)
+        assert (space[:offset] == 7).all()
+        assert (space[offset + rows * n :] == 7).all()
+        for i in [0, 1, rows // 2, rows - 1]:
+            assert same_bits(out[i], call(*(a[i] for a in args))), f"row {i}, offset {offset}"

@@ -23,9 +23,13 @@ template <class C_> struct Columns {
     int count;       // rows side by side, at most one per lane
     long first = 0;  // of the classes, where longer rows are walked piece by piece
 
+    // The last piece of a longer row may be short.
+    long chains() const { return first == 0 && n <= short_row ? 1 : lanes; }
+
     struct Row {
         long n;
         int count;
+        long chains;
         static constexpr int r = 0;
 
         // Lanes without a row are computed like the others.
@@ -34,7 +38,6 @@ template <class C_> struct Columns {
         }
         template <class F> ONESUM_INLINE void each_line(const Operand&, bool, F f) const { each(f); }
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            const long chains = n <= short_row ? 1 : lanes;
             for (long k = 0; k < chains; ++k) {
                 sum.begin(k);
                 for (long j = k; j < n;) {
@@ -58,11 +61,11 @@ template <class C_> struct Columns {
         static Chosen chosen(const I& classes, long first) { return {classes + Int(first)}; }
 
     };
-    template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count}); }
+    template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, chains()}); }
 
     static V max_of(V* partial) { return partial[0]; }
     Wide<C> sum_of(Wide<C>* partial) const {
-        return sum_of_vectors(partial, n <= short_row ? 1 : n < lanes ? int(n) : lanes);
+        return sum_of_vectors(partial, int(n < chains() ? n : chains()));
     }
 };
 

@@ -15,14 +15,18 @@ constexpr long least = 20000;
 constexpr long long_row = 1 << 18;
 // A thread that is late leaves its chunks to the others.
 constexpr long chunks_a_thread = 8;
-// Short rows are tiles: chunks of whole ones. Rows side by side are copied to tiles in runs of this many.
+// Short rows are tiles: chunks of whole ones. Rows side by side are copied to tiles in runs of this many, if there are as many for
+// every thread.
 constexpr long tile = 64, run_of_columns = 128;
 
 long rows_of_a_chunk(long rows, long n, bool side_by_side) {
     const long team = threads();
     if (team < 2 || rows < 2 || rows * n < 2 * least || (rows < 2 * team && n >= long_row)) return rows;
     const long chunk = std::max((rows - 1) / (team * chunks_a_thread) + 1, (least - 1) / n + 1);
-    if (side_by_side) return (chunk + run_of_columns - 1) / run_of_columns * run_of_columns;
+    if (side_by_side) {
+        const long run = std::clamp(long(std::bit_floor(size_t(rows / team))), 1L, run_of_columns);
+        return (chunk + run - 1) / run * run;
+    }
     return chunk < tile ? long(std::bit_ceil(size_t(chunk))) : (chunk + tile - 1) / tile * tile;
 }
 

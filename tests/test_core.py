@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from implementations import REQUIRE_CORE, core
@@ -107,3 +109,13 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 print(json.dumps([bool(s == wanted) for s in sums]))
 """
     assert answer(program) == [True] * 4
+
+
+def test_the_table_of_powers_is_what_its_tool_writes():
+    path = Path(__file__).parents[1] / "tools" / "exp_table.py"
+    spec = importlib.util.spec_from_file_location("exp_table", path)
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.HEADER.read_text() == tool.header()

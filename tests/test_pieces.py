@@ -72,8 +72,7 @@ def test_masks_of_long_rows(numpy_api, function, axis):
     where = np.random.default_rng(1).random((2, n)) < 0.5
     where[:, PIECE : 2 * PIECE] = False  # a piece of nothing
     kept = [
-        tuple((a[i] if a.ndim == 1 else a[i, where[i]])[np.newaxis] for a in args)
-        for i in range(2)
+        tuple((a[i] if a.ndim == 1 else a[i, where[i]])[np.newaxis] for a in args) for i in range(2)
     ]
     call = getattr(numpy_api, function)
     if axis == 0:

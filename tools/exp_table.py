@@ -32,12 +32,15 @@ def entries(name, bits):
 
 
 def lines(values, width=8):
-    return ",\n        ".join(", ".join(values[i : i + width]) for i in range(0, len(values), width))
+    return ",\n        ".join(
+        ", ".join(values[i : i + width]) for i in range(0, len(values), width)
+    )
 
 
 def header():
     text = [
-        "// Written by tools/exp_table.py: 2^(j / 2^bits), its bits as exp.h adds them, and what they lack.",
+        "// Written by tools/exp_table.py: 2^(j / 2^bits), its bits as exp.h adds them, "
+        "and what they lack.",
         "#pragma once",
         "",
         "#include <cstdint>",
@@ -46,7 +49,7 @@ def header():
         "",
         "template <class C, int bits> struct ExpTable;",
     ]
-    for name, (_, _, mantissa, sizes) in TYPES.items():
+    for name, (_, _, _, sizes) in TYPES.items():
         suffix, integer = ("f", "int32_t") if name == "float" else ("", "int64_t")
         for bits in sizes:
             first, second = entries(name, bits)

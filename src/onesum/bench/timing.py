@@ -23,7 +23,9 @@ from . import host, peers
 from .cases import Array, Case, dtype_of, operands, result_shape
 
 SAMPLE = 5e-4  # seconds: shorter calls are repeated until a turn takes this long
-PAUSE = 1e-2  # seconds: a thread that spins is accounted for at the clock's ticks, up to 10 ms apart
+PAUSE = (
+    1e-2  # seconds: a thread that spins is accounted for at the clock's ticks, up to 10 ms apart
+)
 MOST_PAUSES = 20
 LONG = 0.1  # seconds: a call that takes longer has no use for one before it
 CHECKED = 1 << 20  # elements of each result that are compared before it is timed

@@ -216,8 +216,7 @@ template <class C> struct Exponentials {
     template <class Row> Exponentials of(const Row& row) const { return {row.of(rounder), row.of(power)}; }
     ONESUM_INLINE V operator()(V logp) const {
         auto e = exp_parts(max(splat(K::below), logp), V{}, rounder);
-        const V scale = e.scale * power;
-        return fma(scale, e.tail(), scale);
+        return fma(e.scale, e.tail(), e.scale) * power;
     }
 };
 

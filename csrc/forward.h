@@ -1,6 +1,6 @@
 // softmax, log_softmax, logsumexp, and the derivatives of logsumexp: what follows from a row's normalizer.
 //
-// Each operation is a struct. `known` finds what must be known of all classes first, the maximum; `form` says which code the group needs for it, the plain
+// Each operation is a struct. `known` finds what must be known of all classes first, the maximum; `form` says which code the group needs for it, the near
 // or the general; a Run of that form then goes over the classes in `sum`, makes of the sums what each row needs in `end`, and goes over the classes again
 // in `write`.
 #pragma once
@@ -15,13 +15,11 @@ template <bool masked> struct Forward {
     template <class W, class V> static V together(const W&, V a, V b) { return max(b, a); }
     template <class W> static ONESUM_INLINE int form(const Group<W>& g, const typename W::V& m) {
         using C = typename W::C;
-        if (masked || g.scaled || any(m == C(infinity))) return 2;
-        return any((m >= Constants<C>::far) | (m <= -Constants<C>::far));
+        return masked || g.scaled || any((m >= Constants<C>::far) | (m <= -Constants<C>::far));
     }
     template <class F> static ONESUM_INLINE void with(int form, F f) {
         if constexpr (masked) f(Masked{});
         else if (form == 0) f(Near{});
-        else if (form == 1) f(Plain{});
         else f(General{});
     }
 };

@@ -11,10 +11,9 @@
 namespace {
 
 // What a group of rows may need. Each form gives the rows that need less the bits of the form before it.
-struct Near { static constexpr bool far = false, general = false, masked = false; };     // finite logits, the maxima near 0
-struct Plain { static constexpr bool far = true, general = false, masked = false; };     // maxima anywhere: see exp.h
-struct General { static constexpr bool far = true, general = true, masked = false; };    // a temperature, or +inf among the logits
-struct Masked { static constexpr bool far = true, general = true, masked = true; };
+struct Near { static constexpr bool general = false, masked = false; };    // finite logits, the maxima near 0
+struct General { static constexpr bool general = true, masked = false; };  // maxima anywhere (see exp.h), a temperature, +inf among the logits
+struct Masked { static constexpr bool general = true, masked = true; };
 
 // A bool operand: bytes between neighbouring classes and between neighbouring rows.
 struct MaskOperand {
@@ -112,7 +111,7 @@ template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W
     using V = typename W::V;
     V partial[W::views];
     g.walk.rows([&](auto row) ONESUM_INLINED {
-        const Logits<std::conditional_t<masked, Masked, Plain>, W> logits(g, row);
+        const Logits<std::conditional_t<masked, Masked, Near>, W> logits(g, row);
         V m = splat(typename W::C(-infinity));
         row.each([&](long j, auto lanes) ONESUM_INLINED { m = max(logits.at(j, lanes), m); });
         partial[row.r] = m;
@@ -231,9 +230,9 @@ template <class Form, class C> struct Terms {
         return exp_parts(z, fma(y, inverse_lo, product_error(y, inverse_hi, z)), rounder);
     }
     // exp(x / T) over 2^exponent. A logit of +inf counts as the maximum that it is; one too far below the maximum as nothing, exactly, or
-    // else (in the plain form) as exp(below) of it, which no sum that has the maximum in it can feel.
+    // else (in the near form) as exp(below) of it, which no sum that has the maximum in it can feel.
     template <bool exactly = true> ONESUM_INLINE Exp<C> term(V x) const {
-        V y = max(floor, Form::far ? x - base : x);
+        V y = max(floor, Form::general ? x - base : x);
         if constexpr (Form::general) y = x == C(infinity) ? V{} : y;
         auto e = exponential(y);
         if constexpr (exactly || Form::general) e.scale = y > floor ? e.scale : V{};
@@ -258,8 +257,6 @@ template <class Form, class W> struct Shift {
             terms.inverse_hi = inverse.hi, terms.inverse_lo = inverse.lo;
             I large = size * inverse.hi >= K::far || m == C(infinity);
             base = large ? m : base;
-        } else if constexpr (Form::far) {
-            base = size >= K::far ? m : base;
         }
         terms.base = m == C(-infinity) ? V{} : base;
         terms.floor = top() + K::below;
@@ -272,7 +269,7 @@ template <class Form, class W> struct Shift {
         Terms<Form, C> result;
         result.floor = row.of(terms.floor);
         result.rounder = row.of(terms.rounder);
-        if constexpr (Form::far) result.base = row.of(terms.base);
+        if constexpr (Form::general) result.base = row.of(terms.base);
         if constexpr (Form::general) result.inverse_hi = row.of(terms.inverse_hi), result.inverse_lo = row.of(terms.inverse_lo);
         return result;
     }

@@ -19,8 +19,7 @@ int main() {
         f32v v;
         memcpy(&v, x, sizeof v);
         const auto e = exp_parts(v, f32v{}, rounder_for(f32v{}));
-        const f32v exact_scale = e.scale * Constants<float>::unbias;
-        const f32v product = fma(exact_scale, e.tail(), exact_scale);
+        const f32v product = fma(e.scale, e.tail(), e.scale) * Constants<float>::unbias;
         memcpy(hi, &e.hi, sizeof hi);
         memcpy(lo, &e.lo, sizeof lo);
         memcpy(scale, &e.scale, sizeof scale);

@@ -59,7 +59,6 @@ template <class C_> struct Columns {
             I at(long j) const { return class_ == Int(j); }
         };
         static Chosen chosen(const I& classes, long first) { return {classes + Int(first)}; }
-
     };
     template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, chains()}); }
 

@@ -98,9 +98,9 @@ inline f64v short_polynomial(f64v t, f64v c) {
     return fma(t2, fma(odd, t, even), c);
 }
 
-// scale (1 + hi + lo) is exp over 2^exponent; n as above.
+// scale (1 + hi + lo) is exp over 2^exponent.
 template <class C> struct Exp {
-    typename Vec<C>::V n, hi, lo, scale;
+    typename Vec<C>::V hi, lo, scale;
     static constexpr bool one_word = Constants<C>::table_bits > 0;  // lo is 0
     auto tail() const { return one_word ? hi : hi + lo; }
 };
@@ -126,10 +126,10 @@ template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE Exp<C> exp_parts(V
         using Table = ExpTable<C, K::table_bits>;
         const I power = bits<I>(lookup(Table::first, bits_of_r)) + scale;
         V t = fma(n, splat(-K::ln2_lo), hi) + y_lo;
-        return {n, short_polynomial(t, t + lookup(Table::second, bits_of_r)), V{}, bits<V>(power)};
+        return {short_polynomial(t, t + lookup(Table::second, bits_of_r)), V{}, bits<V>(power)};
     } else {
         V c = fma(n, splat(-K::ln2_lo), y_lo);
-        return {n, hi, tail_polynomial(hi + c, c), bits<V>(scale)};
+        return {hi, tail_polynomial(hi + c, c), bits<V>(scale)};
     }
 }
 

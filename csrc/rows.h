@@ -143,7 +143,6 @@ template <class S_> struct Rows {
         for (int r = count; r < lanes; ++r) partial[r] = partial[0];
         return sums_of_lanes(partial);
     }
-    static Wide<C>& counted(Wide<C>* totals, const Row& row) { return totals[row.r]; }
 };
 
 }  // namespace

@@ -176,35 +176,29 @@ template <class Op, int most, class W, class Load, class Store> void run_pieces(
                 merge(totals[t], pieces[t]);
                 pieces[t] = Totals<W>{};
             };
-            each([&](long first, long some) {
-                load(first, some, 0);
-                load(first, some, 1);
-                for (int t = 0; t < count; ++t) {
-                    cut(t, first, some);
-                    Totals<W> here{};
-                    runs[t].sum(groups[t], here);
-                    add(t, here, first + some);
-                }
-            });
+            const auto over_all = [&](auto step_of, auto after) {
+                each([&](long first, long some) {
+                    load(first, some, 0);
+                    load(first, some, 1);
+                    for (int t = 0; t < count; ++t) {
+                        cut(t, first, some);
+                        Totals<W> here{};
+                        step_of(t, here);
+                        add(t, here, first + some);
+                    }
+                    after(first, some);
+                });
+            };
+            over_all([&](int t, Totals<W>& here) { runs[t].sum(groups[t], here); }, [](long, long) {});
             done = true;
             for (int t = 0; t < count; ++t) {
                 done &= end(runs[t], whole[t], totals[t]);
                 totals[t] = Totals<W>{};
             }
-            if constexpr (std::is_null_pointer_v<Store>) return;
-            else if (done) {
-            each([&](long first, long some) {
-                load(first, some, 0);
-                load(first, some, 1);
-                for (int t = 0; t < count; ++t) {
-                    cut(t, first, some);
-                    Totals<W> here{};
-                    write(runs[t], groups[t], here);
-                    add(t, here, first + some);
-                }
-                store(first, some);
-            });
-            for (int t = 0; t < count; ++t) last(runs[t], whole[t], totals[t]);
+            if constexpr (!std::is_null_pointer_v<Store>) {
+                if (!done) return;
+                over_all([&](int t, Totals<W>& here) { write(runs[t], groups[t], here); }, store);
+                for (int t = 0; t < count; ++t) last(runs[t], whole[t], totals[t]);
             }
         });
 }

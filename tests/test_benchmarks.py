@@ -119,8 +119,6 @@ def test_the_installed_benchmark(tmp_path):
 
 def test_who_cannot_is_named(tmp_path):
     """A library that does not know a dtype is left out, with its reason."""
-    pytest.importorskip("ml_dtypes")
-    pytest.importorskip("onnxruntime")
     path = tmp_path / "times.json"
     options = ["--shape", "4x5", "--dtype", "bfloat16", "--seconds", "0", "--json", path]
     text = python("-m", "onesum.bench", "--cells", "softmax b*", *options)

@@ -24,12 +24,13 @@ template <class C_> struct Columns {
     long first = 0;  // of the classes, where longer rows are walked piece by piece
 
     // The last piece of a longer row may be short.
-    long chains() const { return first == 0 && n <= short_row ? 1 : lanes; }
+    long chains() const { return first == 0 && n <= short_row<C> ? 1 : lanes; }
 
     struct Row {
         long n;
         int count;
         long chains;
+        bool fresh;  // else the sums go on
         static constexpr int r = 0;
 
         // Lanes without a row are computed like the others.
@@ -38,10 +39,10 @@ template <class C_> struct Columns {
         }
         template <class F> ONESUM_INLINE void each_line(const Operand&, bool, F f) const { each(f); }
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            for (long k = 0; k < chains; ++k) {
-                sum.begin(k);
+            for (long k = 0; k < chains && k < n; ++k) {
+                sum.begin(k, fresh);
                 for (long j = k; j < n;) {
-                    const long end = n - j > block * chains ? j + block * chains : n;
+                    const long end = Sum::in_blocks && n - j > block * chains ? j + block * chains : n;
                     for (; j < end; j += chains) f(j, AllLanes{});
                     sum.flush(k);
                 }
@@ -50,9 +51,10 @@ template <class C_> struct Columns {
         static V of(const V& v) { return v; }
         struct Classes {
             char* p;
-            char* at(long j) const { return p + j * long(sizeof(V)); }
+            long along;
+            char* at(long j) const { return p + j * along; }
         };
-        static Classes of(const Operand& a) { return {a.p}; }
+        static Classes of(const Operand& a) { return {a.p, a.along}; }
         struct Chosen {
             I class_;
             static bool may_be_at(long) { return true; }
@@ -60,7 +62,7 @@ template <class C_> struct Columns {
         };
         static Chosen chosen(const I& classes, long first) { return {classes + Int(first)}; }
     };
-    template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, chains()}); }
+    template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, chains(), first % piece == 0}); }
 
     static V max_of(V* partial) { return partial[0]; }
     Wide<C> sum_of(Wide<C>* partial) const {

@@ -16,6 +16,8 @@ struct Careful { static constexpr bool careful = true; };
 template <class W> struct Pivot {
     typename W::V value;     // the largest p, or log p
     typename W::I position;  // of the first class that has it, counted from `first`
+    typename W::V v;         // the second input there,
+    bool has_v;              // which is known in tiles of whole rows
     long first;              // (a row in pieces may have more classes than a lane can count)
     bool finite;             // nothing is known to be amiss
 
@@ -24,33 +26,19 @@ template <class W> struct Pivot {
 
 // For every row, the second input at the pivot.
 template <class W> typename W::V pick(const Group<W>& g, const Pivot<W>& pivot) {
+    if (pivot.has_v) return pivot.v;
     typename W::V x{};
     for (int k = 0; k < g.walk.count; ++k) x[k] = g.element.load(g.v.p + pivot.at(k) * g.v.along + k * g.v.across);
     return x;
 }
 
 template <bool logarithms> struct FromOutput {
+    static constexpr bool rescales = false;
     template <class W> static ONESUM_APART Pivot<W> known(const Group<W>& g) {
-        using C = typename W::C;
-        using V = typename W::V;
-        V largest[W::views], sums[W::views];
-        g.walk.rows([&](auto row) ONESUM_INLINED {
-            const auto p_at = row.of(g.in[0]);
-            V m = splat(C(-infinity)), sum{};
-            row.each([&](long j, auto lanes) ONESUM_INLINED {
-                V p = read<typename W::S>(p_at.at(j), lanes, splat(C(-infinity)));
-                m = max(p, m);
-                if constexpr (logarithms) sum = sum + (lanes.all ? p : keep_lanes(p, lanes.count, V{}));
-            });
-            largest[row.r] = m, sums[row.r] = sum;
-        });
-        Pivot<W> pivot;
-        pivot.finite = true;  // an infinite or NaN log p makes its sum so
-        if constexpr (logarithms)
-            for (int r = 0; r < W::views && r < g.walk.count; ++r) pivot.finite &= !any(sums[r] - sums[r] != 0);
-        pivot.value = g.walk.max_of(largest);
+        Pivot<W> pivot{};
         pivot.first = g.walk.first;
-        find(g, pivot);
+        if constexpr (W::across) look_across(g, pivot);
+        else look_along(g, pivot);
         return pivot;
     }
     // What is known of all, from what is known of a piece and of the one after it.
@@ -69,33 +57,55 @@ template <bool logarithms> struct FromOutput {
     }
 
   private:
-    template <class W> static void find(const Group<W>& g, Pivot<W>& pivot) {
+    // An infinite or NaN log p makes the sum of all so.
+    template <class W> static void look_across(const Group<W>& g, Pivot<W>& pivot) {
+        using S = typename W::S;
+        g.walk.rows([&](auto row) ONESUM_INLINED {
+            const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
+            auto m = splat(typename W::C(-infinity));
+            typename W::V v{}, sum{};
+            typename W::I position{};
+            row.each([&](long j, auto) ONESUM_INLINED {
+                const auto p = load<S>(p_at.at(j));
+                const typename W::I larger = p > m;
+                m = larger ? p : m;
+                v = larger ? load<S>(v_at.at(j)) : v;
+                position = larger ? typename W::I{} + typename W::Int(j) : position;
+                if constexpr (logarithms) sum = sum + p;
+            });
+            pivot.value = m, pivot.v = v, pivot.position = position;
+            pivot.has_v = g.walk.n == g.classes;
+            pivot.finite = !logarithms || !any(sum - sum != 0);
+        });
+    }
+    template <class W> static void look_along(const Group<W>& g, Pivot<W>& pivot) {
         using S = typename W::S;
         using C = typename W::C;
-        using I = typename W::I;
-        if constexpr (W::across) {
-            g.walk.rows([&](auto row) ONESUM_INLINED {
-                const auto p_at = row.of(g.in[0]);
-                I position{};
-                for (long j = row.n - 1; j >= 0; --j) {
-                    const I here = load<S>(p_at.at(j)) == pivot.value;
-                    position = here ? I{} + typename W::Int(j) : position;
-                }
-                pivot.position = position;
+        using V = typename W::V;
+        V largest[W::views];
+        pivot.finite = true;
+        g.walk.rows([&](auto row) ONESUM_INLINED {
+            const auto p_at = row.of(g.in[0]);
+            V m = splat(C(-infinity)), sum{};
+            row.each([&](long j, auto lanes) ONESUM_INLINED {
+                V p = read<S>(p_at.at(j), lanes, splat(C(-infinity)));
+                m = max(p, m);
+                if constexpr (logarithms) sum = sum + (lanes.all ? p : keep_lanes(p, lanes.count, V{}));
             });
-        } else {
-            for (int r = 0; r < g.walk.count; ++r) {
-                const typename W::Row row{g.walk.n, r};
-                const auto p_at = row.of(g.in[0]);
-                const auto value = row.of(pivot.value);
-                pivot.position[r] = 0;
-                for (long j = 0; j < row.n; j += W::lanes) {
-                    const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
-                    const I here = (count < W::lanes ? read<S>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number))) : load<S>(p_at.at(j))) == value;
-                    if (!any(here)) continue;
-                    pivot.position[r] = typename W::Int(j + first_true(here));
-                    break;
-                }
+            largest[row.r] = m;
+            if constexpr (logarithms) pivot.finite &= !any(sum - sum != 0);
+        });
+        pivot.value = g.walk.max_of(largest);
+        for (int r = 0; r < g.walk.count; ++r) {
+            const typename W::Row row{g.walk.n, r};
+            const auto p_at = row.of(g.in[0]);
+            const auto value = row.of(pivot.value);
+            for (long j = 0; j < row.n; j += W::lanes) {
+                const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
+                const typename W::I here = (count < W::lanes ? read<S>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number))) : load<S>(p_at.at(j))) == value;
+                if (!any(here)) continue;
+                pivot.position[r] = typename W::Int(j + first_true(here));
+                break;
             }
         }
     }
@@ -145,9 +155,11 @@ struct SoftmaxVjp : FromOutput<false> {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const V v_pivot = row.of(this->v_pivot);
                 const auto c = Wide<C>::of(v_pivot);
+                const Next<W> next(g, row, 0);
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                    next.fetch(j);
                     const char *p_here = p_at.at(j), *v_here = v_at.at(j);
                     if constexpr (Form::careful) {
                         V p = read<S>(p_here, lanes, V{}), v = read<S>(v_here, lanes, V{});
@@ -160,16 +172,15 @@ struct SoftmaxVjp : FromOutput<false> {
                 if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        // False: to be done again, with care.
-        bool end(Group<W>& g, Totals<W>& totals) {
+        Then end(Group<W>& g, Totals<W>& totals) {
             const auto sum = g.walk.sum_of(totals.sum).two_words();
             sum_hi = sum.hi, sum_lo = sum.lo;
             if constexpr (Form::careful) {
                 nan = count_of(g.walk, totals.count).rounded();
                 sum_hi = sum_hi + nan;
-                return true;
+                return Then::nothing;
             } else {
-                return !any(first_lanes<typename W::I>(g.walk.count) & (sum_hi - sum_hi != 0));
+                return any(first_lanes<typename W::I>(g.walk.count) & (sum_hi - sum_hi != 0)) ? Then::carefully : Then::nothing;
             }
         }
         ONESUM_APART void write(Group<W>& g) const {
@@ -185,9 +196,11 @@ struct SoftmaxVjp : FromOutput<false> {
                 const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
                 InverseTemperature<C> inverse{};
                 if constexpr (scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
+                const Next<W> next(g, row, 1);
                 V nan{};
                 if constexpr (Form::careful) nan = row.of(this->nan);
                 row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                    next.fetch(j);
                     V p = read<S>(p_at.at(j), lanes, V{});
                     V v = read<S>(v_at.at(j), lanes, V{});
                     V y = times_deviation(p, v, v_pivot, sum, inverse, scaled);
@@ -216,7 +229,7 @@ template <class C> struct Exponentials {
     template <class Row> Exponentials of(const Row& row) const { return {row.of(rounder), row.of(power)}; }
     ONESUM_INLINE V operator()(V logp) const {
         auto e = exp_parts(max(splat(K::below), logp), V{}, rounder);
-        return fma(e.scale, e.tail(), e.scale) * power;
+        return e.rounded() * power;
     }
 };
 
@@ -271,11 +284,10 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        bool end(Group<W>& g, Totals<W>& totals) {
+        void end(Group<W>& g, Totals<W>& totals) {
             const auto sum = g.walk.sum_of(totals.sum).two_words();
             if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
             sum_hi = sum.hi + this->nan, sum_lo = sum.lo;
-            return true;
         }
         ONESUM_APART void write(Group<W>& g) const {
             g.walk.rows([&](auto row) ONESUM_INLINED {
@@ -296,20 +308,21 @@ struct LogSoftmaxJvp : FromOutput<true> {
     };
 };
 
-// A sum whose classes are also written, in the order of the sum and not of the lines of the output. Where those are to go past the caches, a block of
-// classes is gathered first.
+// A sum whose classes are also written, in the order of the sum and not of the lines of the output. Where those are to go past the caches and vectors are
+// not parts of lines, a block of classes is gathered first.
 template <class W> struct OnTheWay : WideSum<typename W::C> {
     using Plain = WideSum<typename W::C>;
     using S = typename W::S;
+    static constexpr bool in_blocks = !W::across;
     static constexpr long most = block * W::lanes;
     const typename W::Row row;
     const Operand out;
-    const bool gathers;
+    const bool streams, gathers;
     long first = 0;  // of the block's classes
     alignas(64) char gathered[W::across ? 64 : most * sizeof(S)];
 
     ONESUM_INLINE OnTheWay(Wide<typename W::C>* totals, const typename W::Row& row, const Group<W>& g)
-        : Plain(totals), row(row), out(g.out), gathers(!W::across && g.streamed) {}
+        : Plain(totals), row(row), out(g.out), streams(!W::across && g.streamed), gathers(streams && reinterpret_cast<uintptr_t>(row.of(g.out).p) % 64) {}
     ONESUM_INLINE char* at(long j) { return gathers ? gathered + (j - first) * long(sizeof(S)) : row.of(out).at(j); }
     ONESUM_INLINE void flush(long k) {
         Plain::flush(k);
@@ -345,9 +358,11 @@ struct LogSoftmaxVjp : FromOutput<true> {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
+                const Next<W> next(g, row, 0);
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                    next.fetch(j);
                     if (Form::careful || pivot.may_be_at(j)) {
                         V v = read<S>(v_at.at(j), lanes, V{});
                         v = pivot.at(j) ? V{} : v;
@@ -364,11 +379,10 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        bool end(Group<W>& g, Totals<W>& totals) {
+        void end(Group<W>& g, Totals<W>& totals) {
             if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
             others = g.walk.sum_of(totals.sum);
             all = (others + Wide<C>::of(this->v_pivot)).rounded() + this->nan;
-            return true;
         }
         // On the way the other p are summed, for what comes last.
         ONESUM_APART void write(Group<W>& g, Totals<W>& totals) const {
@@ -378,8 +392,10 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 const auto pivot = row.chosen(this->pivot.position, first);
                 const V all = row.of(this->all), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
+                const Next<W> next(g, row, 1);
                 OnTheWay<W> sum(totals.sum, row, g);
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                    next.fetch(j);
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                     V v = read<S>(v_at.at(j), lanes, V{});
                     V p = exponential(logp);
@@ -389,7 +405,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     if constexpr (Form::careful) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
-                    ::write<S>(sum.at(j), lanes, y, false);
+                    ::write<S>(sum.at(j), lanes, y, sum.streams && !sum.gathers);
                 });
             });
         }

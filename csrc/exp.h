@@ -103,6 +103,7 @@ template <class C> struct Exp {
     typename Vec<C>::V hi, lo, scale;
     static constexpr bool one_word = Constants<C>::table_bits > 0;  // lo is 0
     auto tail() const { return one_word ? hi : hi + lo; }
+    auto rounded() const { return fma(scale, tail(), scale); }
 };
 
 // What rounds to an integer when added, and leaves (exponent of the argument - `exponent` + bias) N + index in the lower bits.

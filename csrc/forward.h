@@ -10,6 +10,7 @@
 namespace {
 
 template <bool masked> struct Forward {
+    static constexpr bool rescales = !masked;  // in the near form
     template <class W> static ONESUM_INLINE typename W::V known(const Group<W>& g) { return g.next_max_known ? g.next_max : row_max<masked>(g); }
     // What is known of all, from what is known of two pieces of the same rows.
     template <class W, class V> static V together(const W&, V a, V b) { return max(b, a); }
@@ -22,6 +23,10 @@ template <bool masked> struct Forward {
         else if (form == 0) f(Near{});
         else f(General{});
     }
+};
+
+template <class C> struct PlainSum : ExpSum<C> {
+    template <class W> ONESUM_INLINE explicit PlainSum(Totals<W>& totals) : ExpSum<C>(totals.sum) {}
 };
 
 // p_i = exp(x_i - m) / (1 + r), rounded once: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of
@@ -39,7 +44,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
     Probabilities(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
 
     // `visit(row)` is asked once a row for what then sees every exponential as it is summed: (j, lanes, x, tail, scale).
-    template <class Sum = ExpSum<C, true>, class F> ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals, F visit) {
+    template <class Sum = PlainSum<C>, class F> ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals, F visit) {
         if (g.memo) pass<true, Sum>(g, totals, visit);
         else pass<false, Sum>(g, totals, visit);
     }
@@ -87,7 +92,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
                     memcpy(tails + j * W::memo_step, &tail, sizeof tail);
                     memcpy(scales + j * W::memo_step, &e.scale, sizeof tail);
                 }
-                sum.add(e, tail, e.scale);
+                sum.add(e);
                 visitor(j, lanes, x, tail, e.scale);
             });
             if constexpr (Form::general) totals.count[row.r] = Wide<C>::count(at_infinity);
@@ -131,11 +136,6 @@ template <class W> ONESUM_INLINE auto fetch_output(const Group<W>& g) {
     };
 }
 
-// The sum of exponentials as softmax takes it.
-template <class C> struct PlainSum : ExpSum<C, true> {
-    template <class W> ONESUM_INLINE explicit PlainSum(Totals<W>& totals) : ExpSum<C, true>(totals.sum) {}
-};
-
 template <bool masked> struct Softmax : Forward<masked> {
     static constexpr bool needs_memo = true;
     template <class Form, class W> struct Run : Probabilities<Form, W> {
@@ -144,7 +144,7 @@ template <bool masked> struct Softmax : Forward<masked> {
         using V = typename W::V;
         using P = Probabilities<Form, W>;
         using P::P;
-        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::template sum<PlainSum<C>>(g, totals, fetch_output(g)); }
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals, fetch_output(g)); }
         void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, C(not_a_number)); }
         ONESUM_APART void write(Group<W>& g) const {
             this->each(g, [&](auto row, long j, auto lanes, V p, char* out) ONESUM_INLINED {
@@ -175,11 +175,12 @@ template <bool masked> struct LogSoftmax : Forward<masked> {
         using N = Normalizer<Form, W>;
         using N::N;
         V log_rest;
-        void end(Group<W>& g, Totals<W>& totals) {
-            N::end(g, totals);
-            log_rest = log1p(this->r()).rounded();
+        Then end(Group<W>& g, Totals<W>& totals) {
+            const Then then = N::end(g, totals);
+            log_rest = log1p(this->r).rounded();
             log_rest = this->no_finite_logit() ? splat(C(not_a_number)) : log_rest;
             if constexpr (Form::general) log_rest = this->infinite() ? this->one_hot() : log_rest;
+            return then;
         }
         ONESUM_APART void write(Group<W>& g) const {
             g.walk.rows([&](auto row) ONESUM_INLINED {
@@ -207,18 +208,19 @@ template <bool masked> struct LogSumExp : Forward<masked> {
         using V = typename W::V;
         using N = Normalizer<Form, W>;
         using N::N;
-        void end(Group<W>& g, Totals<W>& totals) {
-            N::end(g, totals);
+        Then end(Group<W>& g, Totals<W>& totals) {
+            const Then then = N::end(g, totals);
             V top = this->m;
             auto wide_top = Wide<C>::of(this->m);
             if constexpr (Form::general) {
                 wide_top = wide_top * this->inverse.wide();
                 top = this->no_finite_logit() | this->infinite() ? this->m : this->m * this->inverse.hi;
             }
-            auto log_rest = log1p(this->r());
+            auto log_rest = log1p(this->r);
             V nan_or_zero = log_rest.rounded() - log_rest.rounded();
             V size = top < 0 ? -top : top;
             g.row_out = size < C(infinity) ? (wide_top + log_rest).rounded() : top + nan_or_zero;
+            return then;
         }
         void write(Group<W>&) const {}
     };
@@ -233,7 +235,7 @@ template <bool masked> struct LogSumExpVjp : Forward<masked> {
         using V = typename W::V;
         using P = Probabilities<Form, W>;
         using P::P;
-        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::template sum<PlainSum<C>>(g, totals, fetch_output(g)); }
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals, fetch_output(g)); }
         void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, 0); }
         ONESUM_APART void write(Group<W>& g) const {
             V factors = g.row_in;
@@ -248,11 +250,11 @@ template <bool masked> struct LogSumExpVjp : Forward<masked> {
 };
 
 // The sum of exponentials, and that of exponentials times what belongs to each class.
-template <class C> struct WeightedSum : ExpSum<C, true> {
-    using Plain = ExpSum<C, true>;
+template <class C> struct WeightedSum : ExpSum<C> {
+    using Plain = ExpSum<C>;
     WideSum<C> weighted;
     template <class W> ONESUM_INLINE explicit WeightedSum(Totals<W>& totals) : Plain(totals.sum), weighted(totals.other) {}
-    ONESUM_INLINE void begin(long k) { Plain::begin(k), weighted.begin(k); }
+    ONESUM_INLINE void begin(long k, bool fresh) { Plain::begin(k, fresh), weighted.begin(k, fresh); }
     ONESUM_INLINE void flush(long k) { Plain::flush(k), weighted.flush(k); }
 };
 

@@ -61,14 +61,12 @@ class Scratch {
 constexpr size_t memo_limit = 256 << 10, memo_limit_streamed = 48 << 10;
 // A group has so many rows that what is read or kept of them stays in the first-level cache, but one at least.
 constexpr size_t group_limit = 10 << 10;
-// Rows side by side are copied to a tile of their own, whose lines are not a row apart: so many bytes of it stay in the second-level cache.
-constexpr size_t panel_limit = 512 << 10;
-constexpr int panel_vectors = 8;
-// Of few classes a tile takes wider runs, up to so many bytes: each stands in a page of its own.
-constexpr size_t wide_panel_limit = 128 << 10;
-constexpr int wide_panel_vectors = 64;
-// Lines of rows side by side are fetched so many classes before they are read or written.
-constexpr long fetched = 8;
+// Rows side by side are copied to tiles, for the lines of neighbouring classes may meet in the caches: so many bytes, which stay in the second-level
+// cache, and a run of so many vectors from each class.
+constexpr size_t panel_limit = 384 << 10;
+constexpr int least_panel = 8, most_panel = 64;
+// Such runs are fetched so many classes before they are read or written.
+constexpr long fetched = 2;
 // So many tiles of short rows go together, step by step.
 constexpr int together = 4;
 
@@ -101,8 +99,8 @@ template <class S, class Op, const Places& places> struct Driver {
             across &= strides[place(which)] == size;
         }
         bool done;
-        if (across && rows > 1 && (!along || n == 1)) done = n <= block * lanes ? run_tiles<From::columns>() : run_columns();
-        else if (n <= short_row) done = along ? run_tiles<From::rows>() : run_tiles<From::anywhere>();
+        if (across && rows > 1 && (!along || n == 1)) done = n <= block * lanes ? run_panels() : run_columns();
+        else if (n <= short_row<C>) done = run_tiles(along);
         else done = run_rows(along);
         if (streamed) stream_end();
         return done;
@@ -112,8 +110,9 @@ template <class S, class Op, const Places& places> struct Driver {
     // What a group of `count` rows from `first` has beside its core operands.
     template <class W> void per_row(Group<W>& g, long first, int count, bool fresh) const {
         if (fresh) {
+            g.classes = n;
             g.next_max_known = false;
-            g.next = g.next_count = 0;
+            g.next_count = 0;
         }
         if (fresh || strides[places.temperature] || count < lanes) temperatures(g, first, count);
         if constexpr (places.mask >= 0) g.mask = {at(places.mask, first), strides[places.mask_stride], strides[places.mask]};
@@ -150,90 +149,122 @@ template <class S, class Op, const Places& places> struct Driver {
         return Op::needs_memo && bytes <= (streamed ? memo_limit_streamed : memo_limit) ? bytes : 0;
     }
 
-    // One row in each lane, in a tile: turned, copied side by side, or gathered.
-    enum class From { rows, columns, anywhere };
-    template <From from> bool run_tiles() const {
+    // Where the tiles of one operand are: vectors of the same rows, class by class, and vectors of the rows beside them. An odd number of vectors
+    // lies between neighbours: they must not meet in the caches.
+    struct Tiles {
+        char* p;
+        long along, across;
+        Operand at(int t) const { return {p + t * across, along, sizeof(C)}; }
+    };
+    // Several tiles go through the steps of an operation together.
+    struct Team {
         using W = Columns<C>;
-        const size_t memo = memo_bytes(n), tile = sizeof(V) * size_t(n | 1);  // odd: tiles must not meet in the caches
+        const size_t memo;
+        const int size;
+        Group<W> groups[together];
+
+        Team(size_t memo, int tiles) : memo(memo), size(tiles < together || 2 * memo * together > group_limit ? 1 : together) {}
+        size_t bytes() const { return size * memo; }
+        void set(char* room) {
+            for (int t = 0; t < size; ++t) {
+                groups[t].streamed = false;
+                groups[t].memo = memo ? room + t * memo : nullptr;
+                groups[t].memo_row = long(memo);
+            }
+        }
+    };
+    // The tiles from t on, as many as go together, of `width` rows from `row` on. What will be wanted soon lies so many rows ahead.
+    void run_team(Team& team, const Tiles* tiles, long row, int width, int t, long ahead) const {
+        int count = 0;
+        for (; count < team.size && (t + count) * lanes < width; ++count) {
+            const int first = (t + count) * lanes;
+            auto& group = team.groups[count];
+            group.walk = {n, width - first < lanes ? width - first : lanes};
+            per_row(group, row + first, group.walk.count, row == 0 && t == 0);
+            for (int which = 0; which < inputs; ++which) {
+                group.in[which] = tiles[which].at(t + count);
+                group.next[which] = operand(which, row + first + ahead);
+            }
+            group.out = group.in[0];  // every kernel may write over its operands
+            group.v = group.in[1];
+            group.result = group.out;
+            group.element = elements<C>();
+        }
+        run_groups<Op, together>(team.groups, count);
+        for (int k = 0; k < count; ++k) put_rows(team.groups[k], row + (t + k) * lanes, team.groups[k].walk.count);
+    }
+
+    // Short rows, one in each lane of a tile: turned, or gathered.
+    bool run_tiles(bool along) const {
+        const size_t memo = memo_bytes(n), tile = size_t(n | 1) * sizeof(V);
         int vectors = 1;
-        if (from == From::columns) {
-            while (vectors < panel_vectors && inputs * (vectors + 1) * tile <= panel_limit) ++vectors;
-            while (vectors < wide_panel_vectors && inputs * (vectors + 1) * tile <= wide_panel_limit) ++vectors;
-        } else {
-            while (vectors < together && (vectors + 1) * (inputs * tile + memo) <= group_limit) ++vectors;
-        }
-        const int at_once = vectors < together || 2 * memo * together > group_limit ? 1 : together;
-        Scratch scratch(inputs * vectors * tile + at_once * memo);
+        while (vectors < together && (vectors + 1) * (inputs * tile + memo) <= group_limit) ++vectors;
+        Team team(memo, vectors);
+        Scratch scratch(inputs * vectors * tile + team.bytes());
         if (!scratch) return false;
-        V* tiles[2] = {reinterpret_cast<V*>(scratch.at(at_once * memo)), reinterpret_cast<V*>(scratch.at(at_once * memo + vectors * tile))};
-        Group<W> g[together];
-        for (int t = 0; t < at_once; ++t) {
-            g[t].streamed = false;
-            g[t].memo = memo ? scratch.at(t * memo) : nullptr;
-            g[t].memo_row = long(memo);
-        }
+        team.set(scratch.at(inputs * vectors * tile));
+        const Tiles tiles[2] = {{scratch.at(0), sizeof(V), long(tile)}, {scratch.at((inputs - 1) * vectors * tile), sizeof(V), long(tile)}};
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
-            for (int which = 0; which < inputs; ++which) tile_in<from>(operand(which, row), width, tiles[which]);
-            for (int t = 0; t * lanes < width; t += at_once) {
-                int groups = 0;
-                for (; groups < at_once && (t + groups) * lanes < width; ++groups) {
-                    const int first = (t + groups) * lanes, count = width - first < lanes ? width - first : lanes;
-                    Group<W>& group = g[groups];
-                    group.walk = {n, count};
-                    per_row(group, row + first, count, row == 0 && t == 0);
-                    for (int which = 0; which < inputs; ++which)
-                        group.in[which] = {reinterpret_cast<char*>(tiles[which] + (t + groups) * (n | 1)), sizeof(V), sizeof(C)};
-                    group.out = group.in[0];  // every kernel may write over its operands
-                    group.v = {group.in[1].p, sizeof(V), sizeof(C)};
-                    group.result = {group.out.p, sizeof(V), sizeof(C)};
-                    group.element = elements<C>();
-                }
-                run_groups<Op, together>(g, groups);
-                for (int k = 0; k < groups; ++k) put_rows(g[k], row + (t + k) * lanes, g[k].walk.count);
-            }
-            if constexpr (has(2)) tile_out<from>(tiles[0], width, operand(2, row));
+            for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), along, width, tiles[which]);
+            for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, 0);
+            if constexpr (has(2)) tiles_out(tiles[0], width, operand(2, row), along);
         }
         return true;
     }
-    template <From from> void tile_in(const Operand& a, int width, V* tile) const {
-        if constexpr (from == From::rows) {
-            for (int first = 0; first < width; first += lanes)
-                Turn<S, V>::in(a.p + first * a.across, a.across, width - first < lanes ? width - first : lanes, n, tile + first / lanes * (n | 1));
-        } else if constexpr (from == From::columns) {
-            columns_in(a, width, n, tile, n | 1);
-        } else {
-            for (long j = 0; j < n; ++j) {
-                V x{};
-                for (int k = 0; k < width; ++k) {
-                    x[k % lanes] = load_one<S>(a.p + j * a.along + k * a.across)[0];
-                    tile[k / lanes * (n | 1) + j] = x;
-                }
-            }
+    void tiles_in(const Operand& a, bool along, int width, const Tiles& tiles) const {
+        for (int first = 0; first < width; first += lanes) {
+            V* const tile = reinterpret_cast<V*>(tiles.at(first / lanes).p);
+            const char* const p = a.p + first * a.across;
+            const int count = width - first < lanes ? width - first : lanes;
+            if (along) Turn<S, V>::in(p, a.across, count, n, tile);
+            else for (long j = 0; j < n; ++j)
+                for (int k = 0; k < count; ++k) tile[j][k] = load_one<S>(p + j * a.along + k * a.across)[0];
         }
     }
-    template <From from> void tile_out(const V* tile, int width, const Operand& a) const {
-        if constexpr (from == From::rows) {
-            for (int first = 0; first < width; first += lanes)
-                Turn<S, V>::out(tile + first / lanes * (n | 1), width - first < lanes ? width - first : lanes, n, a.p + first * a.across, a.across);
-        } else if constexpr (from == From::columns) {
-            columns_out(tile, width, n, a, n | 1);
-        } else {
-            for (long j = 0; j < n; ++j)
-                for (int k = 0; k < width; ++k) store_one<S>(a.p + j * a.along + k * a.across, V{} + tile[k / lanes * (n | 1) + j][k % lanes]);
+    void tiles_out(const Tiles& tiles, int width, const Operand& a, bool along) const {
+        for (int first = 0; first < width; first += lanes) {
+            const V* const tile = reinterpret_cast<const V*>(tiles.at(first / lanes).p);
+            char* const p = a.p + first * a.across;
+            const int count = width - first < lanes ? width - first : lanes;
+            if (along) Turn<S, V>::out(tile, count, n, p, a.across);
+            else for (long j = 0; j < n; ++j)
+                for (int k = 0; k < count; ++k) store_one<S>(p + j * a.along + k * a.across, V{} + tile[j][k]);
         }
     }
 
+    // Rows side by side. While a panel of tiles is computed, the next one is fetched.
+    bool run_panels() const {
+        const int vectors = panel_vectors(n), panel = vectors * lanes;
+        const long along = (vectors | 1) * long(sizeof(V));
+        Team team(memo_bytes(n), vectors);
+        Scratch scratch(inputs * n * along + team.bytes());
+        if (!scratch) return false;
+        team.set(scratch.at(inputs * n * along));
+        const Tiles tiles[2] = {{scratch.at(0), along, sizeof(V)}, {scratch.at((inputs - 1) * n * along), along, sizeof(V)}};
+        for (long row = 0; row < rows; row += panel) {
+            const int width = rows - row < panel ? int(rows - row) : panel;
+            for (int which = 0; which < inputs; ++which) columns_in(operand(which, row), width, n, tiles[which]);
+            for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, row + panel < rows ? panel : 0);
+            if constexpr (has(2)) columns_out(tiles[0], width, n, operand(2, row), streamed);
+        }
+        return true;
+    }
+
+    // Rows side by side are copied to tiles, class by class, in runs of so many vectors.
+    static int panel_vectors(long classes) {
+        const size_t fit = panel_limit / (inputs * size_t(classes | 1) * sizeof(V));
+        return fit < least_panel ? least_panel : fit > most_panel ? most_panel : int(fit);
+    }
     // Rows side by side that are too long for a tile of them all.
     bool run_columns() const {
         using W = Columns<C>;
         constexpr long step = block * lanes;  // classes of a tile
-        constexpr long fit = panel_limit / (inputs * step * sizeof(V));
-        constexpr int vectors = fit < 1 ? 1 : fit > panel_vectors ? panel_vectors : int(fit);
-        // An odd number of vectors from tile to tile: they must not meet in the caches.
-        Scratch scratch(inputs * vectors * (step + 1) * sizeof(V));
+        constexpr int vectors = least_panel;
+        constexpr long along = (vectors | 1) * sizeof(V);
+        Scratch scratch(inputs * step * along);
         if (!scratch) return false;
-        V* const tiles[2] = {reinterpret_cast<V*>(scratch.at(0)), reinterpret_cast<V*>(scratch.at(0)) + vectors * (step + 1)};
+        const Tiles tiles[2] = {{scratch.at(0), along, sizeof(V)}, {scratch.at((inputs - 1) * step * along), along, sizeof(V)}};
         Group<W> whole[vectors], groups[vectors];
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes, count = (width + lanes - 1) / lanes;
@@ -246,7 +277,7 @@ template <class S, class Op, const Places& places> struct Driver {
                 per_row(g, row + first, g.walk.count, row == 0);
                 in_memory(g, row + first);
                 groups[t] = g;
-                for (int which = 0; which < inputs; ++which) groups[t].in[which] = {reinterpret_cast<char*>(tiles[which] + t * (step + 1)), 0, 0};
+                for (int which = 0; which < inputs; ++which) groups[t].in[which] = tiles[which].at(t);
                 groups[t].out = groups[t].in[0];
             }
             const auto piece_of = [&](int which, long first) {
@@ -254,34 +285,50 @@ template <class S, class Op, const Places& places> struct Driver {
                 return Operand{a.p + first * a.along, a.along, a.across};
             };
             const auto load = [&](long first, long some, int which) {
-                if (which < inputs) columns_in(piece_of(which, first), width, some, tiles[which], step + 1);
+                if (which < inputs) columns_in(piece_of(which, first), width, some, tiles[which]);
             };
-            const auto store = [&](long first, long some) { columns_out(tiles[0], width, some, piece_of(2, first), step + 1); };
+            const auto store = [&](long first, long some) { columns_out(tiles[0], width, some, piece_of(2, first), streamed); };
             if constexpr (has(2)) run_pieces<Op, vectors>(whole, groups, count, n, load, store);
             else run_pieces<Op, vectors>(whole, groups, count, n, load, nullptr);
             for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
         }
         return true;
     }
-    // `some` classes of rows side by side; `apart` vectors from tile to tile.
-    static void columns_in(const Operand& a, int width, long some, V* tile, long apart) {
+    // `some` classes of rows side by side.
+    static void columns_in(const Operand& a, int width, long some, const Tiles& tiles) {
         for (long j = 0; j < some; ++j) {
             const char* p = a.p + j * a.along;
+            char* tile = tiles.p + j * tiles.along;
             const char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
-            for (int i = 0; i < width * size; i += 64) __builtin_prefetch(soon + i);
-            int t = 0;
-            for (; (t + 1) * lanes <= width; ++t) tile[t * apart + j] = load<S>(p + t * lanes * size);
-            if (t * lanes < width) tile[t * apart + j] = load_part<S>(p + t * lanes * size, width - t * lanes);
+            int i = 0;
+            for (; i + lanes <= width; i += lanes) {
+                __builtin_prefetch(soon + i * size);
+                store<C>(tile + i * sizeof(C), load<S>(p + i * size));
+            }
+            if (i < width) store<C>(tile + i * sizeof(C), load_part<S>(p + i * size, width - i));
         }
     }
-    static void columns_out(const V* tile, int width, long some, const Operand& a, long apart) {
+    static void columns_out(const Tiles& tiles, int width, long some, const Operand& a, bool streamed) {
         for (long j = 0; j < some; ++j) {
             char* p = a.p + j * a.along;
-            const char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
-            for (int i = 0; i < width * size; i += 64) __builtin_prefetch(soon + i, 1);
-            int t = 0;
-            for (; (t + 1) * lanes <= width; ++t) store<S>(p + t * lanes * size, tile[t * apart + j]);
-            if (t * lanes < width) store_part<S>(p + t * lanes * size, tile[t * apart + j], width - t * lanes);
+            const char* tile = tiles.p + j * tiles.along;
+            int i = 0;
+            const auto put = [&](int count) {
+                store_part<S>(p + i * size, load_part<C>(tile + i * sizeof(C), count), count);
+                i += count;
+            };
+            if (streamed) {
+                const int head = int(-reinterpret_cast<uintptr_t>(p) % 64 / size);
+                while (i < head && i < width) put(head - i < lanes ? head - i : lanes);
+                for (; i + lanes <= width; i += lanes) write<S>(p + i * size, AllLanes{}, load<C>(tile + i * sizeof(C)), true);
+            } else {
+                char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
+                for (; i + lanes <= width; i += lanes) {
+                    __builtin_prefetch(soon + i * size, 1);
+                    store<S>(p + i * size, load<C>(tile + i * sizeof(C)));
+                }
+            }
+            if (i < width) put(width - i);
         }
     }
 
@@ -314,8 +361,8 @@ template <class S, class Op, const Places& places> struct Driver {
             in_memory(g, row);
             if (!along) g.v = g.in[1], g.result = g.out;
             const long left = rows - row - count;
-            g.next = count * strides[places.core[0]];
             g.next_count = copies[0] ? 0 : left < count ? int(left) : count;
+            for (int which = 0; which < inputs; ++which) g.next[which] = g.next_count ? operand(which, row + count) : g.in[which];
             if (n <= piece) run_groups<Op, 1>(&g, 1);
             else if (!run_pieces<Op>(g)) return false;
             if constexpr (has(2))

@@ -47,6 +47,7 @@ template <class C> struct Elements {
 template <class W> struct Group {
     using V = typename W::V;
     W walk;
+    long classes;                 // of a whole row, however many are walked at a time
     Operand in[2], out;           // where the classes that are walked are
     Operand v, result;            // where the second input and the output are in memory, if a single element of a row is wanted
     Elements<typename W::C> element;
@@ -57,8 +58,8 @@ template <class W> struct Group {
     bool streamed;                // write past the caches
     char* memo;                   // room for two vectors a step, or null if that is too much
     long memo_row = 0;            // bytes of it for a row
-    long next;                    // bytes from a row to the same one of the group that comes next
-    int next_count;               // rows of that group
+    Operand next[2];              // what is read after this group: where each row's successor is
+    int next_count;               // how many rows have one, if this one's kernel may find their maxima
     mutable V next_max;           // their maxima, where they are known already
     mutable bool next_max_known;
 };
@@ -119,26 +120,36 @@ template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W
     return g.walk.max_of(partial);
 }
 
+// Fetches what is read next while there is much to compute. One line at a time: many at once would be waited for.
+template <class W> struct Next {
+    const char* p;
+    long along;
+    ONESUM_INLINE Next(const Group<W>& g, const typename W::Row& row, int which) {
+        const Operand& a = W::across || row.r < g.next_count ? g.next[which] : g.in[which];
+        p = a.p + row.r * a.across;
+        along = a.along;
+    }
+    ONESUM_INLINE void fetch(long j) const { __builtin_prefetch(p + j * along); }
+};
+
 // A look at the next rows while there is much to compute on these: rows in order get their maxima on the way, others are fetched.
 template <class Form, class W> struct Ahead {
     using V = typename W::V;
     static constexpr bool finds_max = !W::across && !Form::masked;
-    static constexpr long distance = 1024;  // bytes
+    static constexpr long distance = finds_max ? 1024 / sizeof(typename W::S) : 0;  // in classes
     V partial[W::views];
 
     struct View {
         Ahead& ahead;
         const int r;
-        const typename W::Row::Classes x;
+        const Next<W> next;
         V m;
 
         ONESUM_INLINE View(Ahead& ahead, const Group<W>& g, const typename W::Row& row)
-            : ahead(ahead), r(row.r), x(row.of({g.in[0].p + (row.r < g.next_count ? g.next : 0), g.in[0].along, g.in[0].across})),
-              m(splat(typename W::C(-infinity))) {}
+            : ahead(ahead), r(row.r), next(g, row, 0), m(splat(typename W::C(-infinity))) {}
         ONESUM_INLINE void step(long j, auto lanes) {
-            const char* p = x.at(j);
-            __builtin_prefetch(p + (finds_max ? distance : 0));
-            if constexpr (finds_max) m = max(read<typename W::S>(p, lanes, splat(typename W::C(-infinity))), m);
+            next.fetch(j + distance);
+            if constexpr (finds_max) m = max(read<typename W::S>(next.p + j * next.along, lanes, splat(typename W::C(-infinity))), m);
         }
         ONESUM_INLINE ~View() { ahead.partial[r] = m; }
     };
@@ -148,54 +159,47 @@ template <class Form, class W> struct Ahead {
     }
 };
 
-// Sums of exponentials, in words of the lanes' own type, which move on to a wide total.
-//
-// On a grid: added to a large number of fixed magnitude, an addend is rounded to a grid, exactly, and what the grid leaves of it is exact too and goes
-// into the residue. Good to far below an ulp of the maximum's exponential. Not on a grid: Knuth's TwoSum, good to far below an ulp of the sum itself,
-// however small (r, beside a maximum left out of it). With a table, the scales are summed so, and the small rest of each term apart; without, a term's
-// rest is as large as the term, and it is the terms that are summed so.
-template <class C, bool on_grid> class ExpSum {
-    using V = typename Vec<C>::V;
-    // 2^bias times room for `block` terms below 2
-    static constexpr C start = !on_grid ? C(0) : sizeof(C) == 4 ? C(0x1p71) : C(0x1p519);
-    V main = splat(start), residue{}, small{};
-    Wide<C>* totals;
-
-  public:
-    ONESUM_INLINE explicit ExpSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(long k) { totals[k] = Wide<C>{}; }
-    ONESUM_INLINE void flush(long k) {
-        add_to(totals[k], Wide<C>::of(main - start, residue + small));
-        main = splat(start);
-        residue = small = V{};
-    }
-    ONESUM_INLINE void add(const Exp<C>& e, V tail, V scale) {
-        const V old = main, term = Exp<C>::one_word ? scale : fma(tail, scale, scale);
-        V rest;
-        if constexpr (on_grid) {
-            main = old + term;
-            rest = term - (main - old);
-        } else {
-            const auto s = two_sum(old, term);
-            main = s.hi;
-            rest = s.lo;
-        }
-        residue = residue + rest;
-        if constexpr (Exp<C>::one_word) small = fma(tail, scale, small);
-        else small = small + fma(e.lo, scale, fma(e.hi, scale, scale - term));
-    }
-};
-
 // Sums that are wide from the start.
 template <class C> struct WideSum {
+    static constexpr bool in_blocks = false;
     Wide<C> sum{};
     Wide<C>* totals;
 
     ONESUM_INLINE explicit WideSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(long k) { totals[k] = Wide<C>{}; }
+    ONESUM_INLINE void begin(long k, bool fresh) { sum = fresh ? Wide<C>{} : totals[k]; }
+    ONESUM_INLINE void flush(long k) { totals[k] = sum; }
+};
+
+// Sums of exponentials, good to far below an ulp of the sum. With a table, the scales are summed, and the small rest of each term apart; without, a term's
+// rest is as large as the term, and the rounded terms are summed and what the rounding took apart. Floats are summed as doubles, doubles by Knuth's TwoSum;
+// after every block its two words and the rests move on to a wide total.
+//
+// Terms multiplied by a power of two give the sum so multiplied, bit for bit. So it does not matter by which exponent they were shifted, and a maximum
+// that is met late only rescales what was summed before it.
+template <class C> struct ExpSum {
+    static constexpr bool in_blocks = true;
+    using V = typename Vec<C>::V;
+    Wide<C> sum{};
+    V rests{};
+    Wide<C>* totals;
+
+    ONESUM_INLINE explicit ExpSum(Wide<C>* totals) : totals(totals) {}
+    ONESUM_INLINE void begin(long k, bool fresh) { totals[k] = fresh ? Wide<C>{} : totals[k]; }
     ONESUM_INLINE void flush(long k) {
-        add_to(totals[k], sum);
+        add_to(totals[k], sum + Wide<C>::of(rests));
         sum = Wide<C>{};
+        rests = V{};
+    }
+    ONESUM_INLINE void add(const Exp<C>& e) {
+        const V term = Exp<C>::one_word ? e.scale : e.rounded();
+        if constexpr (sizeof(C) == 4) {
+            sum = sum + Wide<C>::of(term);
+        } else {
+            const auto s = two_sum(sum.hi, term);
+            sum = {s.hi, sum.lo + s.lo};
+        }
+        if constexpr (Exp<C>::one_word) rests = fma(e.hi, e.scale, rests);
+        else rests = rests + fma(e.lo, e.scale, fma(e.hi, e.scale, e.scale - term));
     }
 };
 
@@ -209,6 +213,12 @@ template <class W> void merge(Totals<W>& totals, const Totals<W>& more) {
         add_to(totals.other[k], more.other[k]);
     }
     for (int k = 0; k < W::views; ++k) add_to(totals.count[k], more.count[k]);
+}
+template <class W> void rescale(Totals<W>& totals, typename W::V powers_of_two) {
+    for (int k = 0; k < W::lanes; ++k) {
+        totals.sum[k] = totals.sum[k].scaled(powers_of_two);
+        totals.other[k] = totals.other[k].scaled(powers_of_two);
+    }
 }
 
 // What was counted, for every row.
@@ -278,10 +288,17 @@ template <class Form, class W> struct Shift {
         auto e = terms.exponential(top());
         return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized() * Wide<C>::of(e.scale * K::unbias);
     }
+    // What multiplies sums of terms that were shifted for another maximum. Near form only: there the shift is an exponent.
+    V rescaling(V other) const {
+        const V by = exponent_of(other) - exponent_of(m);
+        const V power = bits<V>(bits<I>(max(splat(C(-K::exponent_of_one)), by) + (K::rounder + K::exponent_of_one)) << K::mantissa);
+        return other == C(-infinity) ? V{} : power;
+    }
     I no_finite_logit() const { return m == C(-infinity); }
     I infinite() const { return m == C(infinity); }
 
   private:
+    static V exponent_of(V m) { return nearest_exponent(m == C(-infinity) ? V{} : m); }
     V top() const {
         V size = m < 0 ? -m : m;
         return size < C(infinity) ? m - terms.base : V{};
@@ -294,42 +311,65 @@ template <class V> inline V one_hot_or_nan(V how_many, V sum) {
     return how_many == C(1) ? sum - sum : splat(C(not_a_number));
 }
 
+// What is to come after the end of the sums: nothing, the sums once more (of something else), or all in the careful form.
+enum class Then { nothing, again, carefully };
+
+// r leaves out those that attain m and adds their number less 1. In long rows, where the maximum may be known late, r is the sum over all, over exp(m),
+// less 1; if that leaves little there is a second sum.
 template <class Form, class W> struct Normalizer : Shift<Form, W> {
     using typename Shift<Form, W>::C;
     using typename Shift<Form, W>::V;
     using typename Shift<Form, W>::I;
+    // Below this the error of the sum's float or double would be felt.
+    static constexpr C little = sizeof(C) == 4 ? C(0.0625) : C(0x1p-30);
 
-    Wide<C> rest;   // the sum over the classes below m, over 2^exponent
-    Wide<C> count;  // how many attain m
+    Wide<C> r;
+    I is_little;
+    bool others;  // sum those below m
+    V how_many;   // attain m
 
-    Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
+    Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m), r{}, is_little(~I{}), others(g.classes <= block * W::lanes) {}
     ONESUM_APART void sum(const Group<W>& g, Totals<W>& totals) {
+        if (others) pass<true>(g, totals);
+        else pass<false>(g, totals);
+    }
+    Then end(const Group<W>& g, Totals<W>& totals) {
+        const auto one = Wide<C>::of(splat(C(1))), sum = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / this->pivot();
+        const auto count = count_of(g.walk, totals.count);
+        how_many = count.rounded();
+        r = others ? Wide<C>::choose(is_little, sum + (count - one), r) : sum - one;
+        if (others) return Then::nothing;
+        is_little = r.rounded() < little;
+        others = any(first_lanes<I>(g.walk.count) & is_little);
+        return others ? Then::again : Then::nothing;
+    }
+    V one_hot() const { return one_hot_or_nan(how_many, r.rounded()); }
+
+  private:
+    template <bool others> ONESUM_INLINE void pass(const Group<W>& g, Totals<W>& totals) {
         Ahead<Form, W> looks;
         g.walk.rows([&](auto row) ONESUM_INLINED {
             const auto terms = this->of(row);
             const V m = row.of(this->m);
             const Logits<Form, W> logits(g, row);
-            ExpSum<C, false> others(totals.sum);
+            ExpSum<C> sum(totals.sum);
             typename Ahead<Form, W>::View ahead(looks, g, row);
             I at_max{};
-            row.accumulate(others, [&](long j, auto lanes) ONESUM_INLINED {
-                V x = logits.at(j, lanes);
+            row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                const V x = logits.at(j, lanes);
                 ahead.step(j, lanes);
                 auto e = terms.term(x);
-                I is_max = x == m;
-                at_max -= is_max;
-                others.add(e, e.tail(), is_max ? V{} : e.scale);
+                if constexpr (others || Form::general) {
+                    const I is_max = x == m;
+                    at_max -= is_max;
+                    if constexpr (others) e.scale = is_max ? V{} : e.scale;
+                }
+                sum.add(e);
             });
             totals.count[row.r] = Wide<C>::count(at_max);
         });
         looks.done(g);
     }
-    void end(const Group<W>& g, Totals<W>& totals) {
-        rest = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias);
-        count = count_of(g.walk, totals.count);
-    }
-    Wide<C> r() const { return rest / this->pivot() + (count - Wide<C>::of(splat(C(1)))); }
-    V one_hot() const { return one_hot_or_nan(count.rounded(), rest.rounded()); }
 };
 
 }  // namespace

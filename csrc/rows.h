@@ -21,9 +21,11 @@ struct Operand {
 };
 
 // Rows of up to so many classes are summed class by class, one row in a lane, in every layout; longer ones in as many partial sums as there are lanes.
-constexpr long short_row = 16;
+template <class C> constexpr long short_row = 2 * Vec<C>::lanes > 16 ? 2 * Vec<C>::lanes : 16;
 // After so many terms a partial sum moves on to a wide total.
 constexpr long block = 64;
+// Classes of a piece of a long row, which threads share: each piece is summed for itself.
+constexpr long piece = 1 << 16;
 
 // The lanes below `count` of x, `fill` in the others.
 template <class V, class I = typename Vec<decltype(+V{}[0])>::I> inline V keep_lanes(V x, int count, V fill) {
@@ -93,10 +95,12 @@ template <class S_> struct Rows {
             }
             range(j, n, f);
         }
+        // Everything in order, with a flush of the sum after every block if it is one in blocks, or else in the end.
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            sum.begin(r);
-            for (long j = 0; j < n; j += block * lanes) {
-                range(j, n - j < block * lanes ? n : j + block * lanes, f);
+            const long step = Sum::in_blocks ? block * lanes : n;
+            sum.begin(r, true);
+            for (long j = 0; j < n; j += step) {
+                range(j, n - j < step ? n : j + step, f);
                 sum.flush(r);
             }
         }

@@ -11,9 +11,6 @@
 
 namespace {
 
-// Classes of a piece of a long row, which threads share.
-constexpr long piece = 1 << 16;
-
 // After `write` some operations have something left to do, with what was summed on the way.
 template <class Run, class W> constexpr bool has_last = requires(Run run, Group<W> g, Totals<W> totals) { run.last(g, totals); };
 template <class Run, class W> ONESUM_INLINE void write(const Run& run, Group<W>& g, Totals<W>& totals) {
@@ -23,9 +20,8 @@ template <class Run, class W> ONESUM_INLINE void write(const Run& run, Group<W>&
 template <class Run, class W> ONESUM_INLINE void last(const Run& run, Group<W>& g, Totals<W>& totals) {
     if constexpr (has_last<Run, W>) run.last(g, totals);
 }
-// False: something is not finite, and all is to be done again in the careful form.
-template <class Run, class W> ONESUM_INLINE bool end(Run& run, Group<W>& g, Totals<W>& totals) {
-    if constexpr (std::is_void_v<decltype(run.end(g, totals))>) return run.end(g, totals), true;
+template <class Run, class W> ONESUM_INLINE Then end(Run& run, Group<W>& g, Totals<W>& totals) {
+    if constexpr (std::is_void_v<decltype(run.end(g, totals))>) return run.end(g, totals), Then::nothing;
     else return run.end(g, totals);
 }
 
@@ -57,7 +53,11 @@ template <class Op, int most, class W> void run_groups(Group<W>* groups, int cou
             for (int t = 0; t < count; ++t) put(&runs[t], Run(groups[t], known[t]));
             for (int t = 0; t < count; ++t) runs[t].sum(groups[t], totals[t]);
             done = true;
-            for (int t = 0; t < count; ++t) done &= end(runs[t], groups[t], totals[t]);
+            for (int t = 0; t < count; ++t) {
+                Then then;
+                while ((then = end(runs[t], groups[t], totals[t])) == Then::again) runs[t].sum(groups[t], totals[t]);
+                done &= then != Then::carefully;
+            }
             for (int t = 0; done && t < count; ++t) {
                 write(runs[t], groups[t], totals[t]);
                 last(runs[t], groups[t], totals[t]);
@@ -71,6 +71,8 @@ template <class F> void parallel(long count, F f) {
 }
 
 // One row in pieces. `group` is the whole row. False: no memory.
+//
+// Where sums can be rescaled, each piece is summed by its own maximum as soon as that is known, while the piece is at hand.
 template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
     using W = Rows<S>;
     using Known = decltype(Op::known(group));
@@ -88,6 +90,15 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
         g.mask.p += i * piece * g.mask.along;
         return g;
     };
+    // step(g, totals) for every piece, its sums kept.
+    const auto each = [&](auto step) {
+        parallel(pieces, [&](long i) {
+            auto g = at(i);
+            Totals<W> totals{};
+            step(g, totals, i);
+            parts[i] = {totals.sum[0], totals.other[0], totals.count[0]};
+        });
+    };
     const auto merge = [&](Totals<W>& totals) {
         for (long i = 0; i < pieces; ++i) {
             if (i == 0) totals.sum[0] = totals.other[0] = totals.count[0] = Wide<typename W::C>{};
@@ -96,33 +107,43 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
             add_to(totals.count[0], parts[i].count);
         }
     };
-    const auto keep = [&](long i, const Totals<W>& totals) { parts[i] = {totals.sum[0], totals.other[0], totals.count[0]}; };
 
-    parallel(pieces, [&](long i) {
-        const auto g = at(i);
+    each([&](Group<W>& g, Totals<W>& totals, long i) {
         put(known + i, Op::known(g));
+        if constexpr (Op::rescales) {
+            typename Op::template Run<Near, W> run(g, known[i]);
+            if (Op::form(g, known[i]) == 0) run.sum(g, totals);
+        }
     });
-    for (long i = 1; i < pieces; ++i) known[0] = Op::together(group.walk, known[0], known[i]);
-    int form = Op::form(group, known[0]);
+    Known all = known[0];
+    for (long i = 1; i < pieces; ++i) all = Op::together(group.walk, all, known[i]);
+    int form = Op::form(group, all);
+    bool summed = false;
+    if constexpr (Op::rescales) {
+        summed = form == 0;
+        for (long i = 0; i < pieces; ++i) summed &= Op::form(group, known[i]) == 0 || known[i][0] == -infinity;
+        const typename Op::template Run<Near, W> run(group, all);
+        for (long i = 0; summed && i < pieces; ++i) {
+            const auto power = run.rescaling(known[i]);
+            parts[i].sum = parts[i].sum.scaled(power);
+            parts[i].other = parts[i].other.scaled(power);
+        }
+    }
     for (bool done = false; !done; ++form)
         Op::with(form, [&](auto form) {
             using Run = typename Op::template Run<decltype(form), W>;
-            Run run(group, known[0]);
-            parallel(pieces, [&](long i) {
-                auto g = at(i);
-                Totals<W> totals{};
-                run.sum(g, totals);
-                keep(i, totals);
-            });
+            Run run(group, all);
             Totals<W> totals;
-            merge(totals);
-            done = end(run, group, totals);
+            Then then;
+            do {
+                if (!summed) each([&](Group<W>& g, Totals<W>& totals, long) { run.sum(g, totals); });
+                summed = false;
+                merge(totals);
+            } while ((then = end(run, group, totals)) == Then::again);
+            done = then == Then::nothing;
             if (!done) return;
-            parallel(pieces, [&](long i) {
-                auto g = at(i);
-                Totals<W> totals{};
+            each([&](Group<W>& g, Totals<W>& totals, long) {
                 write(run, g, totals);
-                keep(i, totals);
                 if (g.streamed) stream_end();
             });
             merge(totals);
@@ -134,70 +155,90 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
 
 // Groups of rows side by side, in pieces that `load(first, count, which)` brings to where groups[t].in is, and `store(first, count)` takes from out.
 // `whole` are the same groups as they are in memory.
+//
+// Where sums can be rescaled, they are taken by the maximum so far.
 template <class Op, int most, class W, class Load, class Store> void run_pieces(Group<W>* whole, Group<W>* groups, int count, long n, Load load, Store store) {
     constexpr long step = block * W::lanes;  // one flush of every partial sum
     decltype(Op::known(groups[0])) known[most];
+    Totals<W> totals[most], pieces[most];  // as run_pieces above sums a row
     const auto each = [&](auto f) ONESUM_INLINED {
         for (long first = 0; first < n; first += step) {
             const long some = n - first < step ? n - first : step;
+            load(first, some, 0);
+            for (int t = 0; t < count; ++t) {
+                groups[t].walk = {some, whole[t].walk.count, first};
+                groups[t].mask.p = whole[t].mask.p + first * whole[t].mask.along;
+                groups[t].next_max_known = false;
+            }
             f(first, some);
         }
     };
-    const auto cut = [&](int t, long first, long some) {
-        groups[t].walk = {some, whole[t].walk.count, first};
-        groups[t].mask.p = whole[t].mask.p + first * whole[t].mask.along;
-        groups[t].next_max_known = false;
+    // step_of(t) for every group, its sums in pieces[t].
+    const auto each_summed = [&](auto step_of, auto after) ONESUM_INLINED {
+        for (int t = 0; t < count; ++t) totals[t] = pieces[t] = Totals<W>{};
+        each([&](long first, long some) {
+            load(first, some, 1);
+            for (int t = 0; t < count; ++t) {
+                step_of(t);
+                if ((first + some) % piece != 0 && first + some != n) continue;
+                merge(totals[t], pieces[t]);
+                pieces[t] = Totals<W>{};
+            }
+            after(first, some);
+        });
     };
-    each([&](long first, long some) {
-        load(first, some, 0);
-        for (int t = 0; t < count; ++t) {
-            cut(t, first, some);
-            const auto here = Op::known(groups[t]);
-            known[t] = first == 0 ? here : Op::together(whole[t].walk, known[t], here);
-        }
-    });
+
+    bool summed = false;
+    if constexpr (Op::rescales) {
+        for (int t = 0; t < count; ++t) known[t] = splat(typename W::C(-infinity));
+        each_summed([&](int t) {
+            const auto top = Op::together(whole[t].walk, known[t], Op::known(groups[t]));
+            typename Op::template Run<Near, W> run(groups[t], top);
+            if (any(top != known[t])) {
+                const auto power = run.rescaling(known[t]);
+                rescale(totals[t], power);
+                rescale(pieces[t], power);
+                known[t] = top;
+            }
+            run.sum(groups[t], pieces[t]);
+        }, [](long, long) {});
+        summed = true;
+    } else {
+        each([&](long first, long) {
+            for (int t = 0; t < count; ++t) {
+                const auto here = Op::known(groups[t]);
+                known[t] = first == 0 ? here : Op::together(whole[t].walk, known[t], here);
+            }
+        });
+    }
     int form = 0;
     for (int t = 0; t < count; ++t) {
         const int wanted = Op::form(whole[t], known[t]);
         form = wanted > form ? wanted : form;
     }
+    summed &= form == 0;
     for (bool done = false; !done; ++form)
-        Op::with(form, [&](auto form) {
+        Op::with(form, [&](auto form) ONESUM_INLINED {
             using Run = typename Op::template Run<decltype(form), W>;
             Room<Run, most> runs;
-            Totals<W> totals[most], pieces[most];  // as run_pieces above sums a row
+            Then then[most];
             for (int t = 0; t < count; ++t) {
                 put(&runs[t], Run(whole[t], known[t]));
-                totals[t] = pieces[t] = Totals<W>{};
+                then[t] = Then::again;
             }
-            const auto add = [&](int t, const Totals<W>& some, long end) {
-                merge(pieces[t], some);
-                if (end % piece != 0 && end != n) return;
-                merge(totals[t], pieces[t]);
-                pieces[t] = Totals<W>{};
-            };
-            const auto over_all = [&](auto step_of, auto after) {
-                each([&](long first, long some) {
-                    load(first, some, 0);
-                    load(first, some, 1);
-                    for (int t = 0; t < count; ++t) {
-                        cut(t, first, some);
-                        Totals<W> here{};
-                        step_of(t, here);
-                        add(t, here, first + some);
-                    }
-                    after(first, some);
-                });
-            };
-            over_all([&](int t, Totals<W>& here) { runs[t].sum(groups[t], here); }, [](long, long) {});
             done = true;
-            for (int t = 0; t < count; ++t) {
-                done &= end(runs[t], whole[t], totals[t]);
-                totals[t] = Totals<W>{};
+            for (bool again = true; again; summed = false) {
+                if (!summed) each_summed([&](int t) { if (then[t] == Then::again) runs[t].sum(groups[t], pieces[t]); }, [](long, long) {});
+                again = false;
+                for (int t = 0; t < count; ++t) {
+                    if (then[t] == Then::again) then[t] = end(runs[t], whole[t], totals[t]);
+                    again |= then[t] == Then::again;
+                    done &= then[t] != Then::carefully;
+                }
             }
             if constexpr (!std::is_null_pointer_v<Store>) {
                 if (!done) return;
-                over_all([&](int t, Totals<W>& here) { write(runs[t], groups[t], here); }, store);
+                each_summed([&](int t) { write(runs[t], groups[t], pieces[t]); }, store);
                 for (int t = 0; t < count; ++t) last(runs[t], whole[t], totals[t]);
             }
         });

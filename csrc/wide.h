@@ -39,6 +39,12 @@ template <> struct Wide<float> {
     friend Wide operator*(Wide x, Wide y) { return {x.a * y.a, x.b * y.b}; }
     friend Wide operator/(Wide x, Wide y) { return {x.a / y.a, x.b / y.b}; }
     Wide scaled(float power_of_two) const { return {a * double(power_of_two), b * double(power_of_two)}; }
+    Wide scaled(f32v powers_of_two) const { return {a * widen_lo(powers_of_two), b * widen_hi(powers_of_two)}; }
+    static Wide choose(i32v mask, Wide x, Wide y) {
+        i32half halves[2];
+        memcpy(halves, &mask, sizeof mask);
+        return {__builtin_convertvector(halves[0], i64v) ? x.a : y.a, __builtin_convertvector(halves[1], i64v) ? x.b : y.b};
+    }
     Wide normalized() const { return *this; }
     f32v rounded() const { return narrow(a, b); }
     Sum2<f32v> two_words() const {
@@ -71,6 +77,8 @@ template <> struct Wide<double> {
         return normal(fast_two_sum(q, rest / y.hi));
     }
     Wide scaled(double power_of_two) const { return {hi * power_of_two, lo * power_of_two}; }
+    Wide scaled(f64v powers_of_two) const { return {hi * powers_of_two, lo * powers_of_two}; }
+    static Wide choose(i64v mask, Wide x, Wide y) { return {mask ? x.hi : y.hi, mask ? x.lo : y.lo}; }
     Wide normalized() const { return normal(fast_two_sum(hi, lo)); }
     f64v rounded() const { return hi + lo; }
     Sum2<f64v> two_words() const { return {hi, lo}; }

@@ -11,9 +11,9 @@
 #include <initializer_list>
 
 #include "calls.h"
-#include "cpus.h"
 #include "dispatch.h"
 #include "floor.h"
+#include "machine.h"
 #include "pool.h"
 
 namespace {

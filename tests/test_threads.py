@@ -323,7 +323,7 @@ def stress(folder: Path, *options: str) -> Path:
     """pool_stress.cpp, compiled."""
     program = folder / "pool_stress"
     sources = [ROOT / "tests" / "pool_stress.cpp"]
-    sources += [ROOT / "csrc" / f"{name}.cpp" for name in ("split", "pool", "cpus")]
+    sources += [ROOT / "csrc" / f"{name}.cpp" for name in ("split", "pool", "machine")]
     compiler = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-g", "-pthread"]
     subprocess.run([*compiler, *options, *sources, "-o", program], check=True)
     return program

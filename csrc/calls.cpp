@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "dispatch.h"
+#include "memory.h"
 
 namespace {
 
@@ -73,6 +74,40 @@ void sort_axes(int ndim, const npy_intp* strides, int* order) {
     }
 }
 
+// memory.h as NumPy takes it. Every array knows by which handler its memory came, and gives it back there.
+PyDataMem_Handler large_memory = {
+    "onesum",
+    1,
+    {nullptr, [](void*, size_t size) { return onesum::allocate(size); },
+     [](void*, size_t count, size_t size) { return onesum::allocate_zeros(count, size); },
+     [](void*, void* data, size_t size) { return onesum::reallocate(data, size); }, [](void*, void* data, size_t) { onesum::deallocate(data); }},
+};
+PyObject* large_memory_capsule = nullptr;  // null where nothing is kept
+
+bool use_handler(PyObject* handler) {
+    PyObject* before = PyDataMem_SetHandler(handler);
+    Py_XDECREF(before);
+    return before;
+}
+
+// A new array; a large one in memory.h's memory, unless the program has chosen a handler itself.
+PyObject* new_array(PyArray_Descr* dtype, int ndim, npy_intp* dims, npy_intp* strides, npy_intp bytes) {
+    auto make = [&] {
+        Py_INCREF(dtype);  // which the array takes
+        return PyArray_NewFromDescr(&PyArray_Type, dtype, ndim, dims, strides, nullptr, 0, nullptr);
+    };
+    if (bytes < onesum::large_result || !large_memory_capsule) return make();
+    PyObject* chosen = PyDataMem_GetHandler();
+    Py_XDECREF(chosen);
+    if (chosen != PyDataMem_DefaultHandler) return make();
+    if (!use_handler(large_memory_capsule)) return nullptr;
+    PyObject* result = make();
+    if (!result) PyErr_Clear();
+    if (!use_handler(PyDataMem_DefaultHandler)) Py_CLEAR(result);
+    else if (!result) result = make();  // NumPy has no more memory than we, and its own words for that
+    return result;
+}
+
 // A new result, in memory in the order of x. But where the last axis is the class axis it is innermost, as gufuncs have it.
 PyObject* new_result(const Form& form, bool row, bool c_order, const int* order) {
     const int axis = form.axis;
@@ -81,6 +116,8 @@ PyObject* new_result(const Form& form, bool row, bool c_order, const int* order)
     npy_intp dims[NPY_MAXDIMS], strides[NPY_MAXDIMS], step = PyDataType_ELSIZE(dtype);
     memcpy(dims, form.dims, form.ndim * sizeof *dims);
     if (row) dims[axis] = 1;
+    npy_intp bytes = step;
+    for (int d = 0; d < form.ndim; ++d) bytes *= dims[d];
     if (!c_order) {
         auto lay = [&](int d) { strides[d] = step, step *= dims[d]; };
         if (innermost) lay(axis);
@@ -93,7 +130,9 @@ PyObject* new_result(const Form& form, bool row, bool c_order, const int* order)
         memmove(dims + axis, dims + axis + 1, (ndim - axis) * sizeof *dims);
         if (!c_order) memmove(strides + axis, strides + axis + 1, (ndim - axis) * sizeof *strides);
     }
-    return PyArray_NewFromDescr(&PyArray_Type, dtype, ndim, dims, c_order ? nullptr : strides, nullptr, 0, nullptr);
+    PyObject* result = new_array(dtype, ndim, dims, c_order ? nullptr : strides, bytes);
+    Py_DECREF(dtype);
+    return result;
 }
 
 // The addresses between which an array lies. (Of one without elements, any.)
@@ -286,6 +325,7 @@ PyMethodDef methods[] = {
 
 int onesum::add_direct_calls(PyObject* module) {
     if (PyArray_ImportNumPyAPI() < 0) return -1;
+    if (!large_memory_capsule && onesum::keeps_memory() && !(large_memory_capsule = PyCapsule_New(&large_memory, "mem_handler", nullptr))) return -1;
     PyObject* direct = PyModule_New("onesum._core.direct");
     const bool failed = !direct || PyModule_AddFunctions(direct, methods) < 0 || PyModule_AddObjectRef(module, "direct", direct) < 0;
     Py_XDECREF(direct);

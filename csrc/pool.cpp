@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "cpus.h"
+#include "machine.h"
 
 namespace onesum {
 namespace {

@@ -7,7 +7,7 @@ namespace onesum {
 // While the pool works, for this thread (a call from within a task) or for another, a call runs serially on the caller.
 void parallel(long tasks, void (*task)(void* context, long i), void* context);
 
-// How many threads a job may have; at least 1. Until set_threads() it is what cpus.h finds.
+// How many threads a job may have; at least 1. Until set_threads() it is what machine.h finds.
 int threads();
 void set_threads(int n);  // from 1 to most_threads, to which other numbers are brought
 constexpr int most_threads = 1024;

@@ -11,9 +11,10 @@
 #include <initializer_list>
 
 #include "calls.h"
-#include "cpus.h"
 #include "dispatch.h"
 #include "floor.h"
+#include "machine.h"
+#include "memory.h"
 #include "pool.h"
 
 namespace {
@@ -169,6 +170,14 @@ PyObject* set_num_threads(PyObject*, PyObject* number) {
 
 PyObject* jobs(PyObject*, PyObject*) { return PyLong_FromUnsignedLong(onesum::jobs()); }
 
+PyObject* release_memory(PyObject*, PyObject*) {
+    long bytes;
+    Py_BEGIN_ALLOW_THREADS;
+    bytes = onesum::release_memory();
+    Py_END_ALLOW_THREADS;
+    return PyLong_FromLong(bytes);
+}
+
 // _move(target, sources, streaming): see floor.h. What it returns for target None depends on every byte read.
 PyObject* move(PyObject*, PyObject* args) {
     PyObject *target, *sources;
@@ -207,6 +216,10 @@ int execute(PyObject* module) {
         PyErr_Format(PyExc_ImportError, "ONESUM_NUM_THREADS: expected a whole number >= 1, got '%s'", value);
         return -1;
     }
+    if (const char* value = onesum::memory_from_environment()) {
+        PyErr_Format(PyExc_ImportError, "ONESUM_KEEP_MEMORY: expected a whole number of bytes >= 0, got '%s'", value);
+        return -1;
+    }
     const char* override = getenv("ONESUM_ISA");
     const onesum::Isa* isa = override && *override ? wanted(override, PyExc_ImportError) : onesum::best_isa();
     if (!isa) {
@@ -232,6 +245,7 @@ PyMethodDef methods[] = {
     {"_get_num_threads", get_num_threads, METH_NOARGS, "How many threads a call may use."},
     {"_set_num_threads", set_num_threads, METH_O, "Let calls use so many."},
     {"_jobs", jobs, METH_NOARGS, "How many calls have been shared among threads. For tests."},
+    {"_release_memory", release_memory, METH_NOARGS, "Give the memory kept for large results back; how many bytes."},
     {"_move", move, METH_VARARGS, "Read one or two arrays and write one, or none: the floor under every time. For the benchmark."},
     {nullptr, nullptr, 0, nullptr},
 };

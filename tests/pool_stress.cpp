@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../csrc/cpus.h"
+#include "../csrc/machine.h"
 #include "../csrc/pool.h"
 #include "../csrc/split.h"
 

@@ -18,7 +18,7 @@ PACKAGE = Path(onesum.__file__).parent
 FLOORS = [
     {"_core", "_version"},
     {"backends", "backends._words", "backends.array_api", "backends.native"},
-    {"_arguments", "_functions", "_config", "_threads"},
+    {"_arguments", "_functions", "_config", "_memory", "_threads"},
     {"_jacobian", "layers"},
     {""},  # the package itself
     {

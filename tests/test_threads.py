@@ -319,11 +319,11 @@ print(json.dumps([*told, *limited, chosen, other, onesum.get_num_threads()]))
     assert answer(program, ONESUM_NUM_THREADS="5") == [5, True, 1, 1, 2, 5, 5]
 
 
-def stress(folder: Path, *options: str) -> Path:
-    """pool_stress.cpp, compiled."""
-    program = folder / "pool_stress"
-    sources = [ROOT / "tests" / "pool_stress.cpp"]
-    sources += [ROOT / "csrc" / f"{name}.cpp" for name in ("split", "pool", "cpus")]
+def stress(folder: Path, name: str, *options: str) -> Path:
+    """A program of this folder, compiled with what it hammers."""
+    program = folder / name
+    sources = [ROOT / "tests" / f"{name}.cpp"]
+    sources += [ROOT / "csrc" / f"{part}.cpp" for part in ("split", "pool", "machine", "memory")]
     compiler = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-g", "-pthread"]
     subprocess.run([*compiler, *options, *sources, "-o", program], check=True)
     return program
@@ -331,15 +331,15 @@ def stress(folder: Path, *options: str) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return stress(tmp_path_factory.mktemp("plain"))
+    return stress(tmp_path_factory.mktemp("plain"), "pool_stress")
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return stress(tmp_path_factory.mktemp("watched"), "-fsanitize=thread")
+    return stress(tmp_path_factory.mktemp("watched"), "pool_stress", "-fsanitize=thread")
 
 
-def hammer(program: Path, mode: str, *args: Path) -> str:
+def hammer(program: Path, mode: str, *args: str | Path) -> str:
     run = subprocess.run(
         [program, mode, *args], capture_output=True, text=True, timeout=300, check=False
     )

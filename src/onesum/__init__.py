@@ -18,6 +18,7 @@ from ._jacobian import (
     log_softmax_jacobian,
     softmax_jacobian,
 )
+from ._memory import release_memory
 from ._threads import get_num_threads, register_threadpoolctl, set_num_threads
 from .layers import LogSoftmax, Softmax
 
@@ -37,6 +38,7 @@ __all__ = [
     "logsumexp_jvp",
     "logsumexp_vjp",
     "register_threadpoolctl",
+    "release_memory",
     "set_num_threads",
     "show_config",
     "softmax",

@@ -1,4 +1,4 @@
-#include "cpus.h"
+#include "machine.h"
 
 #include <algorithm>
 #include <climits>
@@ -10,13 +10,14 @@
 #include <thread>
 
 #include <sched.h>
+#include <unistd.h>
 
 #include "pool.h"
 
 namespace onesum {
 namespace {
 
-constexpr double unlimited = INT_MAX;
+constexpr double unlimited = HUGE_VAL;
 
 // The first words of a file as numbers: quota and period of v2's cpu.max, where the quota may be "max"; one each of v1's two files, where
 // it may be -1. A number that is not there is 0.
@@ -29,27 +30,36 @@ double quotient(const std::string& quota_file, const std::string& period_file) {
     return over > 0 && under > 0 ? over / under : unlimited;
 }
 
-double quota_of(const std::string& group, bool v2) {
+double cpus_of(const std::string& group, bool v2) {
     return v2 ? quotient(group + "/cpu.max", "") : quotient(group + "/cpu.cfs_quota_us", group + "/cpu.cfs_period_us");
 }
 
-// The smallest quota on the way from our cgroup up to the root. In a container the path may be the host's: what it leads to is not there then, and
+// In bytes. "max" is no number; where there is no limit, v1 has one of 2^63.
+double memory_of(const std::string& group, bool v2) {
+    std::string limit;
+    std::ifstream(group + (v2 ? "/memory.max" : "/memory.limit_in_bytes")) >> limit;
+    const double bytes = strtod(limit.c_str(), nullptr);
+    return bytes > 0 ? bytes : unlimited;
+}
+
+// The smallest limit on the way from our cgroup up to the root. In a container the path may be the host's: what it leads to is not there then, and
 // the root is the container's own.
-double cpu_quota(const std::string& root) {
-    double quota = unlimited;
+double cgroup_limit(const std::string& root, const std::string& controller, double (*limit_of)(const std::string& group, bool v2)) {
+    double limit = unlimited;
     std::ifstream groups(root + "/proc/self/cgroup");
     for (std::string line; std::getline(groups, line);) {  // "4:cpu,cpuacct:/path", or "0::/path" for v2
         const size_t first = line.find(':'), second = line.find(':', first + 1);
         if (second == std::string::npos) continue;
-        const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+        std::string controllers = line.substr(first, second - first + 1);
+        controllers.front() = controllers.back() = ',';
         const bool v2 = controllers == ",,";
-        if (!v2 && controllers.find(",cpu,") == std::string::npos) continue;
-        const std::string mount = root + (v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
+        if (!v2 && controllers.find("," + controller + ",") == std::string::npos) continue;
+        const std::string mount = root + "/sys/fs/cgroup" + (v2 ? "" : "/" + controller);
         for (std::string path = line.substr(second + 1); path.starts_with('/'); path.erase(path.rfind('/')))
-            quota = std::min(quota, quota_of(mount + path, v2));
-        quota = std::min(quota, quota_of(mount, v2));
+            limit = std::min(limit, limit_of(mount + path, v2));
+        limit = std::min(limit, limit_of(mount, v2));
     }
-    return quota;
+    return limit;
 }
 
 int allowed_cpus() {
@@ -70,7 +80,12 @@ int threads_in(const char* text) {
 
 }  // namespace
 
-int usable_cpus(const char* root) { return std::max(1, std::min(allowed_cpus(), int(std::ceil(cpu_quota(root))))); }
+int usable_cpus(const char* root) { return std::max(1, int(std::min<double>(allowed_cpus(), std::ceil(cgroup_limit(root, "cpu", cpus_of))))); }
+
+long usable_memory(const char* root) {
+    const double machine = double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGESIZE));
+    return long(std::min(machine, cgroup_limit(root, "memory", memory_of)));
+}
 
 const char* threads_from_environment() {
     const char* text = getenv("ONESUM_NUM_THREADS");

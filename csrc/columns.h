@@ -39,13 +39,14 @@ template <class C_> struct Columns {
         }
         template <class F> ONESUM_INLINE void each_line(const Operand&, bool, F f) const { each(f); }
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            for (long k = 0; k < chains && k < n; ++k) {
+            for (long k = 0; k == 0 || (k < chains && k < n); ++k) {
                 sum.begin(k, fresh);
-                for (long j = k; j < n;) {
+                long j = k;
+                do {
                     const long end = Sum::in_blocks && n - j > block * chains ? j + block * chains : n;
                     for (; j < end; j += chains) f(j, AllLanes{});
                     sum.flush(k);
-                }
+                } while (j < n);
             }
         }
         static V of(const V& v) { return v; }

@@ -99,10 +99,11 @@ template <class S_> struct Rows {
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
             const long step = Sum::in_blocks ? block * lanes : n;
             sum.begin(r, true);
-            for (long j = 0; j < n; j += step) {
+            long j = 0;
+            do {
                 range(j, n - j < step ? n : j + step, f);
                 sum.flush(r);
-            }
+            } while ((j += step) < n);
         }
         // Lane r, in every lane.
         V of(const V& v) const {

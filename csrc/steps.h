@@ -179,7 +179,9 @@ template <class Op, int most, class W, class Load, class Store> void run_pieces(
         each([&](long first, long some) {
             load(first, some, 1);
             for (int t = 0; t < count; ++t) {
+                const auto counted = pieces[t].count[0];  // sums go on from tile to tile, counts begin again
                 step_of(t);
+                add_to(pieces[t].count[0], counted);
                 if ((first + some) % piece != 0 && first + some != n) continue;
                 merge(totals[t], pieces[t]);
                 pieces[t] = Totals<W>{};

@@ -155,7 +155,7 @@ struct SoftmaxVjp : FromOutput<false> {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const V v_pivot = row.of(this->v_pivot);
                 const auto c = Wide<C>::of(v_pivot);
-                const Next<W> next(g, row, 0);
+                Next<W> next(g, row, 0);
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
@@ -196,7 +196,7 @@ struct SoftmaxVjp : FromOutput<false> {
                 const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
                 InverseTemperature<C> inverse{};
                 if constexpr (scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
-                const Next<W> next(g, row, 1);
+                Next<W> next(g, row, 1);
                 V nan{};
                 if constexpr (Form::careful) nan = row.of(this->nan);
                 row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
@@ -358,7 +358,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
-                const Next<W> next(g, row, 0);
+                Next<W> next(g, row, 0);
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
@@ -392,7 +392,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 const auto pivot = row.chosen(this->pivot.position, first);
                 const V all = row.of(this->all), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
-                const Next<W> next(g, row, 1);
+                Next<W> next(g, row, 1);
                 OnTheWay<W> sum(totals.sum, row, g);
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
                     next.fetch(j);

@@ -63,7 +63,7 @@ constexpr size_t memo_limit = 256 << 10, memo_limit_streamed = 48 << 10;
 constexpr size_t group_limit = 10 << 10;
 // Rows side by side are copied to tiles, for the lines of neighbouring classes may meet in the caches: so many bytes, which stay in the second-level
 // cache, and a run of so many vectors from each class.
-constexpr size_t panel_limit = 384 << 10;
+constexpr size_t panel_limit = 256 << 10;
 constexpr int least_panel = 8, most_panel = 64;
 // Such runs are fetched so many classes before they are read or written.
 constexpr long fetched = 2;
@@ -114,7 +114,7 @@ template <class S, class Op, const Places& places> struct Driver {
             g.next_max_known = false;
             g.next_count = 0;
         }
-        if (fresh || strides[places.temperature] || count < lanes) temperatures(g, first, count);
+        if (fresh || strides[places.temperature]) temperatures(g, first, count);
         if constexpr (places.mask >= 0) g.mask = {at(places.mask, first), strides[places.mask_stride], strides[places.mask]};
         if constexpr (places.row_in >= 0) {
             g.row_in = V{};
@@ -133,7 +133,7 @@ template <class S, class Op, const Places& places> struct Driver {
         g.scaled = false;
         for (int k = 0; k < lanes; ++k) {
             double t = 1;
-            if (k < count) memcpy(&t, at(places.temperature, first + k), sizeof t);
+            if (k < count || strides[places.temperature] == 0) memcpy(&t, at(places.temperature, first + k), sizeof t);
             g.temperature[k] = t;
             g.scaled |= t != 1;
         }
@@ -162,6 +162,7 @@ template <class S, class Op, const Places& places> struct Driver {
         const size_t memo;
         const int size;
         Group<W> groups[together];
+        int used = 0;  // before
 
         Team(size_t memo, int tiles) : memo(memo), size(tiles < together || 2 * memo * together > group_limit ? 1 : together) {}
         size_t bytes() const { return size * memo; }
@@ -173,26 +174,30 @@ template <class S, class Op, const Places& places> struct Driver {
             }
         }
     };
-    // The tiles from t on, as many as go together, of `width` rows from `row` on. What will be wanted soon lies so many rows ahead.
-    void run_team(Team& team, const Tiles* tiles, long row, int width, int t, long ahead) const {
+    // The tiles from t on, as many as go together, of `width` rows from `row` on; meanwhile the vectors of `next` are fetched.
+    void run_team(Team& team, const Tiles* tiles, long row, int width, int t, const Runs* next) const {
         int count = 0;
         for (; count < team.size && (t + count) * lanes < width; ++count) {
             const int first = (t + count) * lanes;
             auto& group = team.groups[count];
             group.walk = {n, width - first < lanes ? width - first : lanes};
-            per_row(group, row + first, group.walk.count, row == 0 && t == 0);
+            per_row(group, row + first, group.walk.count, count >= team.used);
             for (int which = 0; which < inputs; ++which) {
                 group.in[which] = tiles[which].at(t + count);
-                group.next[which] = operand(which, row + first + ahead);
+                group.next[which] = next[which];
+                group.next[which].advance(count * n);
             }
             group.out = group.in[0];  // every kernel may write over its operands
             group.v = group.in[1];
             group.result = group.out;
             group.element = elements<C>();
         }
+        team.used = count > team.used ? count : team.used;
         run_groups<Op, together>(team.groups, count);
         for (int k = 0; k < count; ++k) put_rows(team.groups[k], row + (t + k) * lanes, team.groups[k].walk.count);
     }
+    // Nothing but the same vector again.
+    static Runs nothing_new(const Tiles& tiles) { return {tiles.p, 0, 0, 1, 1}; }
 
     // Short rows, one in each lane of a tile: turned, or gathered.
     bool run_tiles(bool along) const {
@@ -204,10 +209,11 @@ template <class S, class Op, const Places& places> struct Driver {
         if (!scratch) return false;
         team.set(scratch.at(inputs * vectors * tile));
         const Tiles tiles[2] = {{scratch.at(0), sizeof(V), long(tile)}, {scratch.at((inputs - 1) * vectors * tile), sizeof(V), long(tile)}};
+        const Runs next[2] = {nothing_new(tiles[0]), nothing_new(tiles[1])};
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
             for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), along, width, tiles[which]);
-            for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, 0);
+            for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, next);
             if constexpr (has(2)) tiles_out(tiles[0], width, operand(2, row), along);
         }
         return true;
@@ -233,22 +239,64 @@ template <class S, class Op, const Places& places> struct Driver {
         }
     }
 
-    // Rows side by side. While a panel of tiles is computed, the next one is fetched.
+    // Copies rows side by side to tiles, vector by vector.
+    struct Filling {
+        Runs from, to;
+        long left;     // vectors
+        int width;     // rows
+
+        Filling(const Operand& a, int width, long n, const Tiles& tiles) : width(width) {
+            const int vectors = (width + lanes - 1) / lanes;
+            from = {a.p, lanes * size, a.along - vectors * lanes * size, vectors, vectors};
+            to = {tiles.p, tiles.across, tiles.along - vectors * tiles.across, vectors, vectors};
+            left = vectors * n;
+        }
+        void fill(long until) {
+            const int last = (width - 1) % lanes + 1;
+            for (; left > until; --left, from.next(), to.next())
+                store<C>(const_cast<char*>(to.p), from.left == 1 && last < lanes ? load_part<S>(from.p, last) : load<S>(from.p));
+        }
+    };
+    // Rows side by side, in panels of tiles. While one is computed, the next is fetched, and filled bit by bit: lines of neighbouring classes may meet
+    // in the caches, so that those of a whole panel would not stay there.
     bool run_panels() const {
         const int vectors = panel_vectors(n), panel = vectors * lanes;
         const long along = (vectors | 1) * long(sizeof(V));
         Team team(memo_bytes(n), vectors);
-        Scratch scratch(inputs * n * along + team.bytes());
+        Scratch scratch(2 * inputs * n * along + team.bytes());
         if (!scratch) return false;
-        team.set(scratch.at(inputs * n * along));
-        const Tiles tiles[2] = {{scratch.at(0), along, sizeof(V)}, {scratch.at((inputs - 1) * n * along), along, sizeof(V)}};
-        for (long row = 0; row < rows; row += panel) {
-            const int width = rows - row < panel ? int(rows - row) : panel;
-            for (int which = 0; which < inputs; ++which) columns_in(operand(which, row), width, n, tiles[which]);
-            for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, row + panel < rows ? panel : 0);
+        team.set(scratch.at(2 * inputs * n * along));
+        const auto tiles_of = [&](int buffer, int which) { return Tiles{scratch.at((buffer * inputs + which) * n * along), along, sizeof(V)}; };
+        const auto filling = [&](int buffer, long row, int which) { return Filling(operand(which, row), width_of(row, panel), n, tiles_of(buffer, which)); };
+        for (int which = 0; which < inputs; ++which) filling(0, 0, which).fill(0);
+        int buffer = 0;
+        for (long row = 0, next_row; row < rows; row = next_row, buffer ^= 1) {
+            const int width = width_of(row, panel), steps = (width - 1) / (team.size * lanes) + 1;
+            next_row = row + width;
+            const Tiles tiles[2] = {tiles_of(buffer, 0), tiles_of(buffer, inputs - 1)};
+            if (next_row == rows) {
+                const Runs next[2] = {nothing_new(tiles[0]), nothing_new(tiles[1])};
+                for (int step = 0; step < steps; ++step) run_team(team, tiles, row, width, step * team.size, next);
+            } else {
+                Filling fillings[2] = {filling(buffer ^ 1, next_row, 0), filling(buffer ^ 1, next_row, inputs - 1)};
+                const long vectors = fillings[0].left;
+                for (int step = 0; step < steps; ++step) {
+                    const Runs next[2] = {fillings[0].from, fillings[1].from};
+                    run_team(team, tiles, row, width, step * team.size, next);
+                    for (int which = 0; which < inputs; ++which) fillings[which].fill(vectors - vectors * (step + 1) / steps);
+                }
+            }
             if constexpr (has(2)) columns_out(tiles[0], width, n, operand(2, row), streamed);
         }
         return true;
+    }
+    // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole lines.
+    int width_of(long row, int panel) const {
+        if (has(2) && row == 0) {
+            const int head = int(-reinterpret_cast<uintptr_t>(at(place(2), 0)) % 64 / size);
+            if (head > 0 && head < panel) panel = head;
+        }
+        return rows - row < panel ? int(rows - row) : panel;
     }
 
     // Rows side by side are copied to tiles, class by class, in runs of so many vectors.
@@ -260,7 +308,7 @@ template <class S, class Op, const Places& places> struct Driver {
     bool run_columns() const {
         using W = Columns<C>;
         constexpr long step = block * lanes;  // classes of a tile
-        constexpr int vectors = least_panel;
+        constexpr int vectors = 2 * least_panel;
         constexpr long along = (vectors | 1) * sizeof(V);
         Scratch scratch(inputs * step * along);
         if (!scratch) return false;

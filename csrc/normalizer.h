@@ -43,6 +43,23 @@ template <class C> struct Elements {
     void (*store)(char*, C);
 };
 
+// Vectors in memory, in runs: the bytes from one to the next, and what is skipped after each run.
+struct Runs {
+    const char* p;
+    long step, skipped;
+    int length, left;  // of a run, of this one
+
+    ONESUM_INLINE void next() {
+        p += step;
+        if (--left == 0) left = length, p += skipped;
+    }
+    void advance(long vectors) {
+        const long from = length - left + vectors;
+        p += vectors * step + from / length * skipped;
+        left = length - int(from % length);
+    }
+};
+
 // The rows a kernel works on at one time. What there is one of for each row has a lane for each row.
 template <class W> struct Group {
     using V = typename W::V;
@@ -58,8 +75,9 @@ template <class W> struct Group {
     bool streamed;                // write past the caches
     char* memo;                   // room for two vectors a step, or null if that is too much
     long memo_row = 0;            // bytes of it for a row
-    Operand next[2];              // what is read after this group: where each row's successor is
-    int next_count;               // how many rows have one, if this one's kernel may find their maxima
+    // What is read after this group: each row's successor in order, or what fills the next tiles.
+    std::conditional_t<W::across, Runs, Operand> next[2];
+    int next_count;               // how many rows have a successor
     mutable V next_max;           // their maxima, where they are known already
     mutable bool next_max_known;
 };
@@ -120,16 +138,22 @@ template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W
     return g.walk.max_of(partial);
 }
 
-// Fetches what is read next while there is much to compute. One line at a time: many at once would be waited for.
+// Fetches what is read next while there is much to compute. One vector at a time: many at once would be waited for.
 template <class W> struct Next {
     const char* p;
-    long along;
     ONESUM_INLINE Next(const Group<W>& g, const typename W::Row& row, int which) {
-        const Operand& a = W::across || row.r < g.next_count ? g.next[which] : g.in[which];
+        const Operand& a = row.r < g.next_count ? g.next[which] : g.in[which];
         p = a.p + row.r * a.across;
-        along = a.along;
     }
-    ONESUM_INLINE void fetch(long j) const { __builtin_prefetch(p + j * along); }
+    ONESUM_INLINE void fetch(long j) { __builtin_prefetch(p + j * long(sizeof(typename W::S))); }
+};
+template <class C> struct Next<Columns<C>> {
+    Runs runs;
+    template <class Row> ONESUM_INLINE Next(const Group<Columns<C>>& g, const Row&, int which) : runs(g.next[which]) {}
+    ONESUM_INLINE void fetch(long) {
+        __builtin_prefetch(runs.p);
+        runs.next();
+    }
 };
 
 // A look at the next rows while there is much to compute on these: rows in order get their maxima on the way, others are fetched.
@@ -142,14 +166,14 @@ template <class Form, class W> struct Ahead {
     struct View {
         Ahead& ahead;
         const int r;
-        const Next<W> next;
+        Next<W> next;
         V m;
 
         ONESUM_INLINE View(Ahead& ahead, const Group<W>& g, const typename W::Row& row)
             : ahead(ahead), r(row.r), next(g, row, 0), m(splat(typename W::C(-infinity))) {}
         ONESUM_INLINE void step(long j, auto lanes) {
             next.fetch(j + distance);
-            if constexpr (finds_max) m = max(read<typename W::S>(next.p + j * next.along, lanes, splat(typename W::C(-infinity))), m);
+            if constexpr (finds_max) m = max(read<typename W::S>(next.p + j * long(sizeof(typename W::S)), lanes, splat(typename W::C(-infinity))), m);
         }
         ONESUM_INLINE ~View() { ahead.partial[r] = m; }
     };

@@ -23,7 +23,7 @@ struct Operand {
 // Rows of up to so many classes are summed class by class, one row in a lane, in every layout; longer ones in as many partial sums as there are lanes.
 template <class C> constexpr long short_row = 2 * Vec<C>::lanes > 16 ? 2 * Vec<C>::lanes : 16;
 // After so many terms a partial sum moves on to a wide total.
-constexpr long block = 64;
+constexpr long block = 16;
 // Classes of a piece of a long row, which threads share: each piece is summed for itself.
 constexpr long piece = 1 << 16;
 

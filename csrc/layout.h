@@ -66,7 +66,7 @@ constexpr size_t group_limit = 10 << 10;
 constexpr size_t panel_limit = 256 << 10;
 constexpr int least_panel = 8, most_panel = 64;
 // Such runs are fetched so many classes before they are read or written.
-constexpr long fetched = 2;
+constexpr long fetched = 8;
 // So many tiles of short rows go together, step by step.
 constexpr int together = 4;
 
@@ -162,7 +162,7 @@ template <class S, class Op, const Places& places> struct Driver {
         const size_t memo;
         const int size;
         Group<W> groups[together];
-        int used = 0;  // before
+        int used = 0;  // so many before
 
         Team(size_t memo, int tiles) : memo(memo), size(tiles < together || 2 * memo * together > group_limit ? 1 : together) {}
         size_t bytes() const { return size * memo; }
@@ -174,7 +174,7 @@ template <class S, class Op, const Places& places> struct Driver {
             }
         }
     };
-    // The tiles from t on, as many as go together, of `width` rows from `row` on; meanwhile the vectors of `next` are fetched.
+    // The tiles from t on, as many as go together, of `width` rows from `row` on; meanwhile the vectors of `next` are fetched, if there are any.
     void run_team(Team& team, const Tiles* tiles, long row, int width, int t, const Runs* next) const {
         int count = 0;
         for (; count < team.size && (t + count) * lanes < width; ++count) {
@@ -182,22 +182,26 @@ template <class S, class Op, const Places& places> struct Driver {
             auto& group = team.groups[count];
             group.walk = {n, width - first < lanes ? width - first : lanes};
             per_row(group, row + first, group.walk.count, count >= team.used);
-            for (int which = 0; which < inputs; ++which) {
-                group.in[which] = tiles[which].at(t + count);
+            if (count >= team.used || group.in[0].p != tiles[0].at(t + count).p) place(group, tiles, t + count);
+            for (int which = 0; next && which < inputs; ++which) {
                 group.next[which] = next[which];
                 group.next[which].advance(count * n);
             }
-            group.out = group.in[0];  // every kernel may write over its operands
-            group.v = group.in[1];
-            group.result = group.out;
-            group.element = elements<C>();
         }
         team.used = count > team.used ? count : team.used;
         run_groups<Op, together>(team.groups, count);
         for (int k = 0; k < count; ++k) put_rows(team.groups[k], row + (t + k) * lanes, team.groups[k].walk.count);
     }
-    // Nothing but the same vector again.
-    static Runs nothing_new(const Tiles& tiles) { return {tiles.p, 0, 0, 1, 1}; }
+    void place(Group<Columns<C>>& group, const Tiles* tiles, int t) const {
+        for (int which = 0; which < inputs; ++which) {
+            group.in[which] = tiles[which].at(t);
+            group.next[which] = {tiles[which].p, 0, 0, 1, 1};  // nothing new
+        }
+        group.out = group.in[0];  // every kernel may write over its operands
+        group.v = group.in[1];
+        group.result = group.out;
+        group.element = elements<C>();
+    }
 
     // Short rows, one in each lane of a tile: turned, or gathered.
     bool run_tiles(bool along) const {
@@ -209,11 +213,10 @@ template <class S, class Op, const Places& places> struct Driver {
         if (!scratch) return false;
         team.set(scratch.at(inputs * vectors * tile));
         const Tiles tiles[2] = {{scratch.at(0), sizeof(V), long(tile)}, {scratch.at((inputs - 1) * vectors * tile), sizeof(V), long(tile)}};
-        const Runs next[2] = {nothing_new(tiles[0]), nothing_new(tiles[1])};
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
             for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), along, width, tiles[which]);
-            for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, next);
+            for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, nullptr);
             if constexpr (has(2)) tiles_out(tiles[0], width, operand(2, row), along);
         }
         return true;
@@ -275,8 +278,7 @@ template <class S, class Op, const Places& places> struct Driver {
             next_row = row + width;
             const Tiles tiles[2] = {tiles_of(buffer, 0), tiles_of(buffer, inputs - 1)};
             if (next_row == rows) {
-                const Runs next[2] = {nothing_new(tiles[0]), nothing_new(tiles[1])};
-                for (int step = 0; step < steps; ++step) run_team(team, tiles, row, width, step * team.size, next);
+                for (int step = 0; step < steps; ++step) run_team(team, tiles, row, width, step * team.size, nullptr);
             } else {
                 Filling fillings[2] = {filling(buffer ^ 1, next_row, 0), filling(buffer ^ 1, next_row, inputs - 1)};
                 const long vectors = fillings[0].left;
@@ -350,7 +352,7 @@ template <class S, class Op, const Places& places> struct Driver {
             const char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
             int i = 0;
             for (; i + lanes <= width; i += lanes) {
-                __builtin_prefetch(soon + i * size);
+                __builtin_prefetch(soon + i * size, 0, 2);
                 store<C>(tile + i * sizeof(C), load<S>(p + i * size));
             }
             if (i < width) store<C>(tile + i * sizeof(C), load_part<S>(p + i * size, width - i));

@@ -138,20 +138,20 @@ template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W
     return g.walk.max_of(partial);
 }
 
-// Fetches what is read next while there is much to compute. One vector at a time: many at once would be waited for.
+// Fetches what is read next, to the second-level cache, while there is much to compute. One vector at a time: many at once would be waited for.
 template <class W> struct Next {
     const char* p;
     ONESUM_INLINE Next(const Group<W>& g, const typename W::Row& row, int which) {
         const Operand& a = row.r < g.next_count ? g.next[which] : g.in[which];
         p = a.p + row.r * a.across;
     }
-    ONESUM_INLINE void fetch(long j) { __builtin_prefetch(p + j * long(sizeof(typename W::S))); }
+    ONESUM_INLINE void fetch(long j) { __builtin_prefetch(p + j * long(sizeof(typename W::S)), 0, 2); }
 };
 template <class C> struct Next<Columns<C>> {
     Runs runs;
     template <class Row> ONESUM_INLINE Next(const Group<Columns<C>>& g, const Row&, int which) : runs(g.next[which]) {}
     ONESUM_INLINE void fetch(long) {
-        __builtin_prefetch(runs.p);
+        __builtin_prefetch(runs.p, 0, 2);
         runs.next();
     }
 };
@@ -203,14 +203,15 @@ template <class C> struct WideSum {
 template <class C> struct ExpSum {
     static constexpr bool in_blocks = true;
     using V = typename Vec<C>::V;
-    Wide<C> sum{};
+    Wide<C> sum{}, total{};
     V rests{};
     Wide<C>* totals;
 
     ONESUM_INLINE explicit ExpSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { totals[k] = fresh ? Wide<C>{} : totals[k]; }
+    ONESUM_INLINE void begin(long k, bool fresh) { total = fresh ? Wide<C>{} : totals[k]; }
     ONESUM_INLINE void flush(long k) {
-        add_to(totals[k], sum + Wide<C>::of(rests));
+        add_to(total, sum + Wide<C>::of(rests));
+        totals[k] = total;
         sum = Wide<C>{};
         rests = V{};
     }
@@ -344,28 +345,31 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
     using typename Shift<Form, W>::C;
     using typename Shift<Form, W>::V;
     using typename Shift<Form, W>::I;
-    // Below this the error of the sum's float or double would be felt.
-    static constexpr C little = sizeof(C) == 4 ? C(0.0625) : C(0x1p-30);
+    static constexpr C little = C(0.0625);  // below this the rounding of the rests in the sum would be felt
 
     Wide<C> r;
     I is_little;
-    bool others;  // sum those below m
-    V how_many;   // attain m
+    bool others, late = false;  // sum those below m; for the second time
+    V how_many;                 // attain m
 
-    Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m), r{}, is_little(~I{}), others(g.classes <= block * W::lanes) {}
+    Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m), others(g.classes <= block * W::lanes) {}
     ONESUM_APART void sum(const Group<W>& g, Totals<W>& totals) {
         if (others) pass<true>(g, totals);
         else pass<false>(g, totals);
     }
     Then end(const Group<W>& g, Totals<W>& totals) {
         const auto one = Wide<C>::of(splat(C(1))), sum = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / this->pivot();
-        const auto count = count_of(g.walk, totals.count);
-        how_many = count.rounded();
-        r = others ? Wide<C>::choose(is_little, sum + (count - one), r) : sum - one;
-        if (others) return Then::nothing;
+        if (others) {
+            const auto count = count_of(g.walk, totals.count), below = sum + (count - one);
+            how_many = count.rounded();
+            r = late ? Wide<C>::choose(is_little, below, r) : below;
+            return Then::nothing;
+        }
+        if constexpr (Form::general) how_many = count_of(g.walk, totals.count).rounded();
+        r = sum - one;
         is_little = r.rounded() < little;
-        others = any(first_lanes<I>(g.walk.count) & is_little);
-        return others ? Then::again : Then::nothing;
+        others = late = any(first_lanes<I>(g.walk.count) & is_little);
+        return late ? Then::again : Then::nothing;
     }
     V one_hot() const { return one_hot_or_nan(how_many, r.rounded()); }
 

@@ -6,6 +6,7 @@
 
 #include "columns.h"
 #include "normalizer.h"
+#include "panels.h"
 #include "rows.h"
 #include "steps.h"
 #include "tile.h"
@@ -61,12 +62,6 @@ class Scratch {
 constexpr size_t memo_limit = 256 << 10, memo_limit_streamed = 48 << 10;
 // A group has so many rows that what is read or kept of them stays in the first-level cache, but one at least.
 constexpr size_t group_limit = 10 << 10;
-// Rows side by side are copied to tiles, for the lines of neighbouring classes may meet in the caches: so many bytes, which stay in the second-level
-// cache, and a run of so many vectors from each class.
-constexpr size_t panel_limit = 256 << 10;
-constexpr int least_panel = 8, most_panel = 64;
-// Such runs are fetched so many classes before they are read or written.
-constexpr long fetched = 8;
 // So many tiles of short rows go together, step by step.
 constexpr int together = 4;
 
@@ -149,13 +144,6 @@ template <class S, class Op, const Places& places> struct Driver {
         return Op::needs_memo && bytes <= (streamed ? memo_limit_streamed : memo_limit) ? bytes : 0;
     }
 
-    // Where the tiles of one operand are: vectors of the same rows, class by class, and vectors of the rows beside them. An odd number of vectors
-    // lies between neighbours: they must not meet in the caches.
-    struct Tiles {
-        char* p;
-        long along, across;
-        Operand at(int t) const { return {p + t * across, along, sizeof(C)}; }
-    };
     // Several tiles go through the steps of an operation together.
     struct Team {
         using W = Columns<C>;
@@ -175,7 +163,7 @@ template <class S, class Op, const Places& places> struct Driver {
         }
     };
     // The tiles from t on, as many as go together, of `width` rows from `row` on; meanwhile the vectors of `next` are fetched, if there are any.
-    void run_team(Team& team, const Tiles* tiles, long row, int width, int t, const Runs* next) const {
+    void run_team(Team& team, const Tiles<C>* tiles, long row, int width, int t, const Runs* next) const {
         int count = 0;
         for (; count < team.size && (t + count) * lanes < width; ++count) {
             const int first = (t + count) * lanes;
@@ -192,7 +180,7 @@ template <class S, class Op, const Places& places> struct Driver {
         run_groups<Op, together>(team.groups, count);
         for (int k = 0; k < count; ++k) put_rows(team.groups[k], row + (t + k) * lanes, team.groups[k].walk.count);
     }
-    void place(Group<Columns<C>>& group, const Tiles* tiles, int t) const {
+    void place(Group<Columns<C>>& group, const Tiles<C>* tiles, int t) const {
         for (int which = 0; which < inputs; ++which) {
             group.in[which] = tiles[which].at(t);
             group.next[which] = {tiles[which].p, 0, 0, 1, 1};  // nothing new
@@ -212,7 +200,7 @@ template <class S, class Op, const Places& places> struct Driver {
         Scratch scratch(inputs * vectors * tile + team.bytes());
         if (!scratch) return false;
         team.set(scratch.at(inputs * vectors * tile));
-        const Tiles tiles[2] = {{scratch.at(0), sizeof(V), long(tile)}, {scratch.at((inputs - 1) * vectors * tile), sizeof(V), long(tile)}};
+        const Tiles<C> tiles[2] = {{scratch.at(0), sizeof(V), long(tile)}, {scratch.at((inputs - 1) * vectors * tile), sizeof(V), long(tile)}};
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
             for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), along, width, tiles[which]);
@@ -221,7 +209,7 @@ template <class S, class Op, const Places& places> struct Driver {
         }
         return true;
     }
-    void tiles_in(const Operand& a, bool along, int width, const Tiles& tiles) const {
+    void tiles_in(const Operand& a, bool along, int width, const Tiles<C>& tiles) const {
         for (int first = 0; first < width; first += lanes) {
             V* const tile = reinterpret_cast<V*>(tiles.at(first / lanes).p);
             const char* const p = a.p + first * a.across;
@@ -231,7 +219,7 @@ template <class S, class Op, const Places& places> struct Driver {
                 for (int k = 0; k < count; ++k) tile[j][k] = load_one<S>(p + j * a.along + k * a.across)[0];
         }
     }
-    void tiles_out(const Tiles& tiles, int width, const Operand& a, bool along) const {
+    void tiles_out(const Tiles<C>& tiles, int width, const Operand& a, bool along) const {
         for (int first = 0; first < width; first += lanes) {
             const V* const tile = reinterpret_cast<const V*>(tiles.at(first / lanes).p);
             char* const p = a.p + first * a.across;
@@ -242,45 +230,28 @@ template <class S, class Op, const Places& places> struct Driver {
         }
     }
 
-    // Copies rows side by side to tiles, vector by vector.
-    struct Filling {
-        Runs from, to;
-        long left;     // vectors
-        int width;     // rows
-
-        Filling(const Operand& a, int width, long n, const Tiles& tiles) : width(width) {
-            const int vectors = (width + lanes - 1) / lanes;
-            from = {a.p, lanes * size, a.along - vectors * lanes * size, vectors, vectors};
-            to = {tiles.p, tiles.across, tiles.along - vectors * tiles.across, vectors, vectors};
-            left = vectors * n;
-        }
-        void fill(long until) {
-            const int last = (width - 1) % lanes + 1;
-            for (; left > until; --left, from.next(), to.next())
-                store<C>(const_cast<char*>(to.p), from.left == 1 && last < lanes ? load_part<S>(from.p, last) : load<S>(from.p));
-        }
-    };
     // Rows side by side, in panels of tiles. While one is computed, the next is fetched, and filled bit by bit: lines of neighbouring classes may meet
     // in the caches, so that those of a whole panel would not stay there.
     bool run_panels() const {
-        const int vectors = panel_vectors(n), panel = vectors * lanes;
+        const long all = (rows + lanes - 1) / lanes;
+        const int most = panel_vectors(n, inputs), vectors = all < most ? int(all) : most, panel = vectors * lanes;
         const long along = (vectors | 1) * long(sizeof(V));
         Team team(memo_bytes(n), vectors);
         Scratch scratch(2 * inputs * n * along + team.bytes());
         if (!scratch) return false;
         team.set(scratch.at(2 * inputs * n * along));
-        const auto tiles_of = [&](int buffer, int which) { return Tiles{scratch.at((buffer * inputs + which) * n * along), along, sizeof(V)}; };
-        const auto filling = [&](int buffer, long row, int which) { return Filling(operand(which, row), width_of(row, panel), n, tiles_of(buffer, which)); };
+        const auto tiles_of = [&](int buffer, int which) { return Tiles<C>{scratch.at((buffer * inputs + which) * n * along), along, sizeof(V)}; };
+        const auto filling = [&](int buffer, long row, int which) { return Filling<S>(operand(which, row), width_of(row, panel), n, tiles_of(buffer, which)); };
         for (int which = 0; which < inputs; ++which) filling(0, 0, which).fill(0);
         int buffer = 0;
         for (long row = 0, next_row; row < rows; row = next_row, buffer ^= 1) {
             const int width = width_of(row, panel), steps = (width - 1) / (team.size * lanes) + 1;
             next_row = row + width;
-            const Tiles tiles[2] = {tiles_of(buffer, 0), tiles_of(buffer, inputs - 1)};
+            const Tiles<C> tiles[2] = {tiles_of(buffer, 0), tiles_of(buffer, inputs - 1)};
             if (next_row == rows) {
                 for (int step = 0; step < steps; ++step) run_team(team, tiles, row, width, step * team.size, nullptr);
             } else {
-                Filling fillings[2] = {filling(buffer ^ 1, next_row, 0), filling(buffer ^ 1, next_row, inputs - 1)};
+                Filling<S> fillings[2] = {filling(buffer ^ 1, next_row, 0), filling(buffer ^ 1, next_row, inputs - 1)};
                 const long vectors = fillings[0].left;
                 for (int step = 0; step < steps; ++step) {
                     const Runs next[2] = {fillings[0].from, fillings[1].from};
@@ -288,24 +259,19 @@ template <class S, class Op, const Places& places> struct Driver {
                     for (int which = 0; which < inputs; ++which) fillings[which].fill(vectors - vectors * (step + 1) / steps);
                 }
             }
-            if constexpr (has(2)) columns_out(tiles[0], width, n, operand(2, row), streamed);
+            if constexpr (has(2)) columns_out<S>(tiles[0], width, n, operand(2, row), streamed);
         }
         return true;
     }
     // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole lines.
     int width_of(long row, int panel) const {
-        if (has(2) && row == 0) {
+        if (has(2) && row == 0 && rows > panel) {
             const int head = int(-reinterpret_cast<uintptr_t>(at(place(2), 0)) % 64 / size);
             if (head > 0 && head < panel) panel = head;
         }
         return rows - row < panel ? int(rows - row) : panel;
     }
 
-    // Rows side by side are copied to tiles, class by class, in runs of so many vectors.
-    static int panel_vectors(long classes) {
-        const size_t fit = panel_limit / (inputs * size_t(classes | 1) * sizeof(V));
-        return fit < least_panel ? least_panel : fit > most_panel ? most_panel : int(fit);
-    }
     // Rows side by side that are too long for a tile of them all.
     bool run_columns() const {
         using W = Columns<C>;
@@ -314,7 +280,7 @@ template <class S, class Op, const Places& places> struct Driver {
         constexpr long along = (vectors | 1) * sizeof(V);
         Scratch scratch(inputs * step * along);
         if (!scratch) return false;
-        const Tiles tiles[2] = {{scratch.at(0), along, sizeof(V)}, {scratch.at((inputs - 1) * step * along), along, sizeof(V)}};
+        const Tiles<C> tiles[2] = {{scratch.at(0), along, sizeof(V)}, {scratch.at((inputs - 1) * step * along), along, sizeof(V)}};
         Group<W> whole[vectors], groups[vectors];
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes, count = (width + lanes - 1) / lanes;
@@ -335,53 +301,15 @@ template <class S, class Op, const Places& places> struct Driver {
                 return Operand{a.p + first * a.along, a.along, a.across};
             };
             const auto load = [&](long first, long some, int which) {
-                if (which < inputs) columns_in(piece_of(which, first), width, some, tiles[which]);
+                if (which < inputs) columns_in<S>(piece_of(which, first), width, some, tiles[which]);
             };
-            const auto store = [&](long first, long some) { columns_out(tiles[0], width, some, piece_of(2, first), streamed); };
+            const auto store = [&](long first, long some) { columns_out<S>(tiles[0], width, some, piece_of(2, first), streamed); };
             if constexpr (has(2)) run_pieces<Op, vectors>(whole, groups, count, n, load, store);
             else run_pieces<Op, vectors>(whole, groups, count, n, load, nullptr);
             for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
         }
         return true;
     }
-    // `some` classes of rows side by side.
-    static void columns_in(const Operand& a, int width, long some, const Tiles& tiles) {
-        for (long j = 0; j < some; ++j) {
-            const char* p = a.p + j * a.along;
-            char* tile = tiles.p + j * tiles.along;
-            const char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
-            int i = 0;
-            for (; i + lanes <= width; i += lanes) {
-                __builtin_prefetch(soon + i * size, 0, 2);
-                store<C>(tile + i * sizeof(C), load<S>(p + i * size));
-            }
-            if (i < width) store<C>(tile + i * sizeof(C), load_part<S>(p + i * size, width - i));
-        }
-    }
-    static void columns_out(const Tiles& tiles, int width, long some, const Operand& a, bool streamed) {
-        for (long j = 0; j < some; ++j) {
-            char* p = a.p + j * a.along;
-            const char* tile = tiles.p + j * tiles.along;
-            int i = 0;
-            const auto put = [&](int count) {
-                store_part<S>(p + i * size, load_part<C>(tile + i * sizeof(C), count), count);
-                i += count;
-            };
-            if (streamed) {
-                const int head = int(-reinterpret_cast<uintptr_t>(p) % 64 / size);
-                while (i < head && i < width) put(head - i < lanes ? head - i : lanes);
-                for (; i + lanes <= width; i += lanes) write<S>(p + i * size, AllLanes{}, load<C>(tile + i * sizeof(C)), true);
-            } else {
-                char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
-                for (; i + lanes <= width; i += lanes) {
-                    __builtin_prefetch(soon + i * size, 1);
-                    store<S>(p + i * size, load<C>(tile + i * sizeof(C)));
-                }
-            }
-            if (i < width) put(width - i);
-        }
-    }
-
     // Operands whose classes are apart are copied row by row.
     bool run_rows(bool along) const {
         using W = Rows<S>;

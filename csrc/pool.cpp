@@ -50,56 +50,71 @@ void pause() {
 
 // Returns when the word is no longer `old`, and what it is then. The next job or the last task often comes within microseconds, in which case
 // to sleep would cost more than to wait; but the CPU is offered to whoever needs it.
-template <class T, class Sleep>
-T changed(const std::atomic<T>& word, T old, Sleep sleep) {
-    constexpr std::chrono::microseconds patience(30);
+template <class T, class Yield, class Sleep>
+T changed(const std::atomic<T>& word, T old, std::chrono::microseconds patience, Yield yield, Sleep sleep) {
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; word.load(std::memory_order_acquire) == old; ++i) {
         if (i < 100) {
             pause();
         } else if (std::chrono::steady_clock::now() - start < patience) {
-            sched_yield();
+            yield();
         } else {
             sleep();
         }
     }
     return word.load(std::memory_order_acquire);
 }
+// A worker's patience; and that of a caller, who knows that the rest is being done. Asleep, it would be woken on the CPU of the worker that ends it.
+constexpr std::chrono::microseconds until_next_job(30), until_last_task(2000);
 
+// On the CPU of who wakes it a worker stands in line for milliseconds, until the system finds that another CPU is idle. That is where a sleeper is often
+// woken, and where one that waits may have come to be. So that one CPU is forbidden to it until it has seen its job.
 struct alignas(64) Worker {
-    std::atomic<uint32_t> called{0};  // the generation it is to help with; every worker is woken for itself
-    std::atomic<bool> asleep{false};
+    static constexpr int nowhere = -1, anywhere = -2;
+    std::atomic<uint32_t> called{0};    // the generation it is to help with; every worker is woken for itself
+    std::atomic<int> cpu{nowhere};      // where it waits; anywhere: asleep
+    std::atomic<bool> confined{false};
     pthread_t id;
 
+#if defined(__linux__)
     uint32_t next(uint32_t generation) {
-        return changed(called, generation, [&] {
-#if defined(__linux__)
-            cpu_set_t allowed;
-            const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
-#endif
-            asleep.store(true, std::memory_order_relaxed);
+        cpu_set_t allowed;
+        const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+        generation = changed(called, generation, until_next_job, [&] {
+            cpu.store(sched_getcpu(), std::memory_order_relaxed);
+            sched_yield();
+        }, [&] {
+            cpu.store(anywhere, std::memory_order_relaxed);
             called.wait(generation, std::memory_order_acquire);
-            asleep.store(false, std::memory_order_relaxed);
-#if defined(__linux__)
-            if (known) sched_setaffinity(0, sizeof allowed, &allowed);
-#endif
         });
+        cpu.store(nowhere, std::memory_order_relaxed);
+        if (confined.exchange(false, std::memory_order_relaxed) && known) sched_setaffinity(0, sizeof allowed, &allowed);
+        return generation;
     }
 
-    // A sleeper is often woken on the CPU of who wakes it, and stands in line there for milliseconds, until the system finds that another CPU is idle.
-    // So that one CPU is forbidden to it until it is awake.
     void wake(uint32_t generation) {
-#if defined(__linux__)
         cpu_set_t others;
-        const int cpu = sched_getcpu();
-        if (asleep.load(std::memory_order_relaxed) && cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(0, sizeof others, &others) == 0) {
-            CPU_CLR(cpu, &others);
-            if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(id, sizeof others, &others);
+        const int here = sched_getcpu(), there = cpu.load(std::memory_order_relaxed);
+        if ((there == anywhere || there == here) && here >= 0 && here < CPU_SETSIZE && sched_getaffinity(0, sizeof others, &others) == 0) {
+            CPU_CLR(here, &others);
+            if (CPU_COUNT(&others) > 0) {
+                confined.store(true, std::memory_order_relaxed);
+                pthread_setaffinity_np(id, sizeof others, &others);
+            }
         }
-#endif
         called.store(generation, std::memory_order_release);
         called.notify_one();
     }
+#else
+    uint32_t next(uint32_t generation) {
+        return changed(called, generation, until_next_job, [] { sched_yield(); }, [&] { called.wait(generation, std::memory_order_acquire); });
+    }
+
+    void wake(uint32_t generation) {
+        called.store(generation, std::memory_order_release);
+        called.notify_one();
+    }
+#endif
 } worker[most_threads - 1];
 
 // Takes shares of one generation until there are none.
@@ -141,7 +156,10 @@ void start_workers(int n) {
 
 // Of a forked process's threads only the one that forked goes on. A job that another thread was at is none of the child's.
 void after_fork_in_child() {
-    for (int i = 0; i < workers; ++i) worker[i].asleep.store(false, std::memory_order_relaxed);
+    for (int i = 0; i < workers; ++i) {
+        worker[i].cpu.store(Worker::nowhere, std::memory_order_relaxed);
+        worker[i].confined.store(false, std::memory_order_relaxed);
+    }
     workers = 0;
     untaken.store(uint64_t(jobs()) << 32, std::memory_order_relaxed);
     busy.store(false, std::memory_order_relaxed);
@@ -169,7 +187,7 @@ void parallel(long tasks, void (*task)(void*, long), void* context) {
     untaken.store(uint64_t(generation) << 32 | uint64_t(shares), std::memory_order_release);
     for (int i = 0; i < helpers && i < workers; ++i) worker[i].wake(generation);
     work(generation, true, false);
-    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left, [&] { unfinished.wait(left, std::memory_order_acquire); });
+    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left, until_last_task, [] { sched_yield(); }, [&] { unfinished.wait(left, std::memory_order_acquire); });
     busy.store(false, std::memory_order_release);
 }
 

@@ -263,9 +263,9 @@ template <class S, class Op, const Places& places> struct Driver {
         }
         return true;
     }
-    // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole lines.
+    // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole lines, if they are so in every class.
     int width_of(long row, int panel) const {
-        if (has(2) && row == 0 && rows > panel) {
+        if (has(2) && row == 0 && rows > panel && class_stride(2) % 64 == 0) {
             const int head = int(-reinterpret_cast<uintptr_t>(at(place(2), 0)) % 64 / size);
             if (head > 0 && head < panel) panel = head;
         }

@@ -13,16 +13,16 @@ namespace {
 constexpr long least = 20000;
 // Rows of so many elements the kernel can share among the threads itself, which balances better than one or two of them for each.
 constexpr long long_row = 1 << 18;
-// A thread that is late leaves its chunks to the others.
-constexpr long chunks_a_thread = 8;
-// Short rows are tiles: chunks of whole ones. Rows side by side are copied to tiles in runs of this many, if there are as many for
+// A thread that is late leaves its chunks to the others. Of rows side by side the first panel of a chunk is waited for: fewer chunks.
+constexpr long chunks_a_thread = 8, chunks_of_columns = 3;
+// Short rows are tiles: chunks of whole ones. Rows side by side go in runs of this many, if there are as many for
 // every thread.
-constexpr long tile = 64, run_of_columns = 128;
+constexpr long tile = 64, run_of_columns = 256;
 
 long rows_of_a_chunk(long rows, long n, bool side_by_side) {
     const long team = threads();
     if (team < 2 || rows < 2 || rows * n < 2 * least || (rows < 2 * team && n >= long_row)) return rows;
-    const long chunk = std::max((rows - 1) / (team * chunks_a_thread) + 1, (least - 1) / n + 1);
+    const long chunk = std::max((rows - 1) / (team * (side_by_side ? chunks_of_columns : chunks_a_thread)) + 1, (least - 1) / n + 1);
     if (side_by_side) {
         const long run = std::clamp(long(std::bit_floor(size_t(rows / team))), 1L, run_of_columns);
         return (chunk + run - 1) / run * run;

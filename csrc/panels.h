@@ -8,7 +8,7 @@ namespace {
 
 // Rows side by side are copied to tiles, for the lines of neighbouring classes may meet in the caches: so many bytes, which stay in the second-level
 // cache, and a run of so many vectors from each class.
-constexpr size_t panel_limit = 256 << 10;
+constexpr size_t panel_limit = 512 << 10;
 constexpr int least_panel = 8, most_panel = 64;
 // Such runs are fetched so many classes before they are read or written.
 constexpr long fetched = 8;

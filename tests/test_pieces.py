@@ -63,6 +63,45 @@ def test_columns_longer_than_a_tile(numpy_api, function, dtype):
         assert same_bits(got, whole), f"n={n}, {width} columns"
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_columns_of_several_panels(numpy_api, function, dtype):
+    call = getattr(numpy_api, function)
+    for n, width in [(2, 3001), (21, 2500), (81, 1300), (256, 515)]:
+        args = arguments(function, logits("spread 3", width, n, dtype))
+        whole = call(*args)
+        first = classes_first(function, args)
+        assert same_bits(classes_last(function, call(*first, axis=0)), whole), f"{n}x{width}"
+        beside = tuple(np.pad(a, [(0, 0)] * (a.ndim - 1) + [(3, 2)])[..., 3:-2] for a in first)
+        assert same_bits(classes_last(function, call(*beside, axis=0)), whole), (
+            f"{n}x{width}, apart"
+        )
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [5000, PIECE + 777])
+def test_maxima_that_are_met_late(numpy_api, function, dtype, n):
+    """A sum begun before the maximum is known is the sum that it would have been."""
+    x = logits("spread 3", 6, n, dtype)
+    steps = np.linspace(0, 1, n)
+    x[0] += 180 * steps - 90  # a new maximum in every tile
+    x[1, :-3] = -np.inf  # none until the end
+    x[2, : n // 2] = -np.inf
+    x[3] += 1000 * (steps > 0.9)  # leaves the range in which a sum can be moved
+    x[4, n // 3] = 80  # nothing but this one counts
+    x[5] -= 240 * (steps < 0.7)
+    args = arguments(function, x)
+    call = getattr(numpy_api, function)
+    whole = call(*args)
+    reference = getattr(oracle, function)(*args, arithmetic=oracle.WIDE)
+    check(whole, reference, function)
+    for i in range(len(x)):
+        assert same_bits(call(*(a[i] for a in args)), whole[i]), f"row {i} alone"
+    got = classes_last(function, call(*classes_first(function, args), axis=0))
+    assert same_bits(got, whole), "axis 0"
+
+
 @pytest.mark.parametrize("function", MASKABLE)
 @pytest.mark.parametrize("axis", [-1, 0])
 def test_masks_of_long_rows(numpy_api, function, axis):
@@ -124,3 +163,23 @@ def test_outputs_that_go_past_the_caches(numpy_api, function, n):
         assert (space[offset + rows * n :] == 7).all()
         for i in [0, 1, rows // 2, rows - 1]:
             assert same_bits(out[i], call(*(a[i] for a in args))), f"row {i}, offset {offset}"
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"])
+@pytest.mark.parametrize("n", [21, 300])
+def test_columns_that_go_past_the_caches(numpy_api, function, n):
+    width = STREAMED // (4 * n) + 12
+    x = logits("spread 3", width, n, "float32").T.copy()
+    args = (x,)
+    if function.endswith("_vjp"):
+        args = getattr(numpy_api, function.removesuffix("_vjp"))(x, axis=0), np.flip(x).copy()
+    call = getattr(numpy_api, function)
+    some = [*range(40), width // 2, *range(width - 20, width)]
+    wanted = call(*(a[:, some].T.copy() for a in args)).T
+    for offset in [0, 1, 5]:
+        space = np.full(x.size + 64, 7, np.float32)
+        out = space[offset : offset + x.size].reshape(x.shape)
+        call(*args, axis=0, out=out)
+        assert (space[:offset] == 7).all()
+        assert (space[offset + x.size :] == 7).all()
+        assert same_bits(out[:, some], np.ascontiguousarray(wanted)), f"offset {offset}"

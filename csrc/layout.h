@@ -180,10 +180,12 @@ template <class S, class Op, const Places& places> struct Driver {
         run_groups<Op, together>(team.groups, count);
         for (int k = 0; k < count; ++k) put_rows(team.groups[k], row + (t + k) * lanes, team.groups[k].walk.count);
     }
+    // To be fetched: the same vector again and again.
+    static Runs nothing_new(const Tiles<C>& tiles) { return {tiles.p, 0, 0, 1, 1}; }
     void place(Group<Columns<C>>& group, const Tiles<C>* tiles, int t) const {
         for (int which = 0; which < inputs; ++which) {
             group.in[which] = tiles[which].at(t);
-            group.next[which] = {tiles[which].p, 0, 0, 1, 1};  // nothing new
+            group.next[which] = nothing_new(tiles[which]);
         }
         group.out = group.in[0];  // every kernel may write over its operands
         group.v = group.in[1];
@@ -293,7 +295,10 @@ template <class S, class Op, const Places& places> struct Driver {
                 per_row(g, row + first, g.walk.count, row == 0);
                 in_memory(g, row + first);
                 groups[t] = g;
-                for (int which = 0; which < inputs; ++which) groups[t].in[which] = tiles[which].at(t);
+                for (int which = 0; which < inputs; ++which) {
+                    groups[t].in[which] = tiles[which].at(t);
+                    groups[t].next[which] = nothing_new(tiles[which]);
+                }
                 groups[t].out = groups[t].in[0];
             }
             const auto piece_of = [&](int which, long first) {

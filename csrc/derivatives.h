@@ -60,8 +60,10 @@ template <bool logarithms> struct FromOutput {
     // An infinite or NaN log p makes the sum of all so.
     template <class W> static void look_across(const Group<W>& g, Pivot<W>& pivot) {
         using S = typename W::S;
+        pivot.has_v = g.walk.n == g.classes;
         g.walk.rows([&](auto row) ONESUM_INLINED {
-            const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
+            // of a part of the rows only p is there yet
+            const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[pivot.has_v]);
             auto m = splat(typename W::C(-infinity));
             typename W::V v{}, sum{};
             typename W::I position{};
@@ -74,7 +76,6 @@ template <bool logarithms> struct FromOutput {
                 if constexpr (logarithms) sum = sum + p;
             });
             pivot.value = m, pivot.v = v, pivot.position = position;
-            pivot.has_v = g.walk.n == g.classes;
             pivot.finite = !logarithms || !any(sum - sum != 0);
         });
     }

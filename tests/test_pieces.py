@@ -13,7 +13,7 @@ from rows import FUNCTIONS, MASKABLE, arguments, classes_first, classes_last, lo
 
 import onesum
 
-PIECE = 1 << 16  # classes, as csrc/steps.h has it
+PIECE = 1 << 16  # classes, as csrc/rows.h has it
 STREAMED = 24 << 20  # bytes, as csrc/dispatch.cpp has it
 LENGTHS = [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 777]
 

@@ -43,8 +43,17 @@ template <class S> struct Filling {
     }
     void fill(long until) {
         const int last = (width - 1) % lanes + 1;
-        for (; left > until; --left, from.next(), to.next())
-            store<C>(const_cast<char*>(to.p), from.left == 1 && last < lanes ? load_part<S>(from.p, last) : load<S>(from.p));
+        while (left > until) {
+            const long vectors = left - until < from.left ? left - until : from.left;
+            const bool part = vectors == from.left && last < lanes;
+            const char* p = from.p;
+            char* tile = const_cast<char*>(to.p);
+            for (long i = part; i < vectors; ++i, p += from.step, tile += to.step) store<C>(tile, load<S>(p));
+            if (part) store<C>(tile, load_part<S>(p, last));
+            from.advance(vectors);
+            to.advance(vectors);
+            left -= vectors;
+        }
     }
 };
 

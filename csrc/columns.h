@@ -21,9 +21,9 @@ template <class C_> struct Columns {
 
     long n;
     int count;       // rows side by side, at most one per lane
-    long first = 0;  // of the classes, where longer rows are walked piece by piece
+    long first = 0;  // of the classes, where longer rows are walked tile by tile
 
-    // The last piece of a longer row may be short.
+    // The last tile of a longer row may be short.
     long chains() const { return first == 0 && n <= short_row<C> ? 1 : lanes; }
 
     struct Row {
@@ -63,7 +63,7 @@ template <class C_> struct Columns {
         };
         static Chosen chosen(const I& classes, long first) { return {classes + Int(first)}; }
     };
-    template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, chains(), first % piece == 0}); }
+    template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, chains(), first % part == 0}); }
 
     static V max_of(V* partial) { return partial[0]; }
     Wide<C> sum_of(Wide<C>* partial) const {

@@ -415,8 +415,16 @@ struct LogSoftmaxVjp : FromOutput<true> {
             auto y = Wide<C>::of(this->v_pivot) * g.walk.sum_of(totals.sum) - p_pivot * others;
             if (g.scaled) y = y * this->inverse.wide();
             const V at_pivot = this->pivot.value > nothing ? y.rounded() + this->nan : this->nan;
+            if constexpr (W::across)
+                if (this->pivot.has_v) return put_across(g, at_pivot);
             for (int k = 0; k < g.walk.count; ++k)
                 g.element.store(g.result.p + this->pivot.at(k) * g.result.along + k * g.result.across, at_pivot[k]);
+        }
+
+      private:
+        // Into a tile of whole rows.
+        ONESUM_INLINE void put_across(const Group<W>& g, V at_pivot) const {
+            for (int k = 0; k < g.walk.count; ++k) memcpy(g.out.p + long(this->pivot.position[k]) * g.out.along + k * sizeof(C), reinterpret_cast<const C*>(&at_pivot) + k, sizeof(C));
         }
     };
 };

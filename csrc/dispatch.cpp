@@ -32,9 +32,10 @@ const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS)};
 // An output of so many bytes is written past the caches: it would not fit them, and no line of it need be read first.
 constexpr size_t streamed_bytes = 24 << 20;
 
+constexpr int size_of[] = {2, 2, 4, 8};  // by storage
+
 bool streams(int operation, int storage, long rows, long n) {
-    constexpr size_t size[] = {2, 2, 4, 8};
-    return operands[operation][strlen(operands[operation]) - 1] == 'x' && size_t(rows) * size_t(n) * size[storage] >= streamed_bytes;
+    return operands[operation][strlen(operands[operation]) - 1] == 'x' && size_t(rows) * size_t(n) * size_of[storage] >= streamed_bytes;
 }
 
 bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
@@ -85,7 +86,7 @@ void use_isa(const Isa* isa) { in_use = isa; }
 
 bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides) {
     const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
-    const Job job{kernels.kernel[operation][storage], operand_count(operands[operation]), streams(operation, storage, rows, n)};
+    const Job job{kernels.kernel[operation][storage], operand_count(operands[operation]), size_of[storage], streams(operation, storage, rows, n)};
     const bool done = run(job, args, rows, n, strides);
     clear_flags();
     return done;

@@ -167,7 +167,22 @@ inline f64v log1p(f64v hi, f64v lo) {
     return hi < infinity ? log : hi;
 }
 
-inline Wide<float> log1p(Wide<float> r) { return {log1p(r.a, f64v{}), log1p(r.b, f64v{})}; }
+// The same to 2^-37, for what is rounded to float in the end.
+inline f64v log1p(f64v r) {
+    constexpr double ln2 = 0x1.62e42fefa39efp-1;
+    constexpr double q[] = {0x1.555554fce5336p-2, 0x1.999a7becd7e3ap-3, 0x1.2438793cf5d4ep-3, 0x1.e30542e69ea2bp-4};
+    const f64v u = 1.0 + r;
+    const i64v biased = (bits<i64v>(u) + (0x3ff0000000000000 - 0x3fe6a09e667f3bcd)) >> 52;  // k + 1023
+    const f64v down = bits<f64v>((2046 - biased) << 52), kd = bits<f64v>(biased | 0x4330000000000000) - (0x1p52 + 1023);
+    const f64v g = biased == 1023 ? r : u * down - 1.0;
+    const f64v s = g / (2.0 + g), s2 = s + s;
+    const f64v z = s * s, z2 = z * z;
+    const f64v tail = fma(fma(splat(q[3]), z, splat(q[2])), z2, fma(splat(q[1]), z, splat(q[0])));
+    const f64v log = fma(kd, splat(ln2), fma(s2 * z, tail, s2));
+    return r < infinity ? log : r;
+}
+
+inline Wide<float> log1p(Wide<float> r) { return {log1p(r.a), log1p(r.b)}; }
 inline Wide<double> log1p(Wide<double> r) { return Wide<double>::of(log1p(r.hi, r.lo)); }
 
 }  // namespace

@@ -256,6 +256,7 @@ template <class C> struct WeightedSum : ExpSum<C> {
     template <class W> ONESUM_INLINE explicit WeightedSum(Totals<W>& totals) : Plain(totals.sum), weighted(totals.other) {}
     ONESUM_INLINE void begin(long k, bool fresh) { Plain::begin(k, fresh), weighted.begin(k, fresh); }
     ONESUM_INLINE void flush(long k) { Plain::flush(k), weighted.flush(k); }
+    ONESUM_INLINE void end_part(long k) { Plain::end_part(k), weighted.end_part(k); }
 };
 
 // sum p v / T; where the logit is -inf or masked, v is not read

@@ -7,8 +7,8 @@
 #include "columns.h"
 #include "normalizer.h"
 #include "panels.h"
+#include "parts.h"
 #include "rows.h"
-#include "steps.h"
 #include "tile.h"
 
 namespace {
@@ -274,18 +274,49 @@ template <class S, class Op, const Places& places> struct Driver {
         return rows - row < panel ? int(rows - row) : panel;
     }
 
-    // Rows side by side that are too long for a tile of them all.
+    // Rows side by side that are too long for a tile of them all: tiles of several, for memory is read fastest without gaps.
+    static constexpr int most_columns = 128;
+    struct Desk {
+        using W = Columns<C>;
+        const Driver& driver;
+        const long row;
+        const int width;
+        const Scratch scratch;
+        Tiles<C> tiles[2];
+        Group<W> groups[most_columns];
+
+        Desk(const Driver& driver, long row, int width, const Group<W>* whole, int count)
+            : driver(driver), row(row), width(width), scratch(inputs * block * lanes * along(count)) {
+            for (int which = 0; which < inputs; ++which) tiles[which] = {scratch.at(which * block * lanes * along(count)), along(count), sizeof(V)};
+            for (int t = 0; t < count; ++t) {
+                groups[t] = whole[t];
+                for (int which = 0; which < inputs; ++which) {
+                    groups[t].in[which] = tiles[which].at(t);
+                    groups[t].next[which] = nothing_new(tiles[which]);
+                }
+                groups[t].out = groups[t].in[0];
+            }
+        }
+        explicit operator bool() const { return bool(scratch); }
+        void in(long first, long classes, int which) { columns_in<S>(piece(which, first), width, classes, tiles[which]); }
+        void out(long first, long classes) {
+            columns_out<S>(tiles[0], width, classes, piece(2, first), driver.streamed);
+            if (driver.streamed) stream_end();
+        }
+
+      private:
+        static long along(int count) { return (count | 1) * long(sizeof(V)); }
+        Operand piece(int which, long first) const {
+            const Operand a = driver.operand(which, row);
+            return {a.p + first * a.along, a.along, a.across};
+        }
+    };
     bool run_columns() const {
         using W = Columns<C>;
-        constexpr long step = block * lanes;  // classes of a tile
-        constexpr int vectors = 2 * least_panel;
-        constexpr long along = (vectors | 1) * sizeof(V);
-        Scratch scratch(inputs * step * along);
-        if (!scratch) return false;
-        const Tiles<C> tiles[2] = {{scratch.at(0), along, sizeof(V)}, {scratch.at((inputs - 1) * step * along), along, sizeof(V)}};
-        Group<W> whole[vectors], groups[vectors];
+        const long all = (rows + lanes - 1) / lanes, bundles = (all - 1) / most_columns + 1, vectors = (all - 1) / bundles + 1;
+        Group<W> whole[most_columns];
         for (long row = 0; row < rows; row += vectors * lanes) {
-            const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes, count = (width + lanes - 1) / lanes;
+            const int width = rows - row < vectors * lanes ? int(rows - row) : int(vectors) * lanes, count = (width + lanes - 1) / lanes;
             for (int t = 0; t < count; ++t) {
                 const int first = t * lanes;
                 Group<W>& g = whole[t];
@@ -294,23 +325,8 @@ template <class S, class Op, const Places& places> struct Driver {
                 g.memo = nullptr;
                 per_row(g, row + first, g.walk.count, row == 0);
                 in_memory(g, row + first);
-                groups[t] = g;
-                for (int which = 0; which < inputs; ++which) {
-                    groups[t].in[which] = tiles[which].at(t);
-                    groups[t].next[which] = nothing_new(tiles[which]);
-                }
-                groups[t].out = groups[t].in[0];
             }
-            const auto piece_of = [&](int which, long first) {
-                const Operand a = operand(which, row);
-                return Operand{a.p + first * a.along, a.along, a.across};
-            };
-            const auto load = [&](long first, long some, int which) {
-                if (which < inputs) columns_in<S>(piece_of(which, first), width, some, tiles[which]);
-            };
-            const auto store = [&](long first, long some) { columns_out<S>(tiles[0], width, some, piece_of(2, first), streamed); };
-            if constexpr (has(2)) run_pieces<Op, vectors>(whole, groups, count, n, load, store);
-            else run_pieces<Op, vectors>(whole, groups, count, n, load, nullptr);
+            if (!run_parts<Op, has(2), inputs>(whole, count, n, [&] { return Desk(*this, row, width, whole, count); })) return false;
             for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
         }
         return true;

@@ -183,15 +183,20 @@ template <class Form, class W> struct Ahead {
     }
 };
 
-// Sums that are wide from the start.
+// Sums that are wide from the start. After `end_part` they begin again, and the totals are those of all parts.
 template <class C> struct WideSum {
     static constexpr bool in_blocks = false;
-    Wide<C> sum{};
+    Wide<C> sum{}, parts{};
     Wide<C>* totals;
 
     ONESUM_INLINE explicit WideSum(Wide<C>* totals) : totals(totals) {}
     ONESUM_INLINE void begin(long k, bool fresh) { sum = fresh ? Wide<C>{} : totals[k]; }
     ONESUM_INLINE void flush(long k) { totals[k] = sum; }
+    ONESUM_INLINE void end_part(long k) {
+        add_to(parts, sum);
+        totals[k] = parts;
+        sum = Wide<C>{};
+    }
 };
 
 // Sums of exponentials, good to far below an ulp of the sum. With a table, the scales are summed, and the small rest of each term apart; without, a term's
@@ -203,7 +208,7 @@ template <class C> struct WideSum {
 template <class C> struct ExpSum {
     static constexpr bool in_blocks = true;
     using V = typename Vec<C>::V;
-    Wide<C> sum{}, total{};
+    Wide<C> sum{}, total{}, parts{};
     V rests{};
     Wide<C>* totals;
 
@@ -214,6 +219,11 @@ template <class C> struct ExpSum {
         totals[k] = total;
         sum = Wide<C>{};
         rests = V{};
+    }
+    ONESUM_INLINE void end_part(long k) {
+        add_to(parts, total);
+        totals[k] = parts;
+        total = Wide<C>{};
     }
     ONESUM_INLINE void add(const Exp<C>& e) {
         const V term = Exp<C>::one_word ? e.scale : e.rounded();

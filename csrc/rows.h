@@ -26,6 +26,9 @@ template <class C> constexpr long short_row = 2 * Vec<C>::lanes > 16 ? 2 * Vec<C
 constexpr long block = 16;
 // Classes of a piece of a long row, which threads share: each piece is summed for itself.
 constexpr long piece = 1 << 16;
+// Partial sums of so many classes are added up apart: threads share rows side by side by these.
+constexpr long part = 1 << 10;
+static_assert(piece % part == 0 && part % (block * Vec<float>::lanes) == 0);
 
 // The lanes below `count` of x, `fill` in the others.
 template <class V, class I = typename Vec<decltype(+V{}[0])>::I> inline V keep_lanes(V x, int count, V fill) {
@@ -95,15 +98,17 @@ template <class S_> struct Rows {
             }
             range(j, n, f);
         }
-        // Everything in order, with a flush of the sum after every block if it is one in blocks, or else in the end.
+        // Everything in order, with a flush of the sum after every block if it is one in blocks, and after every part.
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            const long step = Sum::in_blocks ? block * lanes : n;
+            const long step = Sum::in_blocks ? block * lanes : part;
             sum.begin(r, true);
             long j = 0;
             do {
                 range(j, n - j < step ? n : j + step, f);
                 sum.flush(r);
-            } while ((j += step) < n);
+                j += step;
+                if (n > part && (j >= n || j % part == 0)) sum.end_part(r);
+            } while (j < n);
         }
         // Lane r, in every lane.
         V of(const V& v) const {

@@ -13,15 +13,19 @@ namespace {
 constexpr long least = 20000;
 // Rows of so many elements the kernel can share among the threads itself, which balances better than one or two of them for each.
 constexpr long long_row = 1 << 18;
+// Rows side by side too, if there are so few that threads would tear lines of less than so many bytes apart: by parts of so many classes, several for each.
+constexpr long least_line = 8192, part_of_a_column = 1 << 10, parts_a_thread = 2;
 // A thread that is late leaves its chunks to the others. Of rows side by side the first panel of a chunk is waited for: fewer chunks.
 constexpr long chunks_a_thread = 8, chunks_of_columns = 3;
 // Short rows are tiles: chunks of whole ones. Rows side by side go in runs of this many, if there are as many for
 // every thread.
 constexpr long tile = 64, run_of_columns = 256;
 
-long rows_of_a_chunk(long rows, long n, bool side_by_side) {
+// `side_by_side`: bytes of an element of such rows, else 0.
+long rows_of_a_chunk(long rows, long n, long side_by_side) {
     const long team = threads();
     if (team < 2 || rows < 2 || rows * n < 2 * least || (rows < 2 * team && n >= long_row)) return rows;
+    if (side_by_side && rows * side_by_side < team * least_line && n >= team * parts_a_thread * part_of_a_column) return rows;
     const long chunk = std::max((rows - 1) / (team * (side_by_side ? chunks_of_columns : chunks_a_thread)) + 1, (least - 1) / n + 1);
     if (side_by_side) {
         const long run = std::clamp(long(std::bit_floor(size_t(rows / team))), 1L, run_of_columns);
@@ -50,8 +54,8 @@ void run_chunk(void* context, long i) {
 }  // namespace
 
 bool run(const Job& job, char* const* args, long rows, long n, const long* strides) {
-    const long across = strides[0], along = strides[job.operands];  // of the first operand
-    const long chunk = rows_of_a_chunk(rows, n, 0 < across && across < along);
+    const bool side_by_side = strides[0] == job.size && strides[job.operands - 1] == job.size && strides[job.operands] > job.size;  // the first operand and the last
+    const long chunk = rows_of_a_chunk(rows, n, side_by_side ? job.size : 0);
     if (chunk >= rows) return job.kernel(args, rows, n, strides, job.streamed);
     Call call{job, args, rows, n, strides, chunk};
     parallel((rows - 1) / chunk + 1, run_chunk, &call);

@@ -8,6 +8,7 @@ namespace onesum {
 struct Job {
     Kernel kernel;
     int operands;
+    int size;  // bytes of an element
     bool streamed;
 };
 

@@ -29,7 +29,7 @@ template <int d, int classes, class V> ONESUM_INLINE void turn_back(V* v) {
     unrolled<d>([&](int i) ONESUM_INLINED { exchange<d>(v[i], v[i + d]); });
 }
 
-// Rows of 2, 4 or 8 without gaps: `classes` whole vectors, dealt out lane by lane.
+// Rows of 2 or 4 without gaps: `classes` whole vectors, dealt out lane by lane.
 template <int classes, class V, size_t... L> ONESUM_INLINE void deal(V* v, std::index_sequence<L...> lanes) {
     if constexpr (classes > 1) {
         constexpr int half = classes / 2;
@@ -66,7 +66,6 @@ template <class S, class V> struct Turn {
         if (width == lanes && stride == n * long(sizeof(S))) {
             if (n == 2) return dealt_in<2>(rows, tile);
             if (n == 4) return dealt_in<4>(rows, tile);
-            if (n == 8 && lanes >= 8) return dealt_in<8>(rows, tile);
         }
         long j = 0;
         for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S)) some_in<lanes>(rows, stride, width, lanes, tile + j);
@@ -82,7 +81,6 @@ template <class S, class V> struct Turn {
         if (width == lanes && stride == n * long(sizeof(S))) {
             if (n == 2) return dealt_out<2>(tile, rows);
             if (n == 4) return dealt_out<4>(tile, rows);
-            if (n == 8 && lanes >= 8) return dealt_out<8>(tile, rows);
         }
         long j = 0;
         for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S)) some_out<lanes>(tile + j, width, lanes, rows, stride);

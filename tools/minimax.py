@@ -86,8 +86,9 @@ if __name__ == "__main__":
     def atanh_tail(z):
         return mp.nsum(lambda k: z**k / (2 * k + 3), [0, 60])
 
-    c, error = remez(atanh_tail, lambda z: z + mpf(10) ** -12, 6, mpf(0), top)
-    show("log1p, q of degree 6", c, error, as_double)
+    for degree in (6, 3):
+        c, error = remez(atanh_tail, lambda z: z + mpf(10) ** -12, degree, mpf(0), top)
+        show(f"log1p, q of degree {degree}", c, error, as_double)
 
     ln2 = mp.log(2)
     for bits, storage in ((14, as_float), (24, as_float), (40, as_double)):

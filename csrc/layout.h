@@ -281,13 +281,13 @@ template <class S, class Op, const Places& places> struct Driver {
         const Driver& driver;
         const long row;
         const int width;
-        const Scratch scratch;
         Tiles<C> tiles[2];
         Group<W> groups[most_columns];
 
-        Desk(const Driver& driver, long row, int width, const Group<W>* whole, int count)
-            : driver(driver), row(row), width(width), scratch(inputs * block * lanes * along(count)) {
-            for (int which = 0; which < inputs; ++which) tiles[which] = {scratch.at(which * block * lanes * along(count)), along(count), sizeof(V)};
+        static long along(long count) { return (count | 1) * long(sizeof(V)); }
+        static size_t bytes(long count) { return inputs * block * lanes * along(count); }
+        Desk(const Driver& driver, long row, int width, const Group<W>* whole, int count, char* room) : driver(driver), row(row), width(width) {
+            for (int which = 0; which < inputs; ++which) tiles[which] = {room + which * block * lanes * along(count), along(count), sizeof(V)};
             for (int t = 0; t < count; ++t) {
                 groups[t] = whole[t];
                 for (int which = 0; which < inputs; ++which) {
@@ -297,15 +297,26 @@ template <class S, class Op, const Places& places> struct Driver {
                 groups[t].out = groups[t].in[0];
             }
         }
-        explicit operator bool() const { return bool(scratch); }
-        void in(long first, long classes, int which) { columns_in<S>(piece(which, first), width, classes, tiles[which]); }
+        // `soon`: classes of the tile after it, whose vectors are fetched meanwhile.
+        void in(long first, long classes, long soon, int which) {
+            columns_in<S>(piece(which, first), width, classes, tiles[which]);
+            const int vectors = (width + lanes - 1) / lanes;
+            Runs runs = nothing_new(tiles[which]);
+            if (soon > 0) {
+                const Operand a = piece(which, first + classes);
+                runs = {a.p, lanes * size, a.along - vectors * lanes * size, vectors, vectors};
+            }
+            for (int t = 0; t < vectors; ++t) {
+                groups[t].next[which] = runs;
+                if (soon > 0) runs.advance(soon);
+            }
+        }
         void out(long first, long classes) {
             columns_out<S>(tiles[0], width, classes, piece(2, first), driver.streamed);
             if (driver.streamed) stream_end();
         }
 
       private:
-        static long along(int count) { return (count | 1) * long(sizeof(V)); }
         Operand piece(int which, long first) const {
             const Operand a = driver.operand(which, row);
             return {a.p + first * a.along, a.along, a.across};
@@ -314,6 +325,9 @@ template <class S, class Op, const Places& places> struct Driver {
     bool run_columns() const {
         using W = Columns<C>;
         const long all = (rows + lanes - 1) / lanes, bundles = (all - 1) / most_columns + 1, vectors = (all - 1) / bundles + 1;
+        const long team = n <= part ? 1 : onesum::threads();
+        const Scratch scratch(team * Desk::bytes(vectors));
+        if (!scratch) return false;
         Group<W> whole[most_columns];
         for (long row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : int(vectors) * lanes, count = (width + lanes - 1) / lanes;
@@ -326,7 +340,8 @@ template <class S, class Op, const Places& places> struct Driver {
                 per_row(g, row + first, g.walk.count, row == 0);
                 in_memory(g, row + first);
             }
-            if (!run_parts<Op, has(2), inputs>(whole, count, n, [&] { return Desk(*this, row, width, whole, count); })) return false;
+            const auto desk_of = [&](long task) { return Desk(*this, row, width, whole, count, scratch.at(task * Desk::bytes(vectors))); };
+            if (!run_parts<Op, has(2), inputs>(whole, count, n, team, desk_of)) return false;
             for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
         }
         return true;

@@ -10,12 +10,12 @@ namespace {
 // So many parts are summed before they are merged; their sums take memory.
 constexpr long parts_at_once = 16;
 
-// `whole` are groups of the same n classes as they are in memory. Every task makes a desk, which has groups like them, of tiles: desk.in(first, classes, which)
-// brings an input to where groups[t].in is, and desk.out(first, classes) takes from groups[t].out; it is false if there was no memory.
+// `whole` are groups of the same n classes as they are in memory. desk_of(i) makes the desk of one of `team` tasks, which has groups like them, of tiles:
+// desk.in(first, classes, which) brings an input to where groups[t].in is, and desk.out(first, classes) takes from groups[t].out.
 // False: no memory.
 //
 // Where sums can be rescaled, they are taken by the maximum so far.
-template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts(Group<W>* whole, int count, long n, Desk desk_of_a_task) {
+template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts(Group<W>* whole, int count, long n, long team, Desk desk_of) {
     using Known = decltype(Op::known(whole[0]));
     constexpr long tile = block * W::lanes;  // one flush of every partial sum
     struct Share { Totals<W> totals; Known known; };  // of a part
@@ -25,37 +25,37 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
     if (!memory) return false;
     Share* const shares = reinterpret_cast<Share*>(memory);
     Sums* const sums = reinterpret_cast<Sums*>(memory + at_once * count * sizeof(Share));
-    bool no_memory = false;
 
     // step(group, share, t) for every tile and group, share those of its part; then merge(i, share, t) for every part and group.
     const auto each = [&](int read, bool write, auto step, auto merge) ONESUM_INLINED {
-        for (long from = 0; from < parts && !no_memory; from += at_once) {
+        for (long from = 0; from < parts; from += at_once) {
             const long some = parts - from < at_once ? parts - from : at_once;
-            parallel(some, [&](long i) {
-                auto desk = desk_of_a_task();
-                if (!desk) return __atomic_store_n(&no_memory, true, __ATOMIC_RELAXED);
-                Share* const share = shares + i * count;
-                for (int t = 0; t < count; ++t) share[t].totals = Totals<W>{};
-                const long begin = (from + i) * part, end = n - begin < part ? n : begin + part;
-                for (long first = begin; first < end; first += tile) {
-                    const long classes = end - first < tile ? end - first : tile;
-                    for (int which = 0; which < read; ++which) desk.in(first, classes, which);
-                    for (int t = 0; t < count; ++t) {
-                        Group<W>& g = desk.groups[t];
-                        g.walk = {classes, whole[t].walk.count, first};
-                        g.mask.p = whole[t].mask.p + first * whole[t].mask.along;
-                        g.next_max_known = false;
-                        const auto counted = share[t].totals.count[0];  // sums go on from tile to tile, counts begin again
-                        step(g, share[t], t);
-                        add_to(share[t].totals.count[0], counted);
+            long next = 0;
+            parallel(team, [&](long task) {
+                auto desk = desk_of(task);
+                for (long i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < some;) {
+                    Share* const share = shares + i * count;
+                    for (int t = 0; t < count; ++t) share[t].totals = Totals<W>{};
+                    const long begin = (from + i) * part, end = n - begin < part ? n : begin + part;
+                    for (long first = begin; first < end; first += tile) {
+                        const long classes = end - first < tile ? end - first : tile;
+                        for (int which = 0; which < read; ++which) desk.in(first, classes, end - first - classes < tile ? end - first - classes : tile, which);
+                        for (int t = 0; t < count; ++t) {
+                            Group<W>& g = desk.groups[t];
+                            g.walk = {classes, whole[t].walk.count, first};
+                            g.mask.p = whole[t].mask.p + first * whole[t].mask.along;
+                            g.next_max_known = false;
+                            const auto counted = share[t].totals.count[0];  // sums go on from tile to tile, counts begin again
+                            step(g, share[t], t);
+                            add_to(share[t].totals.count[0], counted);
+                        }
+                        if (write) desk.out(first, classes);
                     }
-                    if (write) desk.out(first, classes);
                 }
             });
-            for (long i = 0; i < some && !no_memory; ++i)
+            for (long i = 0; i < some; ++i)
                 for (int t = 0; t < count; ++t) merge(from + i, shares[i * count + t], t);
         }
-        return !no_memory;
     };
     const auto add_up = [&](long i, const Share& share, int t) {
         Sums& s = sums[t];
@@ -69,7 +69,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
         sums[t].known = i == 0 ? share.known : Op::together(whole[t].walk, sums[t].known, share.known);
     };
 
-    bool summed = Op::rescales, done = false;
+    bool summed = Op::rescales, done = true;
     if constexpr (Op::rescales) {
         using Run = typename Op::template Run<Near, W>;
         const auto lowest = splat(typename W::C(-infinity));
@@ -80,7 +80,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
             (rescale(*totals, power), ...);
             known = top;
         };
-        done = each(inputs, false, [&](Group<W>& g, Share& share, int) {
+        each(inputs, false, [&](Group<W>& g, Share& share, int) {
             if (g.walk.first % part == 0) share.known = lowest;
             const auto top = Op::together(g.walk, share.known, Op::known(g));
             Run run(g, top);
@@ -96,7 +96,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
             add_up(i, share, t);
         });
     } else {
-        done = each(1, false, [&](Group<W>& g, Share& share, int) {
+        each(1, false, [&](Group<W>& g, Share& share, int) {
             const auto here = Op::known(g);
             share.known = g.walk.first % part == 0 ? here : Op::together(g.walk, share.known, here);
         }, add_up_known);
@@ -119,11 +119,11 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
             }
             for (bool again = true; done && again; summed = false) {
                 if (!summed)
-                    done = each(inputs, false, [&](Group<W>& g, Share& share, int t) {
+                    each(inputs, false, [&](Group<W>& g, Share& share, int t) {
                         if (sums[t].then == Then::again) runs[t].sum(g, share.totals);
                     }, add_up);
                 again = false;
-                for (int t = 0; done && t < count; ++t) {
+                for (int t = 0; t < count; ++t) {
                     if (sums[t].then == Then::again) sums[t].then = end(runs[t], whole[t], sums[t].row);
                     again |= sums[t].then == Then::again;
                     carefully |= sums[t].then == Then::carefully;
@@ -131,8 +131,8 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
             }
             if constexpr (writes) {
                 if (done && !carefully) {
-                    done = each(inputs, true, [&](Group<W>& g, Share& share, int t) { write(runs[t], g, share.totals); }, add_up);
-                    for (int t = 0; done && t < count; ++t) last(runs[t], whole[t], sums[t].row);
+                    each(inputs, true, [&](Group<W>& g, Share& share, int t) { write(runs[t], g, share.totals); }, add_up);
+                    for (int t = 0; t < count; ++t) last(runs[t], whole[t], sums[t].row);
                 }
             }
             free(runs);

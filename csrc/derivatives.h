@@ -229,7 +229,7 @@ template <class C> struct Exponentials {
     Exponentials(V rounder, V power) : rounder(rounder), power(power) {}
     template <class Row> Exponentials of(const Row& row) const { return {row.of(rounder), row.of(power)}; }
     ONESUM_INLINE V operator()(V logp) const {
-        auto e = exp_parts(max(splat(K::below), logp), V{}, rounder);
+        auto e = exp_parts<true>(max(splat(K::below), logp), V{}, rounder);
         return e.rounded() * power;
     }
 };
@@ -310,33 +310,37 @@ struct LogSoftmaxJvp : FromOutput<true> {
 };
 
 // A sum whose classes are also written, in the order of the sum and not of the lines of the output. Where those are to go past the caches and vectors are
-// not parts of lines, a block of classes is gathered first.
+// not parts of lines, a block of classes is gathered first, in `room` for that.
 template <class W> struct OnTheWay : WideSum<typename W::C> {
     using Plain = WideSum<typename W::C>;
     using S = typename W::S;
     static constexpr bool in_blocks = !W::across;
-    static constexpr long most = block * W::lanes;
+    static constexpr long size = sizeof(S), room = in_blocks ? block * W::lanes * size : 1;  // bytes
     const typename W::Row row;
     const Operand out;
-    const bool streams, gathers;
-    long first = 0;  // of the block's classes
-    alignas(64) char gathered[W::across ? 64 : most * sizeof(S)];
+    char* const gathered;        // null: the classes are written where they belong,
+    const bool streamed;         // past the caches
+    typename W::Row::Classes to;
+    long first = 0;  // of the classes of a block
 
-    ONESUM_INLINE OnTheWay(Wide<typename W::C>* totals, const typename W::Row& row, const Group<W>& g)
-        : Plain(totals), row(row), out(g.out), streams(!W::across && g.streamed), gathers(streams && reinterpret_cast<uintptr_t>(row.of(g.out).p) % 64) {}
-    ONESUM_INLINE char* at(long j) { return gathers ? gathered + (j - first) * long(sizeof(S)) : row.of(out).at(j); }
+    ONESUM_INLINE OnTheWay(Wide<typename W::C>* totals, const typename W::Row& row, const Group<W>& g, char* room)
+        : Plain(totals), row(row), out(g.out), gathered(in_blocks && g.streamed && reinterpret_cast<uintptr_t>(row.of(g.out).p) % 64 ? room : nullptr),
+          streamed(in_blocks && g.streamed && !gathered), to(row.of(g.out)) {
+        if (gathered) to.p = gathered;
+    }
     ONESUM_INLINE void flush(long k) {
         Plain::flush(k);
-        if constexpr (!W::across) {
-            if (!gathers) return;
+        if constexpr (in_blocks) {
+            if (!gathered) return;
             typename W::Row some = row;
-            some.n = row.n - first < most ? row.n - first : most;
+            some.n = row.n - first < block * W::lanes ? row.n - first : block * W::lanes;
             const Operand here{row.of(out).at(first) - row.r * out.across, out.along, out.across};
             some.each_line(here, true, [&](long j, auto lanes) ONESUM_INLINED {
-                const char* p = gathered + j * long(sizeof(S));
+                const char* p = gathered + j * size;
                 ::write<S>(some.of(here).at(j), lanes, lanes.all ? load<S>(p) : load_part<S>(p, lanes.count), true);
             });
             first += some.n;
+            to.p = gathered - first * size;
         }
     }
 };
@@ -394,7 +398,8 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 const V all = row.of(this->all), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
                 Next<W> next(g, row, 1);
-                OnTheWay<W> sum(totals.sum, row, g);
+                alignas(64) char room[OnTheWay<W>::room];
+                OnTheWay<W> sum(totals.sum, row, g, room);
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
                     next.fetch(j);
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
@@ -406,7 +411,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     if constexpr (Form::careful) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
-                    ::write<S>(sum.at(j), lanes, y, sum.streams && !sum.gathers);
+                    ::write<S>(sum.to.at(j), lanes, y, sum.streamed);
                 });
             });
         }

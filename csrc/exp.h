@@ -114,7 +114,8 @@ template <class V, class C = decltype(+V{}[0])> inline V rounder_for(V exponent)
 
 // exp(y + y_lo), abs(y) <= far + abs(below) and abs(y_lo) below an ulp of it. NaN gives NaN. The scale is 2^bias too large, for an exponent from
 // -2 bias to bias.
-template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE Exp<C> exp_parts(V y, V y_lo, V rounder) {
+// `in_one`: y_lo is 0, which the compiler may not leave out by itself.
+template <bool in_one, class V, class C = decltype(+V{}[0])> ONESUM_INLINE Exp<C> exp_parts(V y, V y_lo, V rounder) {
     using K = Constants<C>;
     using I = typename Vec<C>::I;
     V r = fma(y, splat(K::per_unit), rounder);
@@ -126,7 +127,8 @@ template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE Exp<C> exp_parts(V
         // The index stands below the exponent in `scale`; the entries are less by just that.
         using Table = ExpTable<C, K::table_bits>;
         const I power = bits<I>(lookup(Table::first, bits_of_r)) + scale;
-        V t = fma(n, splat(-K::ln2_lo), hi) + y_lo;
+        V t = fma(n, splat(-K::ln2_lo), hi);
+        if constexpr (!in_one) t = t + y_lo;
         return {short_polynomial(t, t + lookup(Table::second, bits_of_r)), V{}, bits<V>(power)};
     } else {
         V c = fma(n, splat(-K::ln2_lo), y_lo);

@@ -270,9 +270,9 @@ template <class Form, class C> struct Terms {
     V inverse_hi, inverse_lo;
 
     ONESUM_INLINE Exp<C> exponential(V y) const {
-        if constexpr (!Form::general) return exp_parts(y, V{}, rounder);
+        if constexpr (!Form::general) return exp_parts<true>(y, V{}, rounder);
         V z = y * inverse_hi;
-        return exp_parts(z, fma(y, inverse_lo, product_error(y, inverse_hi, z)), rounder);
+        return exp_parts<false>(z, fma(y, inverse_lo, product_error(y, inverse_hi, z)), rounder);
     }
     // exp(x / T) over 2^exponent. A logit of +inf counts as the maximum that it is; one too far below the maximum as nothing, exactly, or
     // else (in the near form) as exp(below) of it, which no sum that has the maximum in it can feel.

@@ -18,7 +18,7 @@ int main() {
         for (int k = 0; k < lanes; ++k) x[k] = -bits<float>(first + k <= last ? first + k : last);
         f32v v;
         memcpy(&v, x, sizeof v);
-        const auto e = exp_parts(v, f32v{}, rounder_for(f32v{}));
+        const auto e = exp_parts<true>(v, f32v{}, rounder_for(f32v{}));
         const f32v product = fma(e.scale, e.tail(), e.scale) * Constants<float>::unbias;
         memcpy(hi, &e.hi, sizeof hi);
         memcpy(lo, &e.lo, sizeof lo);

@@ -48,6 +48,9 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
         if (g.memo) pass<true, Sum>(g, totals, visit);
         else pass<false, Sum>(g, totals, visit);
     }
+    ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals) {
+        sum(g, totals, [](auto, auto&) ONESUM_INLINED { return [](auto...) ONESUM_INLINED {}; });
+    }
     // A row of -inf gets p = `all_infinite`.
     void end(const Group<W>& g, Totals<W>& totals, C all_infinite) {
         const Wide<C> sum = g.walk.sum_of(totals.sum).scaled(K::unbias);
@@ -129,13 +132,6 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
     }
 };
 
-// A visitor that fetches the lines that will be written, while there is much to compute.
-template <class W> ONESUM_INLINE auto fetch_output(const Group<W>& g) {
-    return [&g](auto row, auto&) ONESUM_INLINED {
-        return [out = row.of(g.out)](long j, auto...) ONESUM_INLINED { __builtin_prefetch(out.at(j), 1); };
-    };
-}
-
 template <bool masked> struct Softmax : Forward<masked> {
     static constexpr bool needs_memo = true;
     template <class Form, class W> struct Run : Probabilities<Form, W> {
@@ -144,7 +140,7 @@ template <bool masked> struct Softmax : Forward<masked> {
         using V = typename W::V;
         using P = Probabilities<Form, W>;
         using P::P;
-        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals, fetch_output(g)); }
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals); }
         void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, C(not_a_number)); }
         ONESUM_APART void write(Group<W>& g) const {
             this->each(g, [&](auto row, long j, auto lanes, V p, char* out) ONESUM_INLINED {
@@ -235,7 +231,7 @@ template <bool masked> struct LogSumExpVjp : Forward<masked> {
         using V = typename W::V;
         using P = Probabilities<Form, W>;
         using P::P;
-        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals, fetch_output(g)); }
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals); }
         void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, 0); }
         ONESUM_APART void write(Group<W>& g) const {
             V factors = g.row_in;

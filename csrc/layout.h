@@ -371,6 +371,7 @@ template <class S, class Op, const Places& places> struct Driver {
                 for (long j = 0; j < n; ++j) memcpy(copies[which] + j * size, g.in[which].p + j * g.in[which].along, size);
                 g.in[which] = {copies[which], size, 0};
             }
+            g.out = g.in[0];
             if constexpr (has(2)) g.out = copies[2] ? Operand{copies[2], size, 0} : operand(2, row);
             in_memory(g, row);
             if (!along) g.v = g.in[1], g.result = g.out;

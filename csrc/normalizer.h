@@ -156,7 +156,16 @@ template <class C> struct Next<Columns<C>> {
     }
 };
 
-// A look at the next rows while there is much to compute on these: rows in order get their maxima on the way, others are fetched.
+// Fetches the lines of a row that will be written, whether past the caches or not: else the first store to each page waits for its address.
+template <class W> struct FetchOutput {
+    typename W::Row::Classes out;
+    ONESUM_INLINE FetchOutput(const Group<W>& g, const typename W::Row& row) : out(row.of(g.out)) {}
+    ONESUM_INLINE void operator()(long j) const {
+        if constexpr (!W::across) __builtin_prefetch(out.at(j), 1);  // else it is a tile
+    }
+};
+
+// A look ahead while there is much to compute on these rows: those next in order get their maxima on the way, others are fetched; so is the output.
 template <class Form, class W> struct Ahead {
     using V = typename W::V;
     static constexpr bool finds_max = !W::across && !Form::masked;
@@ -167,12 +176,14 @@ template <class Form, class W> struct Ahead {
         Ahead& ahead;
         const int r;
         Next<W> next;
+        const FetchOutput<W> fetch_output;
         V m;
 
         ONESUM_INLINE View(Ahead& ahead, const Group<W>& g, const typename W::Row& row)
-            : ahead(ahead), r(row.r), next(g, row, 0), m(splat(typename W::C(-infinity))) {}
+            : ahead(ahead), r(row.r), next(g, row, 0), fetch_output(g, row), m(splat(typename W::C(-infinity))) {}
         ONESUM_INLINE void step(long j, auto lanes) {
             next.fetch(j + distance);
+            fetch_output(j);
             if constexpr (finds_max) m = max(read<typename W::S>(next.p + j * long(sizeof(typename W::S)), lanes, splat(typename W::C(-infinity))), m);
         }
         ONESUM_INLINE ~View() { ahead.partial[r] = m; }

@@ -90,10 +90,11 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
         g.mask.p += i * piece * g.mask.along;
         return g;
     };
-    // step(g, totals) for every piece, its sums kept.
-    const auto each = [&](auto step) {
+    // step(g, totals) for every piece, its sums kept. Until they are written, the output's lines would be fetched in vain.
+    const auto each = [&](bool writes, auto step) {
         parallel(pieces, [&](long i) {
             auto g = at(i);
+            if (!writes) g.out = g.in[0];
             Totals<W> totals{};
             step(g, totals, i);
             parts[i] = {totals.sum[0], totals.other[0], totals.count[0]};
@@ -108,7 +109,7 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
         }
     };
 
-    each([&](Group<W>& g, Totals<W>& totals, long i) {
+    each(false, [&](Group<W>& g, Totals<W>& totals, long i) {
         put(known + i, Op::known(g));
         if constexpr (Op::rescales) {
             typename Op::template Run<Near, W> run(g, known[i]);
@@ -136,13 +137,13 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
             Totals<W> totals;
             Then then;
             do {
-                if (!summed) each([&](Group<W>& g, Totals<W>& totals, long) { run.sum(g, totals); });
+                if (!summed) each(false, [&](Group<W>& g, Totals<W>& totals, long) { run.sum(g, totals); });
                 summed = false;
                 merge(totals);
             } while ((then = end(run, group, totals)) == Then::again);
             done = then == Then::nothing;
             if (!done) return;
-            each([&](Group<W>& g, Totals<W>& totals, long) {
+            each(true, [&](Group<W>& g, Totals<W>& totals, long) {
                 write(run, g, totals);
                 if (g.streamed) stream_end();
             });

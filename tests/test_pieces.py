@@ -64,6 +64,20 @@ def test_columns_longer_than_a_tile(numpy_api, function, dtype):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_share_long_columns_by_their_classes(numpy_api, function, dtype, threads):
+    """Few rows side by side, of many classes: parts of them, whoever sums which."""
+    n, width = 13_000, 37
+    first = classes_first(function, arguments(function, logits("spread 3", width, n, dtype)))
+    threads(1)
+    whole = getattr(numpy_api, function)(*first, axis=0)
+    for count in [2, 3]:
+        threads(count)
+        got = getattr(numpy_api, function)(*first, axis=0)
+        assert same_bits(got, whole), f"{count} threads"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_columns_of_several_panels(numpy_api, function, dtype):
     call = getattr(numpy_api, function)
@@ -146,17 +160,26 @@ def test_infinities_in_a_late_piece(numpy_api, function):
 
 
 @pytest.mark.parametrize("function", ["softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"])
-@pytest.mark.parametrize("n", [1000, 9001, 100_003])
-def test_outputs_that_go_past_the_caches(numpy_api, function, n):
+@pytest.mark.parametrize(
+    ("n", "dtype"),
+    [
+        (1000, "float32"),
+        (9001, "float32"),
+        (100_003, "float32"),
+        (9001, "float16"),
+        (1000, "float64"),
+    ],
+)
+def test_outputs_that_go_past_the_caches(numpy_api, function, n, dtype):
     """Whole lines are streamed: rows begin anywhere in a line, and nothing beside them is hurt."""
-    rows = STREAMED // (4 * n) + 2
-    x = logits("spread 3", rows, n, "float32")
+    rows = STREAMED // (np.dtype(dtype).itemsize * n) + 2
+    x = logits("spread 3", rows, n, dtype)
     args = (x,)
     if function.endswith("_vjp"):
         args = getattr(numpy_api, function.removesuffix("_vjp"))(x), np.flip(x)
     call = getattr(numpy_api, function)
     for offset in [0, 1, 5]:
-        space = np.full(rows * n + 64, 7, np.float32)
+        space = np.full(rows * n + 64, 7, dtype)
         out = space[offset : offset + rows * n].reshape(rows, n)
         call(*args, out=out)
         assert (space[:offset] == 7).all()

@@ -44,7 +44,7 @@ struct Places {
 class Scratch {
   public:
     explicit Scratch(size_t bytes) {
-        p = bytes <= sizeof local ? local : heap = static_cast<char*>(aligned_alloc(64, (bytes + 63) / 64 * 64));
+        p = bytes <= sizeof local ? local : heap = memory_of(bytes);
     }
     ~Scratch() { free(heap); }
     Scratch(const Scratch&) = delete;

@@ -21,7 +21,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
     struct Share { Totals<W> totals; Known known; };  // of a part
     struct Sums { Totals<W> row, piece; Known known; Then then; };
     const long parts = (n + part - 1) / part, at_once = parts < parts_at_once ? parts : parts_at_once;
-    char* const memory = static_cast<char*>(aligned_alloc(64, (at_once * sizeof(Share) + sizeof(Sums)) * size_t(count)));
+    char* const memory = memory_of((at_once * sizeof(Share) + sizeof(Sums)) * size_t(count));
     if (!memory) return false;
     Share* const shares = reinterpret_cast<Share*>(memory);
     Sums* const sums = reinterpret_cast<Sums*>(memory + at_once * count * sizeof(Share));
@@ -111,7 +111,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
         bool carefully = false;
         Op::with(form, [&](auto form) ONESUM_INLINED {
             using Run = typename Op::template Run<decltype(form), W>;
-            Run* const runs = static_cast<Run*>(aligned_alloc(64, count * sizeof(Run)));
+            Run* const runs = reinterpret_cast<Run*>(memory_of(count * sizeof(Run)));
             done = runs;
             for (int t = 0; done && t < count; ++t) {
                 put(runs + t, Run(whole[t], sums[t].known));

@@ -25,6 +25,9 @@ template <class Run, class W> ONESUM_INLINE Then end(Run& run, Group<W>& g, Tota
     else return run.end(g, totals);
 }
 
+// Memory for vectors, or null; to be freed.
+inline char* memory_of(size_t bytes) { return static_cast<char*>(aligned_alloc(64, (bytes + 63) / 64 * 64)); }
+
 // Puts an object where there is room for it. (A placement new would be a function that the instruction sets share.)
 template <class T> void put(T* room, const T& made) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -78,7 +81,7 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
     using Known = decltype(Op::known(group));
     struct Part { Wide<typename W::C> sum, other, count; };
     const long n = group.walk.n, pieces = (n + piece - 1) / piece;
-    char* const memory = static_cast<char*>(aligned_alloc(64, (size_t(pieces) * (sizeof(Known) + sizeof(Part)) + 63) / 64 * 64));
+    char* const memory = memory_of(size_t(pieces) * (sizeof(Known) + sizeof(Part)));
     if (!memory) return false;
     Part* const parts = reinterpret_cast<Part*>(memory);
     Known* const known = reinterpret_cast<Known*>(memory + size_t(pieces) * sizeof(Part));

@@ -147,7 +147,7 @@ struct SoftmaxVjp : FromOutput<false> {
         V v_pivot, sum_hi, sum_lo, nan;
         InverseTemperature<C> inverse;
 
-        Run(const Group<W>& g, const Pivot<W>& pivot) : inverse(g.scaled ? inverse_temperature(g) : InverseTemperature<C>{}) {
+        Run(const Group<W>& g, const Pivot<W>& pivot) : inverse(inverse_temperature(g)) {
             v_pivot = pick(g, pivot);
             v_pivot = pivot.value > 0 ? v_pivot : V{};
         }
@@ -246,7 +246,7 @@ template <class W> struct FromLogarithms {
     InverseTemperature<C> inverse;
 
     FromLogarithms(const Group<W>& g, const Pivot<W>& pivot)
-        : pivot(pivot), exponential(pivot.value), inverse(g.scaled ? inverse_temperature(g) : InverseTemperature<C>{}) {
+        : pivot(pivot), exponential(pivot.value), inverse(inverse_temperature(g)) {
         v_pivot = pick(g, pivot);
         v_pivot = pivot.value > nothing ? v_pivot : V{};
     }

@@ -30,6 +30,9 @@ constexpr int operand_count(const char* operands) {
     return count;
 }
 
+// Partial sums of so many classes are added up apart: threads share rows side by side by these.
+constexpr long part = 1 << 10;
+
 enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float64, storages };
 
 // `rows` rows of n classes. args and strides (in bytes) as NumPy's generalized ufunc loops have them: the distance between rows for every

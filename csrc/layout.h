@@ -325,7 +325,7 @@ template <class S, class Op, const Places& places> struct Driver {
     bool run_columns() const {
         using W = Columns<C>;
         const long all = (rows + lanes - 1) / lanes, bundles = (all - 1) / most_columns + 1, vectors = (all - 1) / bundles + 1;
-        const long team = n <= part ? 1 : onesum::threads();
+        const long parts = at_once(n), threads = onesum::free_threads(), team = threads < parts ? threads : parts;
         const Scratch scratch(team * Desk::bytes(vectors));
         if (!scratch) return false;
         Group<W> whole[most_columns];

@@ -91,6 +91,7 @@ template <class C> struct InverseTemperature {
 template <class W> InverseTemperature<typename W::C> inverse_temperature(const Group<W>& group) {
     using K = Constants<typename W::C>;
     using C = typename W::C;
+    if (!group.scaled) return {splat(C(1)), typename W::V{}, splat(C(1))};
     InverseTemperature<C> result{};
     for (int lane = 0; lane < W::lanes; ++lane) {
         double t = group.temperature[lane];

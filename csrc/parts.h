@@ -9,6 +9,10 @@ namespace {
 
 // So many parts are summed before they are merged; their sums take memory.
 constexpr long parts_at_once = 16;
+inline long at_once(long n) {
+    const long parts = (n + part - 1) / part;
+    return parts < parts_at_once ? parts : parts_at_once;
+}
 
 // `whole` are groups of the same n classes as they are in memory. desk_of(i) makes the desk of one of `team` tasks, which has groups like them, of tiles:
 // desk.in(first, classes, which) brings an input to where groups[t].in is, and desk.out(first, classes) takes from groups[t].out.
@@ -20,16 +24,16 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
     constexpr long tile = block * W::lanes;  // one flush of every partial sum
     struct Share { Totals<W> totals; Known known; };  // of a part
     struct Sums { Totals<W> row, piece; Known known; Then then; };
-    const long parts = (n + part - 1) / part, at_once = parts < parts_at_once ? parts : parts_at_once;
-    char* const memory = memory_of((at_once * sizeof(Share) + sizeof(Sums)) * size_t(count));
+    const long parts = (n + part - 1) / part, round = at_once(n);
+    char* const memory = memory_of((round * sizeof(Share) + sizeof(Sums)) * size_t(count));
     if (!memory) return false;
     Share* const shares = reinterpret_cast<Share*>(memory);
-    Sums* const sums = reinterpret_cast<Sums*>(memory + at_once * count * sizeof(Share));
+    Sums* const sums = reinterpret_cast<Sums*>(memory + round * count * sizeof(Share));
 
     // step(group, share, t) for every tile and group, share those of its part; then merge(i, share, t) for every part and group.
     const auto each = [&](int read, bool write, auto step, auto merge) ONESUM_INLINED {
-        for (long from = 0; from < parts; from += at_once) {
-            const long some = parts - from < at_once ? parts - from : at_once;
+        for (long from = 0; from < parts; from += round) {
+            const long some = parts - from < round ? parts - from : round;
             long next = 0;
             parallel(team, [&](long task) {
                 auto desk = desk_of(task);

@@ -198,6 +198,8 @@ int threads() {
     return wanted_threads.load(std::memory_order_relaxed);
 }
 
+int free_threads() { return busy.load(std::memory_order_relaxed) ? 1 : threads(); }
+
 void set_threads(int n) { wanted_threads.store(std::clamp(n, 1, most_threads), std::memory_order_relaxed); }
 
 unsigned jobs() { return unsigned(untaken.load(std::memory_order_relaxed) >> 32); }

@@ -9,6 +9,8 @@ void parallel(long tasks, void (*task)(void* context, long i), void* context);
 
 // How many threads a job may have; at least 1. Until set_threads() it is what machine.h finds.
 int threads();
+// How many a job would have that is given now: 1 while the pool works.
+int free_threads();
 void set_threads(int n);  // from 1 to most_threads, to which other numbers are brought
 constexpr int most_threads = 1024;
 

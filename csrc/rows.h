@@ -6,6 +6,7 @@
 #pragma once
 
 #include "half.h"
+#include "kernels.h"
 #include "wide.h"
 
 namespace {
@@ -26,8 +27,7 @@ template <class C> constexpr long short_row = 2 * Vec<C>::lanes > 16 ? 2 * Vec<C
 constexpr long block = 16;
 // Classes of a piece of a long row, which threads share: each piece is summed for itself.
 constexpr long piece = 1 << 16;
-// Partial sums of so many classes are added up apart: threads share rows side by side by these.
-constexpr long part = 1 << 10;
+using onesum::part;
 static_assert(piece % part == 0 && part % (block * Vec<float>::lanes) == 0);
 
 // The lanes below `count` of x, `fill` in the others.

@@ -13,8 +13,8 @@ namespace {
 constexpr long least = 20000;
 // Rows of so many elements the kernel can share among the threads itself, which balances better than one or two of them for each.
 constexpr long long_row = 1 << 18;
-// Rows side by side too, if there are so few that threads would tear lines of less than so many bytes apart: by parts of so many classes, several for each.
-constexpr long least_line = 8192, part_of_a_column = 1 << 10, parts_a_thread = 2;
+// Rows side by side too, if there are so few that threads would tear lines of less than so many bytes apart: by their parts, several for each.
+constexpr long least_line = 8192, parts_a_thread = 2;
 // A thread that is late leaves its chunks to the others. Of rows side by side the first panel of a chunk is waited for: fewer chunks.
 constexpr long chunks_a_thread = 8, chunks_of_columns = 3;
 // Short rows are tiles: chunks of whole ones. Rows side by side go in runs of this many, if there are as many for
@@ -25,7 +25,7 @@ constexpr long tile = 64, run_of_columns = 256;
 long rows_of_a_chunk(long rows, long n, long side_by_side) {
     const long team = threads();
     if (team < 2 || rows < 2 || rows * n < 2 * least || (rows < 2 * team && n >= long_row)) return rows;
-    if (side_by_side && rows * side_by_side < team * least_line && n >= team * parts_a_thread * part_of_a_column) return rows;
+    if (side_by_side && rows * side_by_side < team * least_line && n >= team * parts_a_thread * part) return rows;
     const long chunk = std::max((rows - 1) / (team * (side_by_side ? chunks_of_columns : chunks_a_thread)) + 1, (least - 1) / n + 1);
     if (side_by_side) {
         const long run = std::clamp(long(std::bit_floor(size_t(rows / team))), 1L, run_of_columns);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "normalizer.h"
+#include "on_the_way.h"
 
 namespace {
 
@@ -307,50 +308,6 @@ struct LogSoftmaxJvp : FromOutput<true> {
             });
         }
     };
-};
-
-// A sum whose classes are also written, in the order of the sum and not of the lines of the output. Where those are to go past the caches and vectors are
-// not parts of lines, classes are gathered in `room`, and what fills no line waits there for the next block.
-template <class W> struct OnTheWay : WideSum<typename W::C> {
-    using Plain = WideSum<typename W::C>;
-    using S = typename W::S;
-    static constexpr bool in_blocks = !W::across;
-    static constexpr long size = sizeof(S), room = in_blocks ? (block + 1) * W::lanes * size : 1;  // bytes
-    const long n;
-    const typename W::Row::Classes out;
-    char* const gathered;  // null: the classes are written where they belong,
-    const bool streamed;   // past the caches
-    typename W::Row::Classes to;
-    long first = 0, end = 0;  // of the classes that are gathered
-
-    ONESUM_INLINE OnTheWay(Wide<typename W::C>* totals, const typename W::Row& row, const Group<W>& g, char* room)
-        : Plain(totals), n(row.n), out(row.of(g.out)),
-          gathered(in_blocks && g.streamed && reinterpret_cast<uintptr_t>(out.p) % 64 ? room : nullptr),
-          streamed(in_blocks && g.streamed && !gathered), to(out) {
-        if (gathered) to.p = gathered;
-    }
-    ONESUM_INLINE void flush(long k) {
-        Plain::flush(k);
-        if constexpr (in_blocks)
-            if (gathered) put_lines();
-    }
-
-  private:
-    ONESUM_INLINE void put_lines() {
-        end = n - end < block * W::lanes ? n : end + block * W::lanes;
-        const char* from = gathered;
-        const auto put = [&](long classes) ONESUM_INLINED {
-            memcpy(out.at(first), from, classes * size);
-            first += classes, from += classes * size;
-        };
-        const uintptr_t address = reinterpret_cast<uintptr_t>(out.at(first));
-        const long head = address % size ? end - first : long(-address % 64 / size);
-        put(head < end - first ? head : end - first);
-        for (; end - first >= W::lanes; first += W::lanes, from += W::lanes * size) stream(out.at(first), from, W::lanes * size);
-        if (end == n) put(end - first);
-        else memcpy(gathered, from, W::lanes * size);
-        to.p = gathered - first * size;
-    }
 };
 
 // (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p

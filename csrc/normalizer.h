@@ -4,9 +4,8 @@
 // pivot's own 1 out of the sum is what keeps log p and 1 - p right when p is close to one.
 #pragma once
 
-#include "columns.h"
-#include "exp.h"
-#include "rows.h"
+#include "ahead.h"
+#include "sums.h"
 
 namespace {
 
@@ -14,103 +13,6 @@ namespace {
 struct Near { static constexpr bool general = false, masked = false; };    // finite logits, the maxima near 0
 struct General { static constexpr bool general = true, masked = false; };  // maxima anywhere (see exp.h), a temperature, +inf among the logits
 struct Masked { static constexpr bool general = true, masked = true; };
-
-// A bool operand: bytes between neighbouring classes and between neighbouring rows.
-struct MaskOperand {
-    const char* p = nullptr;
-    long along = 0, across = 0;
-
-    template <class W, class Lanes> typename W::I at(const typename W::Row& row, long j, Lanes lanes) const {
-        const char* here = p + j * along + row.r * across;
-        long lane = along;
-        int count = Lanes::all ? W::lanes : lanes.count;
-        if constexpr (W::across) lane = across, count = row.count;
-        if (count == W::lanes && lane == 1) {
-            typedef int8_t Bytes __attribute__((vector_size(W::lanes)));
-            Bytes flags;
-            memcpy(&flags, here, sizeof flags);
-            return __builtin_convertvector(flags, typename W::I) != 0;
-        }
-        typename W::I mask{};
-        for (int k = 0; k < count; ++k) mask[k] = -(here[k * lane] != 0);
-        return mask;
-    }
-};
-
-// How a single element is read and written, where it lies in memory.
-template <class C> struct Elements {
-    C (*load)(const char*);
-    void (*store)(char*, C);
-};
-
-// Vectors in memory, in runs: the bytes from one to the next, and what is skipped after each run.
-struct Runs {
-    const char* p;
-    long step, skipped;
-    int length, left;  // of a run, of this one
-
-    ONESUM_INLINE void next() {
-        p += step;
-        if (--left == 0) left = length, p += skipped;
-    }
-    void advance(long vectors) {
-        const long from = length - left + vectors;
-        p += vectors * step + from / length * skipped;
-        left = length - int(from % length);
-    }
-};
-
-// The rows a kernel works on at one time. What there is one of for each row has a lane for each row.
-template <class W> struct Group {
-    using V = typename W::V;
-    W walk;
-    long classes;                 // of a whole row, however many are walked at a time
-    Operand in[2], out;           // where the classes that are walked are
-    Operand v, result;            // where the second input and the output are in memory, if a single element of a row is wanted
-    Elements<typename W::C> element;
-    MaskOperand mask;
-    V row_in, row_out;            // operands with one element per row
-    double temperature[W::lanes];
-    bool scaled;                  // some temperature is not 1
-    bool streamed;                // write past the caches
-    char* memo;                   // room for two vectors a step, or null if that is too much
-    long memo_row = 0;            // bytes of it for a row
-    // What is read after this group: each row's successor in order, or what fills the next tiles.
-    std::conditional_t<W::across, Runs, Operand> next[2];
-    int next_count;               // how many rows have a successor
-    mutable V next_max;           // their maxima, where they are known already
-    mutable bool next_max_known;
-};
-
-template <class C> struct InverseTemperature {
-    typename Vec<C>::V hi, lo, temperature;
-    Wide<C> wide() const { return Wide<C>::of(hi, lo); }
-};
-
-// 1 / T in two words. Where it leaves the type's range, as for T below 3e-39 in float, it stays at the end of the range.
-template <class W> InverseTemperature<typename W::C> inverse_temperature(const Group<W>& group) {
-    using K = Constants<typename W::C>;
-    using C = typename W::C;
-    if (!group.scaled) return {splat(C(1)), typename W::V{}, splat(C(1))};
-    InverseTemperature<C> result{};
-    for (int lane = 0; lane < W::lanes; ++lane) {
-        double t = group.temperature[lane];
-        double inverse = 1 / t;
-        if (!(inverse < K::largest)) inverse = K::largest;
-        C hi = C(inverse);
-        result.hi[lane] = hi;
-        if constexpr (sizeof(C) == 4) {
-            result.lo[lane] = C(inverse - hi);
-        } else {  // what 1 / t lacks: (1 - t inverse) inverse, with t inverse to double the digits
-            double rest = 1 - t * inverse;
-            rest -= product_error(splat(t), splat(inverse), splat(t * inverse))[0];
-            rest *= inverse;
-            result.lo[lane] = rest - rest == 0 ? rest : 0;
-        }
-        result.temperature[lane] = t < K::largest ? C(t) : K::largest;
-    }
-    return result;
-}
 
 // The logits of one row.
 template <class Form, class W> struct Logits {
@@ -138,33 +40,6 @@ template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W
     });
     return g.walk.max_of(partial);
 }
-
-// Fetches what is read next, to the second-level cache, while there is much to compute. One vector at a time: many at once would be waited for.
-template <class W> struct Next {
-    const char* p;
-    ONESUM_INLINE Next(const Group<W>& g, const typename W::Row& row, int which) {
-        const Operand& a = row.r < g.next_count ? g.next[which] : g.in[which];
-        p = a.p + row.r * a.across;
-    }
-    ONESUM_INLINE void fetch(long j) { __builtin_prefetch(p + j * long(sizeof(typename W::S)), 0, 2); }
-};
-template <class C> struct Next<Columns<C>> {
-    Runs runs;
-    template <class Row> ONESUM_INLINE Next(const Group<Columns<C>>& g, const Row&, int which) : runs(g.next[which]) {}
-    ONESUM_INLINE void fetch(long) {
-        __builtin_prefetch(runs.p, 0, 2);
-        runs.next();
-    }
-};
-
-// Fetches the lines of a row that will be written, whether past the caches or not: else the first store to each page waits for its address.
-template <class W> struct FetchOutput {
-    typename W::Row::Classes out;
-    ONESUM_INLINE FetchOutput(const Group<W>& g, const typename W::Row& row) : out(row.of(g.out)) {}
-    ONESUM_INLINE void operator()(long j) const {
-        if constexpr (!W::across) __builtin_prefetch(out.at(j), 1);  // else it is a tile
-    }
-};
 
 // A look ahead while there is much to compute on these rows: those next in order get their maxima on the way, others are fetched; so is the output.
 template <class Form, class W> struct Ahead {
@@ -194,85 +69,6 @@ template <class Form, class W> struct Ahead {
         if (g.next_max_known) g.next_max = W{g.walk.n, g.walk.count}.max_of(partial);
     }
 };
-
-// Sums that are wide from the start. After `end_part` they begin again, and the totals are those of all parts.
-template <class C> struct WideSum {
-    static constexpr bool in_blocks = false;
-    Wide<C> sum{}, parts{};
-    Wide<C>* totals;
-
-    ONESUM_INLINE explicit WideSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { sum = fresh ? Wide<C>{} : totals[k]; }
-    ONESUM_INLINE void flush(long k) { totals[k] = sum; }
-    ONESUM_INLINE void end_part(long k) {
-        add_to(parts, sum);
-        totals[k] = parts;
-        sum = Wide<C>{};
-    }
-};
-
-// Sums of exponentials, good to far below an ulp of the sum. With a table, the scales are summed, and the small rest of each term apart; without, a term's
-// rest is as large as the term, and the rounded terms are summed and what the rounding took apart. Floats are summed as doubles, doubles by Knuth's TwoSum;
-// after every block its two words and the rests move on to a wide total.
-//
-// Terms multiplied by a power of two give the sum so multiplied, bit for bit. So it does not matter by which exponent they were shifted, and a maximum
-// that is met late only rescales what was summed before it.
-template <class C> struct ExpSum {
-    static constexpr bool in_blocks = true;
-    using V = typename Vec<C>::V;
-    Wide<C> sum{}, total{}, parts{};
-    V rests{};
-    Wide<C>* totals;
-
-    ONESUM_INLINE explicit ExpSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { total = fresh ? Wide<C>{} : totals[k]; }
-    ONESUM_INLINE void flush(long k) {
-        add_to(total, sum + Wide<C>::of(rests));
-        totals[k] = total;
-        sum = Wide<C>{};
-        rests = V{};
-    }
-    ONESUM_INLINE void end_part(long k) {
-        add_to(parts, total);
-        totals[k] = parts;
-        total = Wide<C>{};
-    }
-    ONESUM_INLINE void add(const Exp<C>& e) {
-        const V term = Exp<C>::one_word ? e.scale : e.rounded();
-        if constexpr (sizeof(C) == 4) {
-            sum = sum + Wide<C>::of(term);
-        } else {
-            const auto s = two_sum(sum.hi, term);
-            sum = {s.hi, sum.lo + s.lo};
-        }
-        if constexpr (Exp<C>::one_word) rests = fma(e.hi, e.scale, rests);
-        else rests = rests + fma(e.lo, e.scale, fma(e.hi, e.scale, e.scale - term));
-    }
-};
-
-// The partial sums of a group, of up to three kinds.
-template <class W> struct Totals {
-    Wide<typename W::C> sum[W::lanes], other[W::lanes], count[W::views];
-};
-template <class W> void merge(Totals<W>& totals, const Totals<W>& more) {
-    for (int k = 0; k < W::lanes; ++k) {
-        add_to(totals.sum[k], more.sum[k]);
-        add_to(totals.other[k], more.other[k]);
-    }
-    for (int k = 0; k < W::views; ++k) add_to(totals.count[k], more.count[k]);
-}
-template <class W> void rescale(Totals<W>& totals, typename W::V powers_of_two) {
-    for (int k = 0; k < W::lanes; ++k) {
-        totals.sum[k] = totals.sum[k].scaled(powers_of_two);
-        totals.other[k] = totals.other[k].scaled(powers_of_two);
-    }
-}
-
-// What was counted, for every row.
-template <class W> Wide<typename W::C> count_of(const W& walk, Wide<typename W::C>* counts) {
-    if constexpr (W::across) return counts[0];
-    else return walk.sum_of(counts);
-}
 
 // How the logits of a row become exponents: everything but the sums. See exp.h.
 template <class Form, class C> struct Terms {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "columns.h"
-#include "normalizer.h"
+#include "group.h"
 
 namespace {
 

@@ -1,0 +1,107 @@
+// What kernels work on at one time: a group of rows, where their operands are, what is the same for all of a row, and what is read after it.
+#pragma once
+
+#include "columns.h"
+#include "exp.h"
+#include "rows.h"
+
+namespace {
+
+// A bool operand: bytes between neighbouring classes and between neighbouring rows.
+struct MaskOperand {
+    const char* p = nullptr;
+    long along = 0, across = 0;
+
+    template <class W, class Lanes> typename W::I at(const typename W::Row& row, long j, Lanes lanes) const {
+        const char* here = p + j * along + row.r * across;
+        long lane = along;
+        int count = Lanes::all ? W::lanes : lanes.count;
+        if constexpr (W::across) lane = across, count = row.count;
+        if (count == W::lanes && lane == 1) {
+            typedef int8_t Bytes __attribute__((vector_size(W::lanes)));
+            Bytes flags;
+            memcpy(&flags, here, sizeof flags);
+            return __builtin_convertvector(flags, typename W::I) != 0;
+        }
+        typename W::I mask{};
+        for (int k = 0; k < count; ++k) mask[k] = -(here[k * lane] != 0);
+        return mask;
+    }
+};
+
+// How a single element is read and written, where it lies in memory.
+template <class C> struct Elements {
+    C (*load)(const char*);
+    void (*store)(char*, C);
+};
+
+// Vectors in memory, in runs: the bytes from one to the next, and what is skipped after each run.
+struct Runs {
+    const char* p;
+    long step, skipped;
+    int length, left;  // of a run, of this one
+
+    ONESUM_INLINE void next() {
+        p += step;
+        if (--left == 0) left = length, p += skipped;
+    }
+    void advance(long vectors) {
+        const long from = length - left + vectors;
+        p += vectors * step + from / length * skipped;
+        left = length - int(from % length);
+    }
+};
+
+// The rows a kernel works on at one time. What there is one of for each row has a lane for each row.
+template <class W> struct Group {
+    using V = typename W::V;
+    W walk;
+    long classes;                 // of a whole row, however many are walked at a time
+    Operand in[2], out;           // where the classes that are walked are
+    Operand v, result;            // where the second input and the output are in memory, if a single element of a row is wanted
+    Elements<typename W::C> element;
+    MaskOperand mask;
+    V row_in, row_out;            // operands with one element per row
+    double temperature[W::lanes];
+    bool scaled;                  // some temperature is not 1
+    bool streamed;                // write past the caches
+    char* memo;                   // room for two vectors a step, or null if that is too much
+    long memo_row = 0;            // bytes of it for a row
+    // What is read after this group: each row's successor in order, or what fills the next tiles.
+    std::conditional_t<W::across, Runs, Operand> next[2];
+    int next_count;               // how many rows have a successor
+    mutable V next_max;           // their maxima, where they are known already
+    mutable bool next_max_known;
+};
+
+template <class C> struct InverseTemperature {
+    typename Vec<C>::V hi, lo, temperature;
+    Wide<C> wide() const { return Wide<C>::of(hi, lo); }
+};
+
+// 1 / T in two words. Where it leaves the type's range, as for T below 3e-39 in float, it stays at the end of the range.
+template <class W> InverseTemperature<typename W::C> inverse_temperature(const Group<W>& group) {
+    using K = Constants<typename W::C>;
+    using C = typename W::C;
+    if (!group.scaled) return {splat(C(1)), typename W::V{}, splat(C(1))};
+    InverseTemperature<C> result{};
+    for (int lane = 0; lane < W::lanes; ++lane) {
+        double t = group.temperature[lane];
+        double inverse = 1 / t;
+        if (!(inverse < K::largest)) inverse = K::largest;
+        C hi = C(inverse);
+        result.hi[lane] = hi;
+        if constexpr (sizeof(C) == 4) {
+            result.lo[lane] = C(inverse - hi);
+        } else {  // what 1 / t lacks: (1 - t inverse) inverse, with t inverse to double the digits
+            double rest = 1 - t * inverse;
+            rest -= product_error(splat(t), splat(inverse), splat(t * inverse))[0];
+            rest *= inverse;
+            result.lo[lane] = rest - rest == 0 ? rest : 0;
+        }
+        result.temperature[lane] = t < K::largest ? C(t) : K::largest;
+    }
+    return result;
+}
+
+}  // namespace

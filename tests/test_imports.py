@@ -17,8 +17,17 @@ PACKAGE = Path(onesum.__file__).parent
 # From the ground up; a module imports from its own floor and from those below.
 FLOORS = [
     {"_core", "_version"},
-    {"backends", "backends._words", "backends.array_api", "backends.native"},
-    {"_arguments", "_functions", "_config", "_memory", "_threads"},
+    {
+        "backends",
+        "backends._library",
+        "backends._normalizer",
+        "backends._target",
+        "backends._words",
+        "backends.array_api",
+        "backends.array_api_losses",
+        "backends.native",
+    },
+    {"_arguments", "_functions", "_config", "_losses", "_memory", "_targets", "_threads"},
     {"_jacobian", "layers"},
     {""},  # the package itself
     {

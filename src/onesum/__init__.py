@@ -18,18 +18,34 @@ from ._jacobian import (
     log_softmax_jacobian,
     softmax_jacobian,
 )
+from ._losses import (
+    cross_entropy,
+    cross_entropy_hvp,
+    cross_entropy_value_and_grad,
+    entropy,
+    kl_divergence,
+    kl_divergence_value_and_grad,
+    selective_log_softmax,
+)
 from ._memory import release_memory
 from ._threads import get_num_threads, register_threadpoolctl, set_num_threads
-from .layers import LogSoftmax, Softmax
+from .layers import CrossEntropyLoss, LogSoftmax, Softmax
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CrossEntropyLoss",
     "LogSoftmax",
     "LogSoftmaxJacobian",
     "Softmax",
     "SoftmaxJacobian",
+    "cross_entropy",
+    "cross_entropy_hvp",
+    "cross_entropy_value_and_grad",
+    "entropy",
     "get_num_threads",
+    "kl_divergence",
+    "kl_divergence_value_and_grad",
     "log_softmax",
     "log_softmax_jacobian",
     "log_softmax_jvp",
@@ -39,6 +55,7 @@ __all__ = [
     "logsumexp_vjp",
     "register_threadpoolctl",
     "release_memory",
+    "selective_log_softmax",
     "set_num_threads",
     "show_config",
     "softmax",

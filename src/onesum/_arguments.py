@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from .backends.array_api import device, namespace, widest
+from .backends._library import device, namespace, widest
 
 Array = Any
 
@@ -25,12 +25,12 @@ class Call:
     """
 
     def __init__(self, name: str, x: Any, axis: Any):
-        x, self.mask = _split_mask(x)
+        x, self.mask = split_mask(x)
         x = backends.as_array(name, x)
         self.name = name
         self.xp = namespace(x)
         self.backend = backends.backend_of(self.xp)
-        self.x = _as_floating(self.xp, name, x)
+        self.x = as_floating(self.xp, name, x)
         self.shape = tuple(x.shape)
         self.axes = class_axes(axis, x.ndim)
         self.batch_axes = tuple(i for i in range(x.ndim) if i not in self.axes)
@@ -38,34 +38,38 @@ class Call:
         self.kept = tuple(1 if i in self.axes else n for i, n in enumerate(self.shape))
         self.axis = self.axes[0] if len(self.axes) == 1 else len(self.batch)
 
+    def need_classes(self) -> None:
+        if math.prod(self.shape[i] for i in self.axes) == 0:
+            raise ValueError(f"{self.name}: expected at least one class, got shape {self.shape}")
+
     # --- the other arguments ---
 
     def same_shape(self, name: str, g: Any) -> Array:
         """A second array, of the shape of the first."""
-        g, mask = _split_mask(g)
-        g = _as_floating(self.xp, name, self._same_library(name, g))
+        g, mask = split_mask(g)
+        g = as_floating(self.xp, name, self._same_library(name, g))
         if tuple(g.shape) != self.shape:
             wanted = f"the shape of {self.name}, {self.shape}"
             raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
-        self._add_mask(mask)
+        self.add_mask(mask)
         return g
 
     def one_per_row(self, name: str, g: Any, keepdims: bool) -> Array:
         """An array with one element per row, brought to size 1 along the class axis."""
-        g, mask = _split_mask(g)
-        g = _as_floating(self.xp, name, self._same_library(name, g))
+        g, mask = split_mask(g)
+        g = as_floating(self.xp, name, self._same_library(name, g))
         shape = self.kept if keepdims else self.batch
         if tuple(g.shape) != shape:
             wanted = f"shape {shape}, one element per row of {self.name} (keepdims={keepdims})"
             raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
         if mask is not None:
-            self._add_mask(np.broadcast_to(np.reshape(mask, self.kept), self.shape))
+            self.add_mask(np.broadcast_to(np.reshape(mask, self.kept), self.shape))
         return self._row_of_ones(g)
 
     def factors(self, name: str, b: Any) -> Array:
         """Numbers that broadcast to the shape of x; what numpy.ma masks is 0."""
-        b, mask = _split_mask(b)
-        b = _as_floating(self.xp, name, self._converted(name, b))
+        b, mask = split_mask(b)
+        b = as_floating(self.xp, name, self.converted(name, b))
         if mask is not None:
             b = np.where(mask, 0.0, b)
         return self.rows(self._broadcast(name, b))
@@ -73,7 +77,7 @@ class Call:
     def where(self, where: Any) -> Array:
         """None or bool of the shape of x; what numpy.ma masks is outside."""
         if where is not None:
-            where = self._converted("where", where)
+            where = self.converted("where", where)
             if dtype_name(where.dtype) != "bool":
                 raise TypeError(f"where: expected bool, got dtype {where.dtype}")
             where = self._broadcast("where", where)
@@ -87,7 +91,7 @@ class Call:
             if not value > 0:
                 raise ValueError(f"temperature: expected a number > 0, got {value}")
             return float(value)
-        t = self._converted("temperature", value)
+        t = self.converted("temperature", value)
         if not dtype_name(t.dtype).startswith(("float", "bfloat16", "int", "uint")):
             got = f"{value!r:.60} of dtype {t.dtype}"
             raise TypeError(f"temperature: expected real numbers, got {got}")
@@ -186,6 +190,11 @@ class Call:
             mask = np.all(mask, axis=self.axes, keepdims=keepdims)
         return self._deliver(value, out, written, mask)
 
+    def as_given(self, value: Array, dtype: Any) -> Array:
+        """A value of another shape than that of x, in the type of the result."""
+        value = self.xp.astype(self.xp.asarray(value), dtype)
+        return value[()] if self.xp is np and value.ndim == 0 else value
+
     def _deliver(self, result: Array, out: Array, written: bool, mask: Any) -> Array:
         if out is None:
             if mask is not None:
@@ -198,7 +207,7 @@ class Call:
             except TypeError as error:
                 kind = f"{type(out).__module__}.{type(out).__qualname__}"
                 raise TypeError(f"out: a {kind} cannot be written to") from error
-        if _split_mask(out)[1] is not None:
+        if split_mask(out)[1] is not None:
             out.mask = False if mask is None else mask
         return out
 
@@ -223,7 +232,7 @@ class Call:
             raise TypeError(f"{name}: expected an array of {ours}, as {self.name} is, got {theirs}")
         return a
 
-    def _converted(self, name: str, value: Any) -> Array:
+    def converted(self, name: str, value: Any) -> Array:
         """As _same_library, but what is no array or NumPy's is brought to the library of x."""
         a = backends.as_array(name, value)
         if self.xp is not np and isinstance(a, np.ndarray):
@@ -240,7 +249,7 @@ class Call:
             raise ValueError(f"{name}: expected {wanted}, got {tuple(a.shape)}")
         return self.xp.broadcast_to(a, self.shape)
 
-    def _add_mask(self, mask: Any) -> None:
+    def add_mask(self, mask: Any) -> None:
         if mask is not None:
             self.mask = mask if self.mask is None else self.mask | mask
 
@@ -271,12 +280,17 @@ def dtype_name(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
-def _as_floating(xp: Any, name: str, a: Array) -> Array:
+def is_integral(name: str) -> bool:
+    """Whether a dtype of this name is one of integers."""
+    return _INTEGRAL.fullmatch(name) is not None
+
+
+def as_floating(xp: Any, name: str, a: Array) -> Array:
     """Integers and bools become the widest type before anything is subtracted."""
     kind = dtype_name(a.dtype)
     if kind in _FLOATING:
         return a
-    if kind == "bool" or _INTEGRAL.fullmatch(kind):
+    if kind == "bool" or is_integral(kind):
         return xp.astype(a, widest(xp, a))
     wanted = f"{', '.join(_FLOATING)}, integer or bool"
     raise TypeError(f"{name}: expected {wanted}, got dtype {a.dtype}")
@@ -297,7 +311,7 @@ def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     )
 
 
-def _split_mask(x: Any) -> tuple[Any, Any]:
+def split_mask(x: Any) -> tuple[Any, Any]:
     """The data and the mask of a numpy.ma array; there is none before numpy.ma is imported."""
     ma = sys.modules.get("numpy.ma")
     if ma is None or not isinstance(x, ma.MaskedArray):

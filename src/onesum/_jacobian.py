@@ -13,7 +13,7 @@ from . import backends
 from ._arguments import Call
 from ._functions import log_softmax_jvp, log_softmax_vjp, softmax_jvp, softmax_vjp
 from .backends import _words as words
-from .backends.array_api import device, finish, quiet, widen, widest
+from .backends._library import device, finish, quiet, widen, widest
 
 Array = Any
 

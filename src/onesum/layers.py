@@ -7,6 +7,7 @@ kept, not copied: do not write to it before `backward`.
 
 from typing import Any
 
+from ._arguments import Call
 from ._functions import log_softmax, log_softmax_vjp, softmax, softmax_vjp
 from ._jacobian import (
     LogSoftmaxJacobian,
@@ -14,6 +15,8 @@ from ._jacobian import (
     log_softmax_jacobian,
     softmax_jacobian,
 )
+from ._losses import cross_entropy_value_and_grad
+from ._targets import number_of
 
 Array = Any
 
@@ -113,3 +116,77 @@ class LogSoftmax(_Layer):
         """dy/dx as a lazy operator, for the last call."""
         logp = self._last_output("jacobian")
         return log_softmax_jacobian(logp, self.axis, temperature=self.temperature)
+
+
+class CrossEntropyLoss:
+    """The cross entropy of a layer's logits: the last layer of a network in training.
+
+    Parameters
+    ----------
+    axis, weight, label_smoothing, ignore_index, z_loss, temperature, reduction
+        As in `onesum.cross_entropy`.
+
+    Notes
+    -----
+    A call computes loss and gradient in one pass, and keeps the gradient for `backward`; where only
+    the loss is wanted, call `onesum.cross_entropy`. A second call replaces it: use one object for
+    each place in a network, and one for each thread.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onesum
+    >>> layer = onesum.CrossEntropyLoss()
+    >>> float(layer(np.zeros((2, 2)), [0, 1]).round(4))
+    0.6931
+    >>> layer.backward()
+    array([[-0.25,  0.25],
+           [ 0.25, -0.25]])
+    """
+
+    _grad: Array = None
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        *,
+        weight: Any = None,
+        label_smoothing: float = 0.0,
+        ignore_index: int | None = None,
+        z_loss: float = 0.0,
+        temperature: Any = 1.0,
+        reduction: str = "mean",
+    ):
+        self.axis = axis
+        self.options = {
+            "weight": weight,
+            "label_smoothing": label_smoothing,
+            "ignore_index": ignore_index,
+            "z_loss": z_loss,
+            "temperature": temperature,
+            "reduction": reduction,
+        }
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"CrossEntropyLoss(axis={self.axis!r}, {options})"
+
+    def __call__(
+        self, x: Any, target: Any, *, sample_weight: Any = None, where: Any = None
+    ) -> Array:
+        """The loss of the logits x, as from `onesum.cross_entropy`."""
+        loss, self._grad = cross_entropy_value_and_grad(
+            x, target, self.axis, sample_weight=sample_weight, where=where, **self.options
+        )
+        return loss
+
+    def backward(self, dy: Any = 1.0) -> Array:
+        """dL/dx for the last call, from dL/dloss: a number, or one per row for reduction "none"."""
+        if self._grad is None:
+            raise RuntimeError("CrossEntropyLoss.backward needs a call first: loss = layer(x, y)")
+        if self.options["reduction"] != "none" or isinstance(dy, (int, float)):
+            dy = number_of("dy", dy)
+            return self._grad if dy == 1.0 else self._grad * dy
+        call = Call("x", self._grad, self.axis)
+        dy = call.one_per_row("dy", dy, False)
+        return call.result(call.xp.astype(call.rows(call.x) * dy, call.x.dtype))

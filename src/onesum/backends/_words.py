@@ -53,6 +53,11 @@ def add(a: Words, b: Words) -> Words:
     return s, error + (a[1] + b[1])
 
 
+def multiply(xp: Any, a: Words, b: Words) -> Words:
+    h, error = two_product(xp, a[0], b[0])
+    return h, error + finite(xp, a[0] * b[1] + a[1] * b[0])
+
+
 def divide(xp: Any, a: Words, b: Words) -> Words:
     """a / b, corrected by the remainder a - q b."""
     q = a[0] / b[0]
@@ -73,8 +78,7 @@ def log1p(xp: Any, a: Words) -> Words:
 
 def dot(xp: Any, a: Words, b: Words, axis: int) -> Words:
     """The sum of a b along the axis, kept with size 1."""
-    h, error = two_product(xp, a[0], b[0])
-    return total(xp, (h, error + (a[0] * b[1] + a[1] * b[0])), axis)
+    return total(xp, multiply(xp, a, b), axis)
 
 
 def total(xp: Any, a: Words, axis: int) -> Words:

@@ -11,10 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from .array_api import log_softmax_diagonal, signed_logsumexp, softmax_diagonal
+from .array_api import (
+    cross_entropy,
+    cross_entropy_hvp,
+    entropy,
+    kl_divergence,
+    log_softmax_diagonal,
+    signed_logsumexp,
+    softmax_diagonal,
+)
 
 __all__ = [
+    "cross_entropy",
+    "cross_entropy_hvp",
     "direct",
+    "entropy",
+    "kl_divergence",
     "log_softmax",
     "log_softmax_diagonal",
     "log_softmax_jvp",
@@ -36,6 +48,7 @@ if TYPE_CHECKING:
     Temperature = float | NDArray[np.float64]
 
 direct = _core.direct
+direct.cross_entropy = lambda *a: NotImplemented  # type: ignore[attr-defined]
 _ONE = np.asarray(1.0)
 _FIRST_USER_DTYPE = 256  # NumPy's numbers for dtypes that other packages define
 

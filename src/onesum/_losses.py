@@ -1,0 +1,519 @@
+"""The public losses: what they mean, and the way to the backend that computes them.
+
+As in `_functions.py`, what is plain goes straight to the compiled core, and all else through the
+checks of `_arguments.py` and `_targets.py`. All checks come before any writing.
+"""
+
+import math
+from typing import Any
+
+from . import backends
+from ._arguments import Call
+from ._targets import class_indices, counted, reduction_of, target_of, z_loss_of
+from .backends._target import Target
+
+Array = Any
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    axis: Any = -1,
+    *,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    sample_weight: Any = None,
+    z_loss: float = 0.0,
+    temperature: Any = 1.0,
+    where: Any = None,
+    reduction: str = "mean",
+    dtype: Any = None,
+) -> Any:
+    r"""Cross entropy between targets and the softmax of logits.
+
+    .. math:: L = -\sum_c q_c \log p_c + s z \Bigl(\log \sum_c e^{x_c / T}\Bigr)^2
+                = Q \operatorname{log1p}(r) + \sum_c q_c \frac{m - x_c}{T} + \dots,
+
+    with :math:`p = \operatorname{softmax}(x / T)`, m and r as in `softmax`, and the target masses
+    q, which sum to Q: with C classes, the class weights w, the smoothing :math:`\epsilon` and the
+    weight s of the row, :math:`q_c = s ((1 - \epsilon) w_y [c = y] + \epsilon w_c / C)` for the
+    class y, :math:`q_c = s w_c ((1 - \epsilon) y_c + \epsilon / C)` for probabilities y.
+
+    Parameters
+    ----------
+    x : array_like
+        Logits, as in `softmax`.
+    target : array_like
+        Either class indices, integers of the shape of x without the class axes; or probabilities,
+        floating numbers of the shape of x, which need not sum to one. With several class axes the
+        index counts their classes in C order.
+    axis : int, tuple of ints or None, optional
+        The class axis, by default the last; of a k-dimensional x as PyTorch has it, 1.
+    weight : array_like, optional
+        Weights of the classes, one each, >= 0.
+    label_smoothing : float, optional
+        From 0 to 1: so much of the target is spread evenly over all classes.
+    ignore_index : int, optional
+        Rows with this class index have loss 0 and gradient 0, whatever they hold, and are not
+        counted in the mean. Only for targets that are class indices.
+    sample_weight : array_like, optional
+        Weights of the rows, of the shape of x without the class axes, >= 0. They multiply the
+        losses; the mean divides by the same with them and without.
+    z_loss : float, optional
+        Adds so many times the square of the row's logsumexp.
+    temperature, where, dtype
+        As in `softmax`. Classes outside `where` are no choice: no smoothing falls on them, their
+        probabilities in target are not read, and a class index that names one has loss inf. A
+        masked index of a `numpy.ma` target is a row to ignore.
+    reduction : {"mean", "sum", "none"}, optional
+        One number: the sum of the rows' losses, or that divided by the sum of w_y over the rows
+        that count (class indices), by the number of rows (probabilities). Or one number per row.
+
+    Returns
+    -------
+    loss : scalar or array
+
+    Raises
+    ------
+    IndexError
+        If a class index is out of range.
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `softmax`; if there is no class, or an argument is not as said above.
+
+    Notes
+    -----
+    A product 0 log 0 counts 0. A row of nothing but -inf has loss NaN; the mean of no rows is NaN.
+
+    References
+    ----------
+    J. Purcell, "Derivative of the Softmax Function", 2021, section 4, for log p. C. Szegedy et
+    al., "Rethinking the Inception Architecture for Computer Vision", 2016, for the smoothing.
+
+    Examples
+    --------
+    >>> import onesum
+    >>> float(onesum.cross_entropy([[20.0, 0.0]], [0]))
+    2.0611536181902037e-09
+    >>> onesum.cross_entropy([[0.0, 0.0], [0.0, 0.0]], [0, -1], ignore_index=-1, reduction="none")
+    array([0.69314718, 0.        ])
+    """
+    options = weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where
+    return _cross_entropy(x, target, axis, options, reduction, dtype, False, None)[0]
+
+
+def cross_entropy_value_and_grad(
+    x: Any,
+    target: Any,
+    axis: Any = -1,
+    *,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    sample_weight: Any = None,
+    z_loss: float = 0.0,
+    temperature: Any = 1.0,
+    where: Any = None,
+    reduction: str = "mean",
+    dtype: Any = None,
+    out: Any = None,
+) -> tuple[Any, Array]:
+    r"""Cross entropy and its gradient by the logits, in one pass.
+
+    .. math:: \frac{\partial L}{\partial x_c}
+        = \frac{1}{T} \Bigl(\bigl(Q + 2 s z \log \sum_j e^{x_j / T}\bigr) p_c - q_c\Bigr),
+
+    in the words of `cross_entropy`; so computed that no digits are lost where p is near 1.
+
+    Parameters
+    ----------
+    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, \
+    where, reduction, dtype
+        As in `cross_entropy`.
+    out : array, optional
+        Where to put the gradient: an array of exactly its shape and dtype, perhaps x itself.
+
+    Returns
+    -------
+    loss : scalar or array
+        As from `cross_entropy`.
+    grad : array
+        The derivative of the loss by x, of its shape; with reduction "none", of the losses' sum.
+        Exactly 0 for ignored rows, and where x is -inf or left out.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError, numpy.exceptions.AxisError
+        As in `cross_entropy`; if out does not fit x. Then nothing has been written.
+
+    References
+    ----------
+    V. Rangarajan, "SimplePyML Softmax Layer", 2024, section 2, composed with the derivative of the
+    logarithm.
+
+    Examples
+    --------
+    >>> import onesum
+    >>> loss, grad = onesum.cross_entropy_value_and_grad([[20.0, 0.0]], [0])
+    >>> grad
+    array([[-2.06115362e-09,  2.06115362e-09]])
+    """
+    options = weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where
+    return _cross_entropy(x, target, axis, options, reduction, dtype, True, out)
+
+
+def cross_entropy_hvp(
+    x: Any,
+    target: Any,
+    v: Any,
+    axis: Any = -1,
+    *,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    sample_weight: Any = None,
+    z_loss: float = 0.0,
+    temperature: Any = 1.0,
+    where: Any = None,
+    reduction: str = "mean",
+    dtype: Any = None,
+    out: Any = None,
+) -> Array:
+    r"""The Hessian of the cross entropy by the logits, times v.
+
+    .. math:: H v = \frac{1}{T^2} \bigl(a\, (p \odot v - p\, (p \cdot v)) + b\, p\, (p \cdot v)
+        \bigr), \quad a = Q + b \log \sum_j e^{x_j / T}, \quad b = 2 s z,
+
+    in the words of `cross_entropy`. It is exact, not the Gauss-Newton approximation (with which it
+    agrees where z is 0), and takes O(n).
+
+    Parameters
+    ----------
+    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, \
+    where, reduction, dtype
+        As in `cross_entropy`.
+    v : array_like
+        A direction, of the shape of x. Not read where the probability is 0.
+    out : array, optional
+        Where to put the result: an array of exactly its shape and dtype, perhaps x or v.
+
+    Returns
+    -------
+    hv : array
+        Of the shape of x; with reduction "none", of the losses' sum.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError, numpy.exceptions.AxisError
+        As in `cross_entropy`; if v or out do not fit x.
+
+    Examples
+    --------
+    >>> import onesum
+    >>> onesum.cross_entropy_hvp([[0.0, 0.0]], [0], [[1.0, 0.0]])
+    array([[ 0.25, -0.25]])
+    """
+    call = Call("x", x, axis)
+    v = call.same_shape("v", v)
+    target = target_of(call, target, weight, label_smoothing, ignore_index, sample_weight)
+    z_loss, reduction = z_loss_of(z_loss), reduction_of(reduction)
+    where = call.where(where)
+    temperature = call.temperature(temperature)
+    dtype = call.dtype(dtype, v)
+    room = call.out(out, dtype)
+    rows, by = (call.rows(call.x), call.rows(v)), _factor(call, target, reduction)
+    hv = call.backend.cross_entropy_hvp(
+        rows[0], target, rows[1], call.axis, z_loss, where, temperature, by, dtype, room
+    )
+    return call.result(hv, out, written=room is not None)
+
+
+def selective_log_softmax(
+    x: Any,
+    index: Any,
+    axis: Any = -1,
+    *,
+    temperature: Any = 1.0,
+    where: Any = None,
+    dtype: Any = None,
+) -> Any:
+    r"""Log-probabilities of chosen classes, without the array of all.
+
+    .. math:: \log p_y = \frac{x_y - m}{T} - \operatorname{log1p}(r),
+
+    with m and r as in `softmax`.
+
+    Parameters
+    ----------
+    x, axis, temperature, where, dtype
+        As in `log_softmax`; of several class axes the index counts the classes in C order.
+    index : array_like of int
+        One class per row: the shape of x without the class axes. Or any number per row, along the
+        class axis (there may be only one): otherwise of the shape of x.
+
+    Returns
+    -------
+    logp : scalar or array
+        Of the shape of index.
+
+    Raises
+    ------
+    IndexError
+        If a class index is out of range.
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `softmax`; if index has not one of these shapes, or there is no class.
+
+    Examples
+    --------
+    >>> import onesum
+    >>> onesum.selective_log_softmax([[0.0, 0.0], [40.0, 0.0]], [1, 0])
+    array([-6.93147181e-01, -4.24835426e-18])
+    """
+    call = _call("x", x, axis)
+    where = call.where(where)
+    temperature = call.temperature(temperature)
+    dtype = call.dtype(dtype)
+    logits, index = call.rows(call.x), call.converted("index", index)
+    chosen = tuple(index.shape)
+    if chosen != call.batch:
+        fits = len(call.axes) == 1 and len(chosen) == len(call.shape)
+        if not fits or chosen[: call.axis] + chosen[call.axis + 1 :] != call.batch:
+            wanted = f"shape {call.batch}, or any number of classes along the class axis of x"
+            raise ValueError(f"index: expected {wanted}, got {chosen}")
+    classes, axis = class_indices(call, "index", index), call.axis
+    if chosen != call.batch:  # every row as often as it is asked, all in one place
+        shape = (*call.shape[:axis], chosen[axis], *call.shape[axis:])
+
+        def repeated(a: Array) -> Array:
+            return call.xp.broadcast_to(call.xp.expand_dims(a, axis=axis), shape)
+
+        logits, where = repeated(logits), where if where is None else repeated(where)
+        if not isinstance(temperature, float):
+            temperature = call.xp.expand_dims(temperature, axis=axis)
+        axis += 1
+    losses, _ = call.backend.cross_entropy(
+        logits, Target(classes), axis, 0.0, where, temperature, 1.0, False, None, None
+    )
+    return call.as_given(0.0 - losses, dtype)
+
+
+def entropy(
+    x: Any,
+    axis: Any = -1,
+    *,
+    temperature: Any = 1.0,
+    where: Any = None,
+    dtype: Any = None,
+) -> Any:
+    r"""Entropy of the softmax of logits, in nats.
+
+    .. math:: H = -\sum_i p_i \log p_i = \operatorname{log1p}(r) + \sum_i p_i \frac{m - x_i}{T},
+
+    with p, m and r as in `softmax`. No term is negative: nothing cancels.
+
+    Parameters
+    ----------
+    x, axis, temperature, where, dtype
+        As in `softmax`.
+
+    Returns
+    -------
+    value : scalar or array
+        One number per row; 0 where `where` leaves nothing, NaN for a row of nothing but -inf.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `softmax`; if there is no class.
+
+    Examples
+    --------
+    >>> import onesum
+    >>> onesum.entropy([[0.0, 0.0], [40.0, 0.0]])
+    array([6.93147181e-01, 1.74182526e-16])
+    """
+    call = _call("x", x, axis)
+    where = call.where(where)
+    temperature = call.temperature(temperature)
+    dtype = call.dtype(dtype)
+    value = call.backend.entropy(call.rows(call.x), call.axis, where, temperature, dtype)
+    return call.reduced(value, False)
+
+
+def kl_divergence(
+    x: Any,
+    y: Any,
+    axis: Any = -1,
+    *,
+    temperature: Any = 1.0,
+    where: Any = None,
+    reduction: str = "mean",
+    dtype: Any = None,
+) -> Any:
+    r"""Kullback-Leibler divergence from the softmax of y to the softmax of x, both logits.
+
+    .. math:: \mathrm{KL}(p \| q) = \sum_i p_i \log \frac{p_i}{q_i}, \quad
+        p = \operatorname{softmax}(x / T),\ q = \operatorname{softmax}(y / T);
+
+    for distillation, x are the teacher's logits and y the student's. Right to the last digits also
+    where p and q are nearly the same.
+
+    Parameters
+    ----------
+    x, y : array_like
+        Logits, of one shape.
+    axis, temperature, where, dtype
+        As in `softmax`.
+    reduction : {"mean", "sum", "none"}, optional
+        The mean over the rows, their sum, or one number per row. (A factor T^2, with which
+        distillation often keeps gradients of one size, is left to the caller.)
+
+    Returns
+    -------
+    value : scalar or array
+        Never negative; inf where q is 0 and p is not.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `softmax`; if x and y differ in shape, there is no class, or reduction is none of
+        those.
+
+    References
+    ----------
+    G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
+
+    Examples
+    --------
+    >>> import onesum
+    >>> float(onesum.kl_divergence([0.0, 0.0], [0.0, 1e-9]))
+    1.25e-19
+    """
+    return _kl_divergence(x, y, axis, temperature, where, reduction, dtype, False)[0]
+
+
+def kl_divergence_value_and_grad(
+    x: Any,
+    y: Any,
+    axis: Any = -1,
+    *,
+    temperature: Any = 1.0,
+    where: Any = None,
+    reduction: str = "mean",
+    dtype: Any = None,
+) -> tuple[Any, tuple[Array, Array]]:
+    r"""`kl_divergence`, and its gradients by x and by y.
+
+    .. math:: \frac{\partial}{\partial x_i} = \frac{p_i}{T} \Bigl(\log \frac{p_i}{q_i}
+        - \mathrm{KL}\Bigr), \quad \frac{\partial}{\partial y_i} = \frac{q_i - p_i}{T}.
+
+    Parameters
+    ----------
+    x, y, axis, temperature, where, reduction, dtype
+        As in `kl_divergence`.
+
+    Returns
+    -------
+    value : scalar or array
+        As from `kl_divergence`.
+    grads : tuple of two arrays
+        By x and by y; with reduction "none", of the values' sum.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `kl_divergence`.
+
+    Examples
+    --------
+    >>> import onesum
+    >>> value, (dx, dy) = onesum.kl_divergence_value_and_grad([0.0, 0.0], [0.0, 1e-9])
+    >>> dy
+    array([-2.5e-10,  2.5e-10])
+    """
+    return _kl_divergence(x, y, axis, temperature, where, reduction, dtype, True)
+
+
+def _cross_entropy(
+    x: Any,
+    target: Any,
+    axis: Any,
+    options: tuple[Any, ...],
+    reduction: Any,
+    dtype: Any,
+    gradient: bool,
+    out: Any,
+) -> tuple[Any, Any]:
+    """The loss, and the gradient or None."""
+    if dtype is None:
+        direct = backends.numpy_backend.direct.cross_entropy
+        answer = direct(x, target, axis, *options, reduction, gradient, out)
+        if answer is not NotImplemented:
+            return answer  # type: ignore[no-any-return]
+    weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where = options
+    call = Call("x", x, axis)
+    target = target_of(call, target, weight, label_smoothing, ignore_index, sample_weight)
+    z_loss, reduction = z_loss_of(z_loss), reduction_of(reduction)
+    where = call.where(where)
+    temperature = call.temperature(temperature)
+    dtype = call.dtype(dtype)
+    room = call.out(out, dtype)
+    by = _factor(call, target, reduction) if gradient else 1.0
+    losses, grad = call.backend.cross_entropy(
+        call.rows(call.x), target, call.axis, z_loss, where, temperature, by, gradient, dtype, room
+    )
+    if reduction == "none":
+        loss = call.reduced(call.xp.astype(losses, dtype), False)
+    else:
+        loss = call.xp.sum(losses)
+        if reduction == "mean":
+            count = counted(call, target)
+            loss = loss / count if count else loss * math.nan
+        loss = call.as_given(loss, dtype)
+    return loss, call.result(grad, out, written=room is not None) if gradient else None
+
+
+def _kl_divergence(
+    x: Any,
+    y: Any,
+    axis: Any,
+    temperature: Any,
+    where: Any,
+    reduction: Any,
+    dtype: Any,
+    gradient: bool,
+) -> tuple[Any, Any]:
+    call = _call("x", x, axis)
+    y = call.same_shape("y", y)
+    reduction = reduction_of(reduction)
+    where = call.where(where)
+    temperature = call.temperature(temperature)
+    dtype = call.dtype(dtype, y)
+    rows, count = (call.rows(call.x), call.rows(y)), math.prod(call.batch)
+    by = 1.0 / count if reduction == "mean" and count else 1.0
+    values, grads = call.backend.kl_divergence(
+        *rows, call.axis, where, temperature, by, gradient, dtype
+    )
+    if reduction == "none":
+        value = call.reduced(call.xp.astype(values, dtype), False)
+    else:
+        value = call.xp.sum(values)
+        if reduction == "mean":
+            value = value / count if count else value * math.nan
+        value = call.as_given(value, dtype)
+    return value, tuple(map(call.result, grads)) if gradient else None
+
+
+def _call(name: str, x: Any, axis: Any) -> Call:
+    """A call with at least one class."""
+    call = Call(name, x, axis)
+    call.need_classes()
+    return call
+
+
+def _factor(call: Call, target: Target, reduction: str) -> float:
+    """What a reduction multiplies the gradient by."""
+    if reduction != "mean":
+        return 1.0
+    count = counted(call, target)
+    return 1.0 / count if count else math.nan

@@ -1,0 +1,144 @@
+"""From the target of a loss, as a caller may write it, to the one form that a backend takes."""
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from ._arguments import Call, as_floating, dtype_name, is_integral, split_mask
+from .backends._library import widest
+from .backends._target import Target
+
+Array = Any
+
+REDUCTIONS = ("none", "sum", "mean")
+
+
+def target_of(
+    call: Call,
+    target: Any,
+    weight: Any,
+    label_smoothing: Any,
+    ignore_index: Any,
+    sample_weight: Any,
+) -> Target:
+    """The target of the rows of a call, checked."""
+    call.need_classes()
+    smoothing = number_of("label_smoothing", label_smoothing)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing: expected a number from 0 to 1, got {smoothing}")
+    if ignore_index is not None:
+        ignore_index = _index("ignore_index", ignore_index)
+    target, mask = split_mask(target)
+    target = call.converted("target", target)
+    shape, kind = tuple(target.shape), dtype_name(target.dtype)
+    classes = probabilities = None
+    if is_integral(kind):
+        if shape != call.batch:
+            wanted = f"class indices of shape {call.batch}, one per row of {call.name}"
+            raise ValueError(f"target: expected {wanted}, got {shape}")
+        classes = class_indices(call, "target", target, ignore_index, mask)
+    else:
+        if not kind.startswith(("float", "bfloat")) or (shape == call.batch != call.shape):
+            wanted = f"integers of shape {call.batch} or floating numbers of shape {call.shape}"
+            got = f"dtype {target.dtype}, shape {shape}"
+            raise TypeError(f"target: expected {wanted}, got {got}")
+        if shape != call.shape:
+            wanted = f"probabilities of the shape of {call.name}, {call.shape}"
+            raise ValueError(f"target: expected {wanted}, got {shape}")
+        if ignore_index is not None:
+            wanted = "None, for target has probabilities"
+            raise ValueError(f"ignore_index: expected {wanted}, got {ignore_index}")
+        call.add_mask(mask)
+        probabilities = call.rows(target)
+    return Target(
+        classes,
+        probabilities,
+        _weights(call, "weight", weight, (math.prod(call.shape[i] for i in call.axes),)),
+        smoothing,
+        _weights(call, "sample_weight", sample_weight, call.batch),
+    )
+
+
+def class_indices(
+    call: Call, name: str, index: Array, ignore_index: int | None = None, mask: Any = None
+) -> Array:
+    """int64, with -1 for what is to be ignored; all else is a class."""
+    xp = call.xp
+    n = math.prod(call.shape[i] for i in call.axes)
+    wide = index if xp is np else xp.astype(index, xp.int64, copy=False)
+    outside = (wide < 0) | (wide >= n)
+    ignored = None if mask is None else xp.asarray(mask)
+    if ignore_index is not None:
+        here = wide == ignore_index if -(2**63) <= ignore_index < 2**64 else outside & ~outside
+        ignored = here if ignored is None else ignored | here
+    if ignored is not None:
+        outside = outside & ~ignored
+    if bool(xp.any(outside)):
+        position = tuple(int(i[0]) for i in xp.nonzero(outside)) if index.ndim else ()
+        value = int(index[position])
+        at = f" at position {position[0] if len(position) == 1 else position}" if position else ""
+        raise IndexError(f"{name}: expected class indices from 0 to {n - 1}, got {value}{at}")
+    wide = xp.astype(wide, xp.int64, copy=False)
+    return wide if ignored is None else xp.where(ignored, -1, wide)
+
+
+def counted(call: Call, target: Target) -> float:
+    """What a mean divides by: the weights of the rows' classes, or the number of rows."""
+    xp = call.xp
+    if target.classes is None:
+        return float(math.prod(call.batch))
+    rows = target.classes >= 0
+    if target.weight is None:
+        return float(xp.sum(xp.astype(rows, xp.int64)))
+    index = xp.reshape(xp.where(rows, target.classes, 0), (-1,))
+    weights = xp.take(target.weight, index, axis=0)
+    return float(xp.sum(xp.where(xp.reshape(rows, (-1,)), weights, 0.0)))
+
+
+def number_of(name: str, value: Any) -> float:
+    """A real number, not an array of several."""
+    try:
+        if isinstance(value, (str, bytes, complex)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {value!r:.60}") from None
+
+
+def z_loss_of(value: Any) -> float:
+    z = number_of("z_loss", value)
+    if not 0 <= z < math.inf:
+        raise ValueError(f"z_loss: expected a number >= 0, got {z}")
+    return z
+
+
+def reduction_of(value: Any) -> str:
+    if value not in REDUCTIONS:
+        raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {value!r}")
+    return str(value)
+
+
+def _index(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an int or None, got {value!r:.60}") from None
+
+
+def _weights(call: Call, name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """Numbers from 0 on of this shape, in the widest type."""
+    if value is None:
+        return None
+    xp = call.xp
+    weights = as_floating(xp, name, call.converted(name, value))
+    if tuple(weights.shape) != shape:
+        what = "class" if name == "weight" else "row"
+        wanted = f"shape {shape}, one number per {what}"
+        raise ValueError(f"{name}: expected {wanted}, got {tuple(weights.shape)}")
+    good = (weights >= 0) & xp.isfinite(weights)
+    if not bool(xp.all(good)):
+        bad = float(xp.reshape(weights[~good], (-1,))[0])
+        raise ValueError(f"{name}: expected finite numbers >= 0, got {bad} among them")
+    return xp.astype(weights, widest(xp, call.x), copy=False)

@@ -1,0 +1,198 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""The definition of the losses, in plain array formulas: continues `array_api.py`.
+
+With the target masses q (`_target.py`), their sum Q, and the normalizer (m, r) of a row:
+
+    loss      Q log1p(r) + sum q (m - x) / T + z s (log sum)^2: no term is negative
+    gradient  (a p - q) / T, with a = Q + 2 z s (log sum)
+    Hessian   (a (diag(p) - p p^T) + 2 z s p p^T) / T^2
+
+At the pivot, where p may be 1 to the last bit, Q p - q is (Q - q) - Q (1 - p), with Q - q and 1 - p
+as sums over the other classes. Where x is -inf, or masked, the gradient is 0.
+"""
+
+from . import _words as words
+from ._library import device, finish, quiet, widen, widest
+from ._normalizer import (
+    at_pivot,
+    exact,
+    exponents,
+    fill,
+    normalizer_of,
+    over,
+    scaled_difference,
+    sum_of_others,
+)
+
+
+@quiet
+def cross_entropy(x, target, axis, z_loss, where, temperature, by, gradient, dtype, out):
+    """The losses of the rows, in the widest type, and `by` times the gradient of their sum."""
+    xp, x = widen(x)
+    d, e, pivot, log, m = _row(xp, x, axis, where, temperature)
+    q, counted, s = _masses(xp, x, target, axis, where)
+    q_others = sum_of_others(xp, exact(xp, q), pivot, axis)
+    q_all = words.add(q_others, (at_pivot(xp, pivot, q, axis), 0.0))
+    z, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
+
+    away = xp.where(q == 0.0, 0.0, -d[0]), xp.where(q == 0.0, 0.0, -d[1])
+    losses = words.dot(xp, exact(xp, q), away, axis)
+    losses = words.add(losses, words.multiply(xp, q_all, log))
+    losses = words.rounded(xp, words.add(losses, z))
+    losses = xp.squeeze(xp.where(counted, losses, 0.0), axis=axis)
+    if not gradient:
+        return losses, None
+
+    r = sum_of_others(xp, e, pivot, axis)
+    normalizer = words.add(r, (1.0, 0.0))
+    # What rounding takes from a tiny p would underflow: all is 2^32 times as large.
+    p = words.divide(xp, (e[0] * 2.0**32, e[1] * 2.0**32), normalizer)
+    shift = words.multiply(xp, words.add(q_all, z_slope), p)
+    result = words.add(shift, (-q * 2.0**32, 0.0))
+    complement = words.divide(xp, (r[0] * 2.0**32, r[1] * 2.0**32), normalizer)
+    there = (q_others[0] * 2.0**32, q_others[1] * 2.0**32)
+    there = words.add(there, words.negative(words.multiply(xp, q_all, complement)))
+    there = words.add(there, words.multiply(xp, z_slope, p))
+    result = xp.where(pivot, words.rounded(xp, there), words.rounded(xp, result))
+    result = result * (by * 2.0**-32) / temperature
+    dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf)
+    return losses, finish(xp, xp.where(dead, 0.0, result), dtype, out)
+
+
+@quiet
+def cross_entropy_hvp(x, target, v, axis, z_loss, where, temperature, by, dtype, out):
+    """p (a (w - S) + 2 z s (S + v at the pivot)) / T^2, with w = v - v at the pivot, S = sum p w."""
+    xp, x, v = widen(x, v)
+    d, e, pivot, log, m = _row(xp, x, axis, where, temperature)
+    q, counted, s = _masses(xp, x, target, axis, where)
+    q_all = words.rounded(xp, words.total(xp, exact(xp, q), axis))
+    _, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
+    a = q_all + words.rounded(xp, z_slope)
+
+    normalizer = normalizer_of(xp, e, pivot, axis)
+    p = words.divide(xp, (e[0] * 2.0**32, e[1] * 2.0**32), normalizer)
+    dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf)
+    v = xp.where(dead | (p[0] == 0.0), 0.0, v)
+    v_pivot = at_pivot(xp, pivot, v, axis)
+    w = words.two_sum(v, -v_pivot)
+    mean = words.dot(xp, p, w, axis)
+    mean = mean[0] * 2.0**-32, mean[1] * 2.0**-32
+    result = a * words.rounded(xp, words.add(w, words.negative(mean)))
+    if z_loss:
+        result = result + 2.0 * z_loss * s * (words.rounded(xp, mean) + v_pivot)
+    result = words.rounded(xp, p) * result * (by * 2.0**-32) / temperature / temperature
+    return finish(xp, xp.where(dead, 0.0, result), dtype, out)
+
+
+@quiet
+def entropy(x, axis, where, temperature, dtype):
+    """log1p(r) + sum e (m - x) / T / (1 + r): no term is negative. Drops the axis."""
+    xp, x = widen(x)
+    d, e, pivot, log = _row(xp, x, axis, where, temperature)[:4]
+    away = xp.where(e[0] == 0.0, 0.0, -d[0]), xp.where(e[0] == 0.0, 0.0, -d[1])
+    mean = words.divide(xp, words.dot(xp, e, away, axis), normalizer_of(xp, e, pivot, axis))
+    value = words.rounded(xp, words.add(log, mean))
+    return finish(xp, xp.squeeze(value, axis=axis), dtype, None)
+
+
+@quiet
+def kl_divergence(x, y, axis, where, temperature, by, gradient, dtype):
+    """sum p log(p / q) of p = softmax(x / T) and q = softmax(y / T), and the gradients by x and y.
+
+    With u = (y - x) / T and w = u - sum p u, it is log1p(sum p (exp(w) - 1 - w)): no term is
+    negative, however near the two are. Where they are not near, log p - log q is averaged.
+    log(q / p) is w - KL; so the gradients are -p w / T, and p (exp(w - KL) - 1) / T = (q - p) / T.
+    The values are of the widest type, without the axis; the gradients are multiplied by `by`.
+    """
+    xp, x, y = widen(x, y)
+    d, e, pivot, log = _row(xp, x, axis, where, temperature)[:4]
+    d_y, e_y, pivot_y, log_y = _row(xp, y, axis, where, temperature)[:4]
+    p = words.divide(xp, e, normalizer_of(xp, e, pivot, axis))
+    live = p[0] != 0.0  # NaN is
+
+    log_p = words.rounded(xp, words.add(d, words.negative(log)))
+    log_q = words.rounded(xp, words.add(d_y, words.negative(log_y)))
+    ratio = xp.where(live, log_p - log_q, 0.0)
+    far = words.rounded(xp, words.dot(xp, p, exact(xp, ratio), axis))
+
+    u = scaled_difference(xp, y, x, ~live, temperature)
+    u = words.add(u, (-at_pivot(xp, pivot, u[0], axis), -at_pivot(xp, pivot, u[1], axis)))
+    usable = live & xp.isfinite(u[0])
+    u = xp.where(usable, u[0], 0.0), xp.where(usable, u[1], 0.0)
+    w = words.rounded(xp, words.add(u, words.negative(words.dot(xp, p, u, axis))))
+    near = words.dot(xp, p, exact(xp, _exp_less_line(xp, xp.where(w < 700.0, w, 700.0))), axis)
+    value = xp.where(far < 0.5, words.rounded(xp, words.log1p(xp, near)), far)
+    values = xp.squeeze(value, axis=axis)
+    if not gradient:
+        return values, None
+
+    p = words.rounded(xp, p)
+    q = words.rounded(xp, words.divide(xp, e_y, normalizer_of(xp, e_y, pivot_y, axis)))
+    delta = w - value
+    dx = xp.where(live, -p * w, 0.0) / temperature
+    dx = xp.where(far == xp.inf, xp.nan * far, dx)
+    dy = xp.where(usable & (xp.abs(delta) < 1.0), p * xp.expm1(delta), q - p) / temperature
+    dx = xp.where(fill(xp, where, x, -xp.inf) == -xp.inf, 0.0, dx)
+    dy = xp.where(fill(xp, where, y, -xp.inf) == -xp.inf, 0.0, dy)
+    return values, (finish(xp, dx * by, dtype, None), finish(xp, dy * by, dtype, None))
+
+
+# --- the parts that they share ---------------------------------------------------------------
+
+
+def _row(xp, x, axis, where, temperature):
+    """(x - m) / T, its exponential, the pivot, log1p(r) and m: all but the pivot in two words."""
+    d, m, pivot = exponents(xp, x, axis, where, temperature)
+    if where is not None:  # of a row with nothing left, every log p is -inf
+        left = xp.any(where, axis=axis, keepdims=True)
+        d = xp.where(left, d[0], -xp.inf), xp.where(left, d[1], 0.0)
+    e = words.exp(xp, d)
+    return d, e, pivot, words.log1p(xp, sum_of_others(xp, e, pivot, axis)), m
+
+
+def _masses(xp, x, target, axis, where):
+    """The target masses q, which rows count, and the weights s of the rows."""
+    n = x.shape[axis]
+    along = (-1,) + (1,) * (x.ndim - 1 - axis)
+    ones = xp.ones(x.shape, dtype=x.dtype, device=device(x))
+    w = ones if target.weight is None else ones * xp.reshape(target.weight, along)
+    choices = n if where is None else xp.sum(fill(xp, where, ones, 0.0), axis=axis, keepdims=True)
+    spread = target.smoothing / choices if target.smoothing else 0.0
+    if target.probabilities is None:
+        y = xp.expand_dims(target.classes, axis=axis)
+        hot = xp.reshape(xp.arange(n, dtype=y.dtype, device=device(x)), along) == y
+        counted = y >= 0
+        q = xp.where(hot, (1.0 - target.smoothing) * w, 0.0)
+        q = q + fill(xp, where, spread * w, 0.0)
+    else:
+        (_, y), counted = widen(target.probabilities), xp.full((1,) * x.ndim, True)
+        q = fill(xp, where, w * ((1.0 - target.smoothing) * y + spread), 0.0)
+    if target.sample_weight is None:
+        s = xp.ones((1,) * x.ndim, dtype=x.dtype, device=device(x))
+    else:
+        s = xp.astype(target.sample_weight, widest(xp, x), copy=False)
+        s = xp.where(counted, xp.expand_dims(s, axis=axis), 0.0)
+    return xp.where(counted, s * q, 0.0), counted, s
+
+
+def _z_loss(xp, log, m, z_loss, s, temperature):
+    """z s (log sum)^2 and, of its derivative, what multiplies p: 2 z s (log sum)."""
+    if not z_loss:
+        return exact(xp, 0.0 * s), exact(xp, 0.0 * s)
+    log_sum = words.add(over(xp, m, temperature), log)
+    log_sum = xp.where(xp.isinf(m), m, log_sum[0]), xp.where(xp.isinf(m), 0.0, log_sum[1])
+    zs = exact(xp, z_loss * s)
+    slope = words.multiply(xp, zs, log_sum)
+    value = words.multiply(xp, slope, log_sum)
+    silent = s == 0.0
+    value = xp.where(silent, 0.0, value[0]), xp.where(silent, 0.0, value[1])
+    return value, (xp.where(silent, 0.0, 2.0 * slope[0]), xp.where(silent, 0.0, 2.0 * slope[1]))
+
+
+def _exp_less_line(xp, w):
+    """exp(w) - 1 - w."""
+    series = xp.zeros_like(w)
+    for k in range(20, 1, -1):
+        series = (series * w + 1.0) / k  # to 1 / 2! + w / 3! + ...
+    h, error = words.two_sum(xp.expm1(w), -w)
+    return xp.where(xp.abs(w) < 1.0, series * w * w, h + error)

@@ -8,5 +8,7 @@ namespace onesum {
 
 // Adds `direct`, a module of functions; -1 with an exception set if that fails.
 int add_direct_calls(PyObject* module);
+// Adds the losses to the module and to `direct`; the same.
+int add_losses(PyObject* module, PyObject* direct);
 
 }  // namespace onesum

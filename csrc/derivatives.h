@@ -35,6 +35,7 @@ template <class W> typename W::V pick(const Group<W>& g, const Pivot<W>& pivot) 
 
 template <bool logarithms> struct FromOutput {
     static constexpr bool rescales = false;
+    template <class W> using Sums = Totals<W>;
     template <class W> static ONESUM_APART Pivot<W> known(const Group<W>& g) {
         Pivot<W> pivot{};
         pivot.first = g.walk.first;

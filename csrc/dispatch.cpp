@@ -20,13 +20,8 @@ namespace {
 
 std::atomic<const Isa*> in_use{nullptr};
 
-#if defined(__x86_64__)
-// What the kernels do to the floating-point flags on the way (exp of a masked lane underflows, say) is no news to the user. They compute in
-// vector registers alone; feclearexcept looks after the x87's flags too, which takes 70 ns, half of what a short row does.
-void clear_flags() { _mm_setcsr(_mm_getcsr() & ~_MM_EXCEPT_MASK); }
-
 #define ONESUM_OPERANDS(name, operands) operands,
-const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS)};
+const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
 #undef ONESUM_OPERANDS
 
 // An output of so many bytes is written past the caches: it would not fit them, and no line of it need be read first.
@@ -34,9 +29,10 @@ constexpr size_t streamed_bytes = 24 << 20;
 
 constexpr int size_of[] = {2, 2, 4, 8};  // by storage
 
-bool streams(int operation, int storage, long rows, long n) {
-    return operands[operation][strlen(operands[operation]) - 1] == 'x' && size_t(rows) * size_t(n) * size_of[storage] >= streamed_bytes;
-}
+#if defined(__x86_64__)
+// What the kernels do to the floating-point flags on the way (exp of a masked lane underflows, say) is no news to the user. They compute in
+// vector registers alone; feclearexcept looks after the x87's flags too, which takes 70 ns, half of what a short row does.
+void clear_flags() { _mm_setcsr(_mm_getcsr() & ~_MM_EXCEPT_MASK); }
 
 bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
 bool has_v3() {
@@ -84,9 +80,11 @@ const Isa* best_isa() {
 
 void use_isa(const Isa* isa) { in_use = isa; }
 
-bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides) {
+bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides, bool writes) {
     const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
-    const Job job{kernels.kernel[operation][storage], operand_count(operands[operation]), size_of[storage], streams(operation, storage, rows, n)};
+    const char* const letters = operands[operation];
+    const bool streamed = writes && letters[strlen(letters) - 1] == 'x' && size_t(rows) * size_t(n) * size_of[storage] >= streamed_bytes;
+    const Job job{kernels.kernel[operation][storage], operand_count(letters), size_of[storage], streamed};
     const bool done = run(job, args, rows, n, strides);
     clear_flags();
     return done;

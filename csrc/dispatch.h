@@ -22,7 +22,7 @@ const Isa* best_isa();
 // The one in use; calls under way keep the one they began with.
 void use_isa(const Isa* isa);
 
-// Every call of a kernel comes through here, and needs no GIL. Arguments as in kernels.h. False: no memory.
-bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides);
+// Every call of a kernel comes through here, and needs no GIL. Arguments as in kernels.h; `writes`: more than one element a row. False: no memory.
+bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides, bool writes = true);
 
 }  // namespace onesum

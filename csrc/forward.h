@@ -11,6 +11,7 @@ namespace {
 
 template <bool masked> struct Forward {
     static constexpr bool rescales = !masked;  // in the near form
+    template <class W> using Sums = Totals<W>;
     template <class W> static ONESUM_INLINE typename W::V known(const Group<W>& g) { return g.next_max_known ? g.next_max : row_max<masked>(g); }
     // What is known of all, from what is known of two pieces of the same rows.
     template <class W, class V> static V together(const W&, V a, V b) { return max(b, a); }
@@ -26,7 +27,7 @@ template <bool masked> struct Forward {
 };
 
 template <class C> struct PlainSum : ExpSum<C> {
-    template <class W> ONESUM_INLINE explicit PlainSum(Totals<W>& totals) : ExpSum<C>(totals.sum) {}
+    template <class T> ONESUM_INLINE explicit PlainSum(T& totals) : ExpSum<C>(totals.sum) {}
 };
 
 // p_i = exp(x_i - m) / (1 + r), rounded once: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of
@@ -39,12 +40,13 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
 
     Wide<C> inverse_sum;  // times 2^exponent
     V hi, lo;             // the same, in the lanes' own type
-    V nan_or_zero;        // of a row whose maximum is +inf
+    V nan_or_zero{};      // of a row whose maximum is +inf
+    V at_infinity;        // p there
 
     Probabilities(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
 
-    // `visit(row)` is asked once a row for what then sees every exponential as it is summed: (j, lanes, x, tail, scale).
-    template <class Sum = PlainSum<C>, class F> ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals, F visit) {
+    // `visit(row, sum)` is asked once a row for what then sees every exponential before it is summed: (j, lanes, x, e). The scale of e may be set to 0.
+    template <class Sum = PlainSum<C>, class T, class F> ONESUM_INLINE void sum(const Group<W>& g, T& totals, F visit) {
         if (g.memo) pass<true, Sum>(g, totals, visit);
         else pass<false, Sum>(g, totals, visit);
     }
@@ -59,22 +61,24 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
         const auto words = inverse_sum.two_words();
         hi = this->no_finite_logit() ? all_infinite + (rounded - rounded) : words.hi * K::unbias;
         lo = this->no_finite_logit() ? V{} : words.lo * K::unbias;
-        nan_or_zero = V{};
+        at_infinity = splat(C(1));
         if constexpr (Form::general) {
             V how_many = count_of(g.walk, totals.count).rounded();
             nan_or_zero = this->infinite() ? one_hot_or_nan(how_many, rounded) : V{};
             hi = this->infinite() ? nan_or_zero : hi;
             lo = this->infinite() ? V{} : lo;
+            at_infinity = C(1) + nan_or_zero;
         }
     }
-    // f(row, j, lanes, p, address), in the order of the lines of the output.
-    template <class F> ONESUM_INLINE void each(const Group<W>& g, F f) const {
-        if (g.memo) walk<true>(g, f);
-        else walk<false>(g, f);
+    // `visit(row)` is asked once a row for what then gets every p: (j, lanes, x, p, address), in the order of the lines of the output. x is set in
+    // the general form only.
+    template <class F> ONESUM_INLINE void each(const Group<W>& g, F visit) const {
+        if (g.memo) walk<true>(g, visit);
+        else walk<false>(g, visit);
     }
 
   private:
-    template <bool keep, class Sum, class F> ONESUM_INLINE void pass(const Group<W>& g, Totals<W>& totals, F visit) {
+    template <bool keep, class Sum, class T, class F> ONESUM_INLINE void pass(const Group<W>& g, T& totals, F visit) {
         Ahead<Form, W> looks;
         g.walk.rows([&](auto row) ONESUM_INLINED {
             const auto terms = this->of(row);
@@ -88,28 +92,28 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
             row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
                 V x = logits.at(j, lanes);
                 ahead.step(j, lanes);
-                const auto e = terms.template term<exactly>(x);
-                V tail = e.tail();
+                auto e = terms.template term<exactly>(x);
                 if constexpr (Form::general) at_infinity -= x == C(infinity);
                 if constexpr (keep) {
+                    const V tail = e.tail();
                     memcpy(tails + j * W::memo_step, &tail, sizeof tail);
                     memcpy(scales + j * W::memo_step, &e.scale, sizeof tail);
                 }
+                visitor(j, lanes, x, e);
                 sum.add(e);
-                visitor(j, lanes, x, tail, e.scale);
             });
             if constexpr (Form::general) totals.count[row.r] = Wide<C>::count(at_infinity);
         });
         looks.done(g);
     }
-    template <bool kept, class F> ONESUM_INLINE void walk(const Group<W>& g, F f) const {
+    template <bool kept, class F> ONESUM_INLINE void walk(const Group<W>& g, F visit) const {
         g.walk.rows([&](auto row) ONESUM_INLINED {
             const auto terms = this->of(row);
             const Logits<Form, W> logits(g, row);
             const auto out = row.of(g.out);
             const V hi = row.of(this->hi), lo = row.of(this->lo);
-            V nan_or_zero{};
-            if constexpr (Form::general) nan_or_zero = row.of(this->nan_or_zero);
+            const V at_infinity = row.of(this->at_infinity);
+            auto visitor = visit(row);
             const char* const tails = g.memo + row.r * g.memo_row;
             const char* const scales = tails + g.memo_row / 2;
             row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
@@ -125,8 +129,8 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
                 V p;
                 if constexpr (Exp<C>::one_word) p = fma(hi, scale, fma_small(hi, tail, lo) * scale);
                 else p = (hi + fma_small(hi, tail, lo)) * scale;  // the scale is a power of two
-                if constexpr (Form::general) p = x == C(infinity) ? C(1) + nan_or_zero : p;
-                f(row, j, lanes, p, out.at(j));
+                if constexpr (Form::general) p = x == C(infinity) ? at_infinity : p;
+                visitor(j, lanes, x, p, out.at(j));
             });
         });
     }
@@ -143,9 +147,11 @@ template <bool masked> struct Softmax : Forward<masked> {
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals); }
         void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, C(not_a_number)); }
         ONESUM_APART void write(Group<W>& g) const {
-            this->each(g, [&](auto row, long j, auto lanes, V p, char* out) ONESUM_INLINED {
-                if constexpr (masked) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
-                ::write<S>(out, lanes, p, g.streamed);
+            this->each(g, [&](auto row) ONESUM_INLINED {
+                return [&g, row](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
+                    if constexpr (masked) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
+                    ::write<S>(out, lanes, p, g.streamed);
+                };
             });
         }
     };
@@ -236,10 +242,12 @@ template <bool masked> struct LogSumExpVjp : Forward<masked> {
         ONESUM_APART void write(Group<W>& g) const {
             V factors = g.row_in;
             if constexpr (Form::general) factors = factors * this->inverse.hi;
-            this->each(g, [&](auto row, long j, auto lanes, V p, char* out) ONESUM_INLINED {
-                V y = p == 0 ? V{} : p * row.of(factors);
-                if constexpr (masked) y = g.mask.template at<W>(row, j, lanes) ? y : V{};
-                ::write<S>(out, lanes, y, g.streamed);
+            this->each(g, [&](auto row) ONESUM_INLINED {
+                return [&g, row, factor = row.of(factors)](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
+                    V y = p == 0 ? V{} : p * factor;
+                    if constexpr (masked) y = g.mask.template at<W>(row, j, lanes) ? y : V{};
+                    ::write<S>(out, lanes, y, g.streamed);
+                };
             });
         }
     };
@@ -249,7 +257,7 @@ template <bool masked> struct LogSumExpVjp : Forward<masked> {
 template <class C> struct WeightedSum : ExpSum<C> {
     using Plain = ExpSum<C>;
     WideSum<C> weighted;
-    template <class W> ONESUM_INLINE explicit WeightedSum(Totals<W>& totals) : Plain(totals.sum), weighted(totals.other) {}
+    template <class T> ONESUM_INLINE explicit WeightedSum(T& totals) : Plain(totals.sum), weighted(totals.other) {}
     ONESUM_INLINE void begin(long k, bool fresh) { Plain::begin(k, fresh), weighted.begin(k, fresh); }
     ONESUM_INLINE void flush(long k) { Plain::flush(k), weighted.flush(k); }
     ONESUM_INLINE void end_part(long k) { Plain::end_part(k), weighted.end_part(k); }
@@ -267,12 +275,12 @@ template <bool masked> struct LogSumExpJvp : Forward<masked> {
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_INLINED {
                 const V m = row.of(this->m);
-                return [&sums, v_at = row.of(g.in[1]), m](long j, auto lanes, V x, V tail, V scale) ONESUM_INLINED {
+                return [&sums, v_at = row.of(g.in[1]), m](long j, auto lanes, V x, const auto& e) ONESUM_INLINED {
                     V v = read<S>(v_at.at(j), lanes, V{});
                     v = x == C(-infinity) ? V{} : v;
                     if constexpr (Form::general) v = (m == C(infinity)) & (x != m) ? V{} : v;
                     auto& sum = sums.weighted.sum;
-                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), tail)) * Wide<C>::of(v), scale);
+                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v), e.scale);
                 };
             });
         }

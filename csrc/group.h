@@ -13,6 +13,7 @@ struct MaskOperand {
     long along = 0, across = 0;
 
     template <class W, class Lanes> typename W::I at(const typename W::Row& row, long j, Lanes lanes) const {
+        if (!p) return ~typename W::I{};
         const char* here = p + j * along + row.r * across;
         long lane = along;
         int count = Lanes::all ? W::lanes : lanes.count;
@@ -52,6 +53,18 @@ struct Runs {
     }
 };
 
+// What a loss wants of the rows of a group, and the losses.
+template <class W> struct Aims {
+    const onesum::LossOptions* options;
+    long classes[W::lanes];       // the class of each row, -1 if there is none
+    typename W::I in_lanes;       // the same, as lanes count
+    typename W::V logits;         // there; -inf where the mask leaves the class out
+    double sample[W::lanes];      // the weight of the row, 0 if it is ignored
+    double spread[W::lanes];      // the smoothing over the number of classes that the mask leaves
+    typename W::I ignored;        // rows
+    double losses[W::lanes];
+};
+
 // The rows a kernel works on at one time. What there is one of for each row has a lane for each row.
 template <class W> struct Group {
     using V = typename W::V;
@@ -62,6 +75,8 @@ template <class W> struct Group {
     Elements<typename W::C> element;
     MaskOperand mask;
     V row_in, row_out;            // operands with one element per row
+    bool writes;                  // more than that
+    Aims<W> aims;                 // of a loss
     double temperature[W::lanes];
     bool scaled;                  // some temperature is not 1
     bool streamed;                // write past the caches

@@ -6,6 +6,8 @@
 #include "derivatives.h"
 #include "forward.h"
 #include "layout.h"
+#include "losses.h"
+#include "soft_losses.h"
 
 namespace {
 
@@ -23,10 +25,13 @@ using logsumexp_vjp = LogSumExpVjp<false>;
 using logsumexp_vjp_where = LogSumExpVjp<true>;
 using logsumexp_jvp = LogSumExpJvp<false>;
 using logsumexp_jvp_where = LogSumExpJvp<true>;
+using cross_entropy = CrossEntropy;
+using soft_cross_entropy = SoftCrossEntropy;
+using entropy = Entropy;
 }  // namespace operation
 
 #define ONESUM_PLACES(name, operands) constexpr Places name##_places{operands};
-ONESUM_OPERATIONS(ONESUM_PLACES)
+ONESUM_OPERATIONS(ONESUM_PLACES) ONESUM_LOSSES(ONESUM_PLACES)
 #undef ONESUM_PLACES
 
 template <class S, class Op, const Places& places>
@@ -41,4 +46,4 @@ bool kernel(char* const* args, long rows, long n, const long* strides, bool stre
      kernel<float, operation::name, name##_places>, kernel<double, operation::name, name##_places>},
 
 extern const onesum::Kernels ONESUM_TABLE;
-const onesum::Kernels ONESUM_TABLE = {{ONESUM_OPERATIONS(ONESUM_KERNELS)}};
+const onesum::Kernels ONESUM_TABLE = {{ONESUM_OPERATIONS(ONESUM_KERNELS) ONESUM_LOSSES(ONESUM_KERNELS)}};

@@ -20,10 +20,25 @@ namespace onesum {
     X(logsumexp_jvp, "xxT>r")            \
     X(logsumexp_jvp_where, "xmxT>r")
 
+// Losses: after x come probabilities (or x again), the mask (or null), class indices `i` (an int64 a row), row weights `s` (a double a row), T, and the
+// options `o`, the same for all rows; then the losses `l` (a double a row) and the gradient (or x again, if there is to be none).
+#define ONESUM_LOSSES(X)                     \
+    X(cross_entropy, "xmisTo>lx")            \
+    X(soft_cross_entropy, "xxmisTo>lx")      \
+    X(entropy, "xmisTo>lx")
+
+struct LossOptions {
+    double smoothing, z_loss;
+    double by;             // multiplies the gradient
+    const double* weight;  // one per class, or null
+    bool probabilities;    // else class indices
+    bool gradient;
+};
+
 #define ONESUM_COUNT(name, operands) +1
-constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT);
+constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT), kernels = operations ONESUM_LOSSES(ONESUM_COUNT);
 #undef ONESUM_COUNT
-constexpr int max_operands = 5;
+constexpr int max_operands = 9;
 constexpr int operand_count(const char* operands) {
     int count = -1;  // '>' is none
     while (*operands++) ++count;
@@ -40,7 +55,7 @@ enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float
 using Kernel = bool (*)(char* const* args, long rows, long n, const long* strides, bool streamed);
 
 struct Kernels {
-    Kernel kernel[operations][storages];
+    Kernel kernel[kernels][storages];  // operations, then losses
 };
 
 }  // namespace onesum

@@ -16,27 +16,33 @@ namespace {
 // Where each operand stands in NumPy's list; -1 if the operation has none.
 struct Places {
     int core[2] = {-1, -1}, mask = -1, row_in = -1, temperature = -1, out = -1;
+    int classes = -1, sample = -1, options = -1, loss = -1;
     int core_strides[2] = {-1, -1}, mask_stride = -1, out_stride = -1;
     bool row_out = false;
 
     constexpr explicit Places(const char* operands) {
-        int place = 0, cores = 0, inputs = 0;
-        const char* c = operands;
-        int order[4] = {};
-        for (; *c != '>'; ++c, ++place) {
-            if (*c == 'x') core[inputs++] = place;
-            if (*c == 'm') mask = place;
-            if (*c == 'r') row_in = place;
-            if (*c == 'T') temperature = place;
-            if (*c == 'x' || *c == 'm') order[cores++] = place;
+        int place = 0, inputs = 0, stride = onesum::operand_count(operands);
+        bool output = false;
+        for (const char* c = operands; *c; ++c) {
+            switch (*c) {
+                case '>': output = true; continue;
+                case 'x':
+                    if (output) out = place, out_stride = stride++;
+                    else core[inputs] = place, core_strides[inputs++] = stride++;
+                    break;
+                case 'm': mask = place, mask_stride = stride++; break;
+                case 'r':
+                    if (output) out = place, row_out = true;
+                    else row_in = place;
+                    break;
+                case 'T': temperature = place; break;
+                case 'i': classes = place; break;
+                case 's': sample = place; break;
+                case 'o': options = place; break;
+                case 'l': loss = place; break;
+            }
+            ++place;
         }
-        out = place;
-        row_out = c[1] == 'r';
-        for (int i = 0; i < cores; ++i) {
-            if (order[i] == mask) mask_stride = out + 1 + i;
-            else core_strides[order[i] == core[0] ? 0 : 1] = out + 1 + i;
-        }
-        if (!row_out) out_stride = out + 1 + cores;
     }
 };
 
@@ -77,6 +83,11 @@ template <class S, class Op, const Places& places> struct Driver {
     bool streamed;
 
     static constexpr bool has(int which) { return which < 2 ? places.core[which] >= 0 : !places.row_out; }
+    const onesum::LossOptions& options() const { return *reinterpret_cast<const onesum::LossOptions*>(args[places.options]); }
+    bool writes() const {
+        if constexpr (places.options >= 0) return options().gradient;
+        else return has(2);
+    }
     static constexpr int place(int which) { return which < 2 ? places.core[which] : places.out; }
 
     char* at(int place, long row) const { return args[place] + row * strides[place]; }
@@ -108,6 +119,7 @@ template <class S, class Op, const Places& places> struct Driver {
             g.classes = n;
             g.next_max_known = false;
             g.next_count = 0;
+            g.writes = writes();
         }
         if (fresh || strides[places.temperature]) temperatures(g, first, count);
         if constexpr (places.mask >= 0) g.mask = {at(places.mask, first), strides[places.mask_stride], strides[places.mask]};
@@ -115,6 +127,33 @@ template <class S, class Op, const Places& places> struct Driver {
             g.row_in = V{};
             for (int k = 0; k < count; ++k) g.row_in[k] = load_one<S>(at(places.row_in, first + k))[0];
         }
+        if constexpr (places.options >= 0) aim(g, first, count);
+    }
+    template <class W> void aim(Group<W>& g, long first, int count) const {
+        auto& aims = g.aims;
+        aims.options = &options();
+        aims.logits = splat(C(-infinity)), aims.in_lanes = splat(typename W::Int(-1)), aims.ignored = typename W::I{};
+        for (int k = 0; k < count; ++k) {
+            long y;
+            memcpy(&y, at(places.classes, first + k), sizeof y);
+            memcpy(&aims.sample[k], at(places.sample, first + k), sizeof aims.sample[k]);
+            aims.classes[k] = y;
+            if (y < 0) {
+                if (options().probabilities) continue;
+                aims.ignored[k] = -1, aims.sample[k] = 0;
+            } else {
+                aims.in_lanes[k] = typename W::Int(y);
+                if (!args[places.mask] || *(at(places.mask, first + k) + y * strides[places.mask_stride])) aims.logits[k] = load_one<S>(at(places.core[0], first + k) + y * class_stride(0))[0];
+            }
+        }
+        for (int k = count; k < lanes; ++k) aims.classes[k] = -1, aims.sample[k] = 0;
+        for (int k = 0; k < lanes; ++k) aims.spread[k] = options().smoothing == 0 ? 0 : options().smoothing / double(choices(first + (k < count ? k : 0)));
+    }
+    long choices(long row) const {
+        if (!args[places.mask]) return n;
+        long left = 0;
+        for (long j = 0; j < n; ++j) left += *(at(places.mask, row) + j * strides[places.mask_stride]) != 0;
+        return left;
     }
     template <class T> static Elements<C> elements() {
         return {[](const char* p) { return C(load_one<T>(p)[0]); }, [](char* p, C x) { store_one<T>(p, V{} + x); }};
@@ -134,6 +173,8 @@ template <class S, class Op, const Places& places> struct Driver {
         }
     }
     template <class W> void put_rows(const Group<W>& g, long first, int count) const {
+        if constexpr (places.loss >= 0)
+            for (int k = 0; k < count; ++k) memcpy(at(places.loss, first + k), &g.aims.losses[k], sizeof(double));
         if constexpr (places.row_out) {
             if (strides[places.out] == size) return store_part<S>(at(places.out, first), g.row_out, count);
             for (int k = 0; k < count; ++k) store_one<S>(at(places.out, first + k), V{} + g.row_out[k]);
@@ -141,7 +182,7 @@ template <class S, class Op, const Places& places> struct Driver {
     }
     size_t memo_bytes(size_t steps) const {
         const size_t bytes = 2 * sizeof(V) * steps;
-        return Op::needs_memo && bytes <= (streamed ? memo_limit_streamed : memo_limit) ? bytes : 0;
+        return Op::needs_memo && writes() && bytes <= (streamed ? memo_limit_streamed : memo_limit) ? bytes : 0;
     }
 
     // Several tiles go through the steps of an operation together.
@@ -207,7 +248,8 @@ template <class S, class Op, const Places& places> struct Driver {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
             for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), along, width, tiles[which]);
             for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, nullptr);
-            if constexpr (has(2)) tiles_out(tiles[0], width, operand(2, row), along);
+            if constexpr (has(2))
+                if (writes()) tiles_out(tiles[0], width, operand(2, row), along);
         }
         return true;
     }
@@ -261,13 +303,14 @@ template <class S, class Op, const Places& places> struct Driver {
                     for (int which = 0; which < inputs; ++which) fillings[which].fill(vectors - vectors * (step + 1) / steps);
                 }
             }
-            if constexpr (has(2)) columns_out<S>(tiles[0], width, n, operand(2, row), streamed);
+            if constexpr (has(2))
+                if (writes()) columns_out<S>(tiles[0], width, n, operand(2, row), streamed);
         }
         return true;
     }
     // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole lines, if they are so in every class.
     int width_of(long row, int panel) const {
-        if (has(2) && row == 0 && rows > panel && class_stride(2) % 64 == 0) {
+        if (writes() && row == 0 && rows > panel && class_stride(2) % 64 == 0) {
             const int head = int(-reinterpret_cast<uintptr_t>(at(place(2), 0)) % 64 / size);
             if (head > 0 && head < panel) panel = head;
         }
@@ -356,7 +399,7 @@ template <class S, class Op, const Places& places> struct Driver {
         if (!scratch) return false;
         char* copies[3] = {};
         for (int which = 0; which < 3; ++which)
-            if (!along && has(which) && class_stride(which) != size) copies[which] = scratch.at(memo_row + sizeof(V) + which * row_bytes);
+            if (!along && has(which) && (which < 2 || writes()) && class_stride(which) != size) copies[which] = scratch.at(memo_row + sizeof(V) + which * row_bytes);
         Group<W> g;
         g.streamed = streamed && along;
         g.memo = memo_row ? scratch.at(0) : nullptr;

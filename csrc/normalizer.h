@@ -126,11 +126,9 @@ template <class Form, class W> struct Shift {
         if constexpr (Form::general) result.inverse_hi = row.of(terms.inverse_hi), result.inverse_lo = row.of(terms.inverse_lo);
         return result;
     }
-    // exp(m / T) over 2^exponent
-    Wide<C> pivot() const {
-        auto e = terms.exponential(top());
-        return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized() * Wide<C>::of(e.scale * K::unbias);
-    }
+    // exp(m / T) over 2^exponent, and that of any logits, one for each row
+    Wide<C> pivot() const { return wide(terms.exponential(top())); }
+    Wide<C> exponential_of(V x) const { return wide(terms.term(x)); }
     // What multiplies sums of terms that were shifted for another maximum. Near form only: there the shift is an exponent.
     V rescaling(V other) const {
         const V by = exponent_of(other) - exponent_of(m);
@@ -141,6 +139,9 @@ template <class Form, class W> struct Shift {
     I infinite() const { return m == C(infinity); }
 
   private:
+    static Wide<C> wide(const Exp<C>& e) {
+        return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized() * Wide<C>::of(e.scale * K::unbias);
+    }
     static V exponent_of(V m) { return nearest_exponent(m == C(-infinity) ? V{} : m); }
     V top() const {
         V size = m < 0 ? -m : m;

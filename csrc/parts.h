@@ -22,8 +22,9 @@ inline long at_once(long n) {
 template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts(Group<W>* whole, int count, long n, long team, Desk desk_of) {
     using Known = decltype(Op::known(whole[0]));
     constexpr long tile = block * W::lanes;  // one flush of every partial sum
-    struct Share { Totals<W> totals; Known known; };  // of a part
-    struct Sums { Totals<W> row, piece; Known known; Then then; };
+    using Totals = typename Op::template Sums<W>;
+    struct Share { Totals totals; Known known; };  // of a part
+    struct Sums { Totals row, piece; Known known; Then then; };
     const long parts = (n + part - 1) / part, round = at_once(n);
     char* const memory = memory_of((round * sizeof(Share) + sizeof(Sums)) * size_t(count));
     if (!memory) return false;
@@ -39,7 +40,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
                 auto desk = desk_of(task);
                 for (long i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < some;) {
                     Share* const share = shares + i * count;
-                    for (int t = 0; t < count; ++t) share[t].totals = Totals<W>{};
+                    for (int t = 0; t < count; ++t) share[t].totals = Totals{};
                     const long begin = (from + i) * part, end = n - begin < part ? n : begin + part;
                     for (long first = begin; first < end; first += tile) {
                         const long classes = end - first < tile ? end - first : tile;
@@ -61,15 +62,15 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
                 for (int t = 0; t < count; ++t) merge(from + i, shares[i * count + t], t);
         }
     };
-    const auto add_up = [&](long i, const Share& share, int t) {
+    const auto add_up = [&](long i, Share& share, int t) {
         Sums& s = sums[t];
-        if (i == 0) s.row = s.piece = Totals<W>{};
+        if (i == 0) s.row = s.piece = Totals{};
         merge(s.piece, share.totals);
         if ((i + 1) * part % piece != 0 && i + 1 < parts) return;
         merge(s.row, s.piece);
-        s.piece = Totals<W>{};
+        s.piece = Totals{};
     };
-    const auto add_up_known = [&](long i, const Share& share, int t) {
+    const auto add_up_known = [&](long i, Share& share, int t) {
         sums[t].known = i == 0 ? share.known : Op::together(whole[t].walk, sums[t].known, share.known);
     };
 
@@ -134,7 +135,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
                 }
             }
             if constexpr (writes) {
-                if (done && !carefully) {
+                if (done && !carefully && whole[0].writes) {
                     each(inputs, true, [&](Group<W>& g, Share& share, int t) { write(runs[t], g, share.totals); }, add_up);
                     for (int t = 0; t < count; ++t) last(runs[t], whole[t], sums[t].row);
                 }

@@ -12,15 +12,15 @@
 namespace {
 
 // After `write` some operations have something left to do, with what was summed on the way.
-template <class Run, class W> constexpr bool has_last = requires(Run run, Group<W> g, Totals<W> totals) { run.last(g, totals); };
-template <class Run, class W> ONESUM_INLINE void write(const Run& run, Group<W>& g, Totals<W>& totals) {
-    if constexpr (has_last<Run, W>) run.write(g, totals);
+template <class Run, class W, class T> constexpr bool has_last = requires(Run run, Group<W> g, T totals) { run.last(g, totals); };
+template <class Run, class W, class T> ONESUM_INLINE void write(const Run& run, Group<W>& g, T& totals) {
+    if constexpr (has_last<Run, W, T>) run.write(g, totals);
     else run.write(g);
 }
-template <class Run, class W> ONESUM_INLINE void last(const Run& run, Group<W>& g, Totals<W>& totals) {
-    if constexpr (has_last<Run, W>) run.last(g, totals);
+template <class Run, class W, class T> ONESUM_INLINE void last(const Run& run, Group<W>& g, T& totals) {
+    if constexpr (has_last<Run, W, T>) run.last(g, totals);
 }
-template <class Run, class W> ONESUM_INLINE Then end(Run& run, Group<W>& g, Totals<W>& totals) {
+template <class Run, class W, class T> ONESUM_INLINE Then end(Run& run, Group<W>& g, T& totals) {
     if constexpr (std::is_void_v<decltype(run.end(g, totals))>) return run.end(g, totals), Then::nothing;
     else return run.end(g, totals);
 }
@@ -52,7 +52,7 @@ template <class Op, int most, class W> void run_groups(Group<W>* groups, int cou
         Op::with(form, [&](auto form) ONESUM_INLINED {
             using Run = typename Op::template Run<decltype(form), W>;
             Room<Run, most> runs;
-            Totals<W> totals[most];
+            typename Op::template Sums<W> totals[most];
             for (int t = 0; t < count; ++t) put(&runs[t], Run(groups[t], known[t]));
             for (int t = 0; t < count; ++t) runs[t].sum(groups[t], totals[t]);
             done = true;
@@ -61,7 +61,7 @@ template <class Op, int most, class W> void run_groups(Group<W>* groups, int cou
                 while ((then = end(runs[t], groups[t], totals[t])) == Then::again) runs[t].sum(groups[t], totals[t]);
                 done &= then != Then::carefully;
             }
-            for (int t = 0; done && t < count; ++t) {
+            for (int t = 0; done && t < count && groups[t].writes; ++t) {
                 write(runs[t], groups[t], totals[t]);
                 last(runs[t], groups[t], totals[t]);
             }
@@ -79,7 +79,8 @@ template <class F> void parallel(long count, F f) {
 template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
     using W = Rows<S>;
     using Known = decltype(Op::known(group));
-    struct Part { Wide<typename W::C> sum, other, count; };
+    using Sums = typename Op::template Sums<W>;
+    struct Part { Wide<typename W::C> sums[Sums::kinds], count; };
     const long n = group.walk.n, pieces = (n + piece - 1) / piece;
     char* const memory = memory_of(size_t(pieces) * (sizeof(Known) + sizeof(Part)));
     if (!memory) return false;
@@ -98,21 +99,22 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
         parallel(pieces, [&](long i) {
             auto g = at(i);
             if (!writes) g.out = g.in[0];
-            Totals<W> totals{};
+            Sums totals{};
             step(g, totals, i);
-            parts[i] = {totals.sum[0], totals.other[0], totals.count[0]};
+            for (int kind = 0; kind < Sums::kinds; ++kind) parts[i].sums[kind] = totals.kind(kind)[0];
+            parts[i].count = totals.count[0];
         });
     };
-    const auto merge = [&](Totals<W>& totals) {
+    const auto merge = [&](Sums& totals) {
+        for (int kind = 0; kind < Sums::kinds; ++kind) totals.kind(kind)[0] = Wide<typename W::C>{};
+        totals.count[0] = Wide<typename W::C>{};
         for (long i = 0; i < pieces; ++i) {
-            if (i == 0) totals.sum[0] = totals.other[0] = totals.count[0] = Wide<typename W::C>{};
-            add_to(totals.sum[0], parts[i].sum);
-            add_to(totals.other[0], parts[i].other);
+            for (int kind = 0; kind < Sums::kinds; ++kind) add_to(totals.kind(kind)[0], parts[i].sums[kind]);
             add_to(totals.count[0], parts[i].count);
         }
     };
 
-    each(false, [&](Group<W>& g, Totals<W>& totals, long i) {
+    each(false, [&](Group<W>& g, Sums& totals, long i) {
         put(known + i, Op::known(g));
         if constexpr (Op::rescales) {
             typename Op::template Run<Near, W> run(g, known[i]);
@@ -129,24 +131,23 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
         const typename Op::template Run<Near, W> run(group, all);
         for (long i = 0; summed && i < pieces; ++i) {
             const auto power = run.rescaling(known[i]);
-            parts[i].sum = parts[i].sum.scaled(power);
-            parts[i].other = parts[i].other.scaled(power);
+            for (auto& sum : parts[i].sums) sum = sum.scaled(power);
         }
     }
     for (bool done = false; !done; ++form)
         Op::with(form, [&](auto form) {
             using Run = typename Op::template Run<decltype(form), W>;
             Run run(group, all);
-            Totals<W> totals;
+            Sums totals;
             Then then;
             do {
-                if (!summed) each(false, [&](Group<W>& g, Totals<W>& totals, long) { run.sum(g, totals); });
+                if (!summed) each(false, [&](Group<W>& g, Sums& totals, long) { run.sum(g, totals); });
                 summed = false;
                 merge(totals);
             } while ((then = end(run, group, totals)) == Then::again);
             done = then == Then::nothing;
-            if (!done) return;
-            each(true, [&](Group<W>& g, Totals<W>& totals, long) {
+            if (!done || !group.writes) return;
+            each(true, [&](Group<W>& g, Sums& totals, long) {
                 write(run, g, totals);
                 if (g.streamed) stream_end();
             });

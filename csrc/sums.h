@@ -62,22 +62,22 @@ template <class C> struct ExpSum {
     }
 };
 
-// The partial sums of a group, of up to three kinds.
-template <class W> struct Totals {
+// The partial sums of a group, of two kinds or more, and what is counted for every row.
+template <class W_> struct Totals {
+    using W = W_;
+    static constexpr int kinds = 2;
     Wide<typename W::C> sum[W::lanes], other[W::lanes], count[W::views];
+    auto* kind(int i) { return i == 0 ? sum : other; }
 };
-template <class W> void merge(Totals<W>& totals, const Totals<W>& more) {
-    for (int k = 0; k < W::lanes; ++k) {
-        add_to(totals.sum[k], more.sum[k]);
-        add_to(totals.other[k], more.other[k]);
-    }
+template <class T> void merge(T& totals, T& more) {
+    using W = typename T::W;
+    for (int i = 0; i < T::kinds; ++i)
+        for (int k = 0; k < W::lanes; ++k) add_to(totals.kind(i)[k], more.kind(i)[k]);
     for (int k = 0; k < W::views; ++k) add_to(totals.count[k], more.count[k]);
 }
-template <class W> void rescale(Totals<W>& totals, typename W::V powers_of_two) {
-    for (int k = 0; k < W::lanes; ++k) {
-        totals.sum[k] = totals.sum[k].scaled(powers_of_two);
-        totals.other[k] = totals.other[k].scaled(powers_of_two);
-    }
+template <class T> void rescale(T& totals, typename T::W::V powers_of_two) {
+    for (int i = 0; i < T::kinds; ++i)
+        for (int k = 0; k < T::W::lanes; ++k) totals.kind(i)[k] = totals.kind(i)[k].scaled(powers_of_two);
 }
 
 // What was counted, for every row.

@@ -2,8 +2,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
-#include <numpy/arrayobject.h>
+#include "arrays.h"
+
 #include <numpy/ufuncobject.h>
 
 #include <cstdlib>
@@ -20,8 +20,6 @@
 namespace {
 
 using onesum::isas;
-
-static_assert(sizeof(npy_intp) == sizeof(long));
 
 struct Operation {
     const char* name;
@@ -109,6 +107,7 @@ PyObject* register_bfloat16(PyObject*, PyObject* dtype) {
             if (*c != '>') types[count++] = type_of(*c, bfloat16->type_num);
         if (PyUFunc_RegisterLoopForType(table[index].ufunc, bfloat16->type_num, loop, types, &l.slots[3]) < 0) return nullptr;
     }
+    onesum::register_bfloat16(bfloat16->type_num);
     done = true;
     Py_RETURN_NONE;
 }
@@ -211,7 +210,7 @@ PyObject* move(PyObject*, PyObject* args) {
 }
 
 int execute(PyObject* module) {
-    if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0) return -1;
+    if (!onesum::prepare_arrays() || PyUFunc_ImportUFuncAPI() < 0) return -1;
     if (const char* value = onesum::threads_from_environment()) {
         PyErr_Format(PyExc_ImportError, "ONESUM_NUM_THREADS: expected a whole number >= 1, got '%s'", value);
         return -1;

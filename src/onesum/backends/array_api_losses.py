@@ -12,7 +12,7 @@ as sums over the other classes. Where x is -inf, or masked, the gradient is 0.
 """
 
 from . import _words as words
-from ._library import device, finish, quiet, widen, widest
+from ._library import device, finish, quiet, widen
 from ._normalizer import (
     at_pivot,
     exact,
@@ -22,6 +22,7 @@ from ._normalizer import (
     over,
     scaled_difference,
     sum_of_others,
+    temperature_array,
 )
 
 
@@ -31,12 +32,13 @@ def cross_entropy(x, target, axis, z_loss, where, temperature, by, gradient, dty
     xp, x = widen(x)
     d, e, pivot, log, m = _row(xp, x, axis, where, temperature)
     q, counted, s = _masses(xp, x, target, axis, where)
-    q_others = sum_of_others(xp, exact(xp, q), pivot, axis)
-    q_all = words.add(q_others, (at_pivot(xp, pivot, q, axis), 0.0))
+    q_others = sum_of_others(xp, q, pivot, axis)
+    q_there = at_pivot(xp, pivot, q[0], axis), at_pivot(xp, pivot, q[1], axis)
+    q_all = words.add(q_others, q_there)
     z, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
 
-    away = xp.where(q == 0.0, 0.0, -d[0]), xp.where(q == 0.0, 0.0, -d[1])
-    losses = words.dot(xp, exact(xp, q), away, axis)
+    away = xp.where(q[0] == 0.0, 0.0, -d[0]), xp.where(q[0] == 0.0, 0.0, -d[1])
+    losses = words.dot(xp, q, away, axis)
     losses = words.add(losses, words.multiply(xp, q_all, log))
     losses = words.rounded(xp, words.add(losses, z))
     losses = xp.squeeze(xp.where(counted, losses, 0.0), axis=axis)
@@ -47,27 +49,28 @@ def cross_entropy(x, target, axis, z_loss, where, temperature, by, gradient, dty
     normalizer = words.add(r, (1.0, 0.0))
     # What rounding takes from a tiny p would underflow: all is 2^32 times as large.
     p = words.divide(xp, (e[0] * 2.0**32, e[1] * 2.0**32), normalizer)
+    # Beside a logit of +inf the factor of z_loss is infinite, and p is 0: their limit is 0.
     shift = words.multiply(xp, words.add(q_all, z_slope), p)
-    result = words.add(shift, (-q * 2.0**32, 0.0))
+    shift = xp.where(p[0] == 0.0, 0.0, shift[0]), xp.where(p[0] == 0.0, 0.0, shift[1])
+    result = words.add(shift, (-q[0] * 2.0**32, -q[1] * 2.0**32))
     complement = words.divide(xp, (r[0] * 2.0**32, r[1] * 2.0**32), normalizer)
     there = (q_others[0] * 2.0**32, q_others[1] * 2.0**32)
     there = words.add(there, words.negative(words.multiply(xp, q_all, complement)))
     there = words.add(there, words.multiply(xp, z_slope, p))
-    result = xp.where(pivot, words.rounded(xp, there), words.rounded(xp, result))
-    result = result * (by * 2.0**-32) / temperature
+    result = xp.where(pivot, there[0], result[0]), xp.where(pivot, there[1], result[1])
+    result = words.rounded(xp, _scaled(xp, result, by, temperature)) * 2.0**-32
     dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf)
     return losses, finish(xp, xp.where(dead, 0.0, result), dtype, out)
 
 
 @quiet
 def cross_entropy_hvp(x, target, v, axis, z_loss, where, temperature, by, dtype, out):
-    """p (a (w - S) + 2 z s (S + v at the pivot)) / T^2, with w = v - v at the pivot, S = sum p w."""
+    """p (a (w - S) + 2 z s (p.v)) / T^2, with w = v - v_pivot, S = sum p w, p.v = S + v_pivot."""
     xp, x, v = widen(x, v)
-    d, e, pivot, log, m = _row(xp, x, axis, where, temperature)
+    _, e, pivot, log, m = _row(xp, x, axis, where, temperature)
     q, counted, s = _masses(xp, x, target, axis, where)
-    q_all = words.rounded(xp, words.total(xp, exact(xp, q), axis))
     _, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
-    a = q_all + words.rounded(xp, z_slope)
+    a = words.add(words.total(xp, q, axis), z_slope)
 
     normalizer = normalizer_of(xp, e, pivot, axis)
     p = words.divide(xp, (e[0] * 2.0**32, e[1] * 2.0**32), normalizer)
@@ -77,11 +80,15 @@ def cross_entropy_hvp(x, target, v, axis, z_loss, where, temperature, by, dtype,
     w = words.two_sum(v, -v_pivot)
     mean = words.dot(xp, p, w, axis)
     mean = mean[0] * 2.0**-32, mean[1] * 2.0**-32
-    result = a * words.rounded(xp, words.add(w, words.negative(mean)))
+    centred = words.add(w, words.negative(mean))
+    result = words.multiply(xp, a, centred)  # 0, though a is infinite beside a logit of +inf
+    result = xp.where(centred[0] == 0.0, 0.0, result[0]), result[1]
     if z_loss:
-        result = result + 2.0 * z_loss * s * (words.rounded(xp, mean) + v_pivot)
-    result = words.rounded(xp, p) * result * (by * 2.0**-32) / temperature / temperature
-    return finish(xp, xp.where(dead, 0.0, result), dtype, out)
+        mean = words.add(mean, (v_pivot, 0.0))
+        result = words.add(result, words.multiply(xp, exact(xp, 2.0 * z_loss * s), mean))
+    result = _scaled(xp, words.multiply(xp, p, result), by, temperature)
+    result = words.rounded(xp, _scaled(xp, result, 1.0, temperature)) * 2.0**-32
+    return finish(xp, xp.where(dead | (p[0] == 0.0), 0.0, result), dtype, out)
 
 
 @quiet
@@ -99,15 +106,18 @@ def entropy(x, axis, where, temperature, dtype):
 def kl_divergence(x, y, axis, where, temperature, by, gradient, dtype):
     """sum p log(p / q) of p = softmax(x / T) and q = softmax(y / T), and the gradients by x and y.
 
-    With u = (y - x) / T and w = u - sum p u, it is log1p(sum p (exp(w) - 1 - w)): no term is
-    negative, however near the two are. Where they are not near, log p - log q is averaged.
-    log(q / p) is w - KL; so the gradients are -p w / T, and p (exp(w - KL) - 1) / T = (q - p) / T.
+    With u = (y - x) / T and w = u - sum p u, the ratio q / p is exp(w - KL), and exp(KL) is 1 plus
+    the sum of p (exp(w) - 1 - w): no term is negative, however near p and q are. A class of w
+    above 4, where p may be 0, has q exp(KL) for p exp(w); the exp(KL) of these are brought to the
+    other side. Where KL is not small, log p - log q is averaged. The gradients are -p w / T, and
+    (q - p) / T = p (exp(w - KL) - 1) / T.
     The values are of the widest type, without the axis; the gradients are multiplied by `by`.
     """
     xp, x, y = widen(x, y)
     d, e, pivot, log = _row(xp, x, axis, where, temperature)[:4]
     d_y, e_y, pivot_y, log_y = _row(xp, y, axis, where, temperature)[:4]
     p = words.divide(xp, e, normalizer_of(xp, e, pivot, axis))
+    q = words.divide(xp, e_y, normalizer_of(xp, e_y, pivot_y, axis))
     live = p[0] != 0.0  # NaN is
 
     log_p = words.rounded(xp, words.add(d, words.negative(log)))
@@ -120,21 +130,28 @@ def kl_divergence(x, y, axis, where, temperature, by, gradient, dtype):
     usable = live & xp.isfinite(u[0])
     u = xp.where(usable, u[0], 0.0), xp.where(usable, u[1], 0.0)
     w = words.rounded(xp, words.add(u, words.negative(words.dot(xp, p, u, axis))))
-    near = words.dot(xp, p, exact(xp, _exp_less_line(xp, xp.where(w < 700.0, w, 700.0))), axis)
-    value = xp.where(far < 0.5, words.rounded(xp, words.log1p(xp, near)), far)
+    apart = ~usable | (w > 4.0)
+    line = xp.where(apart, -1.0 - w, _exp_less_line(xp, xp.where(apart, 0.0, w)))
+    q_apart = xp.where(apart, q[0], 0.0), xp.where(apart, q[1], 0.0)
+    near = words.total(xp, words.add(q_apart, words.multiply(xp, p, exact(xp, line))), axis)
+    rest = words.add((1.0, 0.0), words.negative(words.total(xp, q_apart, axis)))
+    near = words.log1p(xp, words.divide(xp, near, rest))
+    value = xp.where(far < 0.5, words.rounded(xp, near), far)
     values = xp.squeeze(value, axis=axis)
     if not gradient:
         return values, None
 
-    p = words.rounded(xp, p)
-    q = words.rounded(xp, words.divide(xp, e_y, normalizer_of(xp, e_y, pivot_y, axis)))
-    delta = w - value
-    dx = xp.where(live, -p * w, 0.0) / temperature
-    dx = xp.where(far == xp.inf, xp.nan * far, dx)
-    dy = xp.where(usable & (xp.abs(delta) < 1.0), p * xp.expm1(delta), q - p) / temperature
+    dx = words.negative(words.multiply(xp, p, exact(xp, w)))
+    dx = words.rounded(xp, _scaled(xp, dx, by, temperature))
+    dx = xp.where(xp.isfinite(far), xp.where(live, dx, 0.0), xp.nan)
+    close = words.multiply(xp, p, exact(xp, xp.expm1(w - value)))
+    apart = words.add(q, words.negative(p))
+    near = usable & (xp.abs(w) + value < 1.0)
+    dy = xp.where(near, close[0], apart[0]), xp.where(near, close[1], apart[1])
+    dy = words.rounded(xp, _scaled(xp, dy, by, temperature))
     dx = xp.where(fill(xp, where, x, -xp.inf) == -xp.inf, 0.0, dx)
     dy = xp.where(fill(xp, where, y, -xp.inf) == -xp.inf, 0.0, dy)
-    return values, (finish(xp, dx * by, dtype, None), finish(xp, dy * by, dtype, None))
+    return values, (finish(xp, dx, dtype, None), finish(xp, dy, dtype, None))
 
 
 # --- the parts that they share ---------------------------------------------------------------
@@ -151,28 +168,31 @@ def _row(xp, x, axis, where, temperature):
 
 
 def _masses(xp, x, target, axis, where):
-    """The target masses q, which rows count, and the weights s of the rows."""
-    n = x.shape[axis]
+    """The target masses q in two words, which rows count, and the weights s of the rows."""
     along = (-1,) + (1,) * (x.ndim - 1 - axis)
-    ones = xp.ones(x.shape, dtype=x.dtype, device=device(x))
-    w = ones if target.weight is None else ones * xp.reshape(target.weight, along)
-    choices = n if where is None else xp.sum(fill(xp, where, ones, 0.0), axis=axis, keepdims=True)
-    spread = target.smoothing / choices if target.smoothing else 0.0
+    one = xp.ones((1,) * x.ndim, dtype=x.dtype, device=device(x))
     if target.probabilities is None:
         y = xp.expand_dims(target.classes, axis=axis)
-        hot = xp.reshape(xp.arange(n, dtype=y.dtype, device=device(x)), along) == y
+        classes = xp.arange(x.shape[axis], dtype=y.dtype, device=device(x))
+        q = xp.astype(xp.reshape(classes, along) == y, x.dtype)
         counted = y >= 0
-        q = xp.where(hot, (1.0 - target.smoothing) * w, 0.0)
-        q = q + fill(xp, where, spread * w, 0.0)
     else:
-        (_, y), counted = widen(target.probabilities), xp.full((1,) * x.ndim, True)
-        q = fill(xp, where, w * ((1.0 - target.smoothing) * y + spread), 0.0)
-    if target.sample_weight is None:
-        s = xp.ones((1,) * x.ndim, dtype=x.dtype, device=device(x))
-    else:
-        s = xp.astype(target.sample_weight, widest(xp, x), copy=False)
-        s = xp.where(counted, xp.expand_dims(s, axis=axis), 0.0)
-    return xp.where(counted, s * q, 0.0), counted, s
+        q = fill(xp, where, widen(target.probabilities)[1], 0.0)
+        counted = one == one
+    q, s = exact(xp, q), one
+    if target.smoothing:
+        choices = xp.broadcast_to(one, x.shape)
+        choices = xp.sum(fill(xp, where, choices, 0.0), axis=axis, keepdims=True)
+        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices))
+        q = words.multiply(xp, q, words.two_sum(one, -target.smoothing * one))
+        q = words.add(q, (fill(xp, where, spread[0], 0.0), fill(xp, where, spread[1], 0.0)))
+    if target.weight is not None:
+        q = words.multiply(xp, q, exact(xp, xp.reshape(target.weight, along)))
+    if target.sample_weight is not None:
+        s = xp.expand_dims(xp.astype(target.sample_weight, x.dtype, copy=False), axis=axis)
+        q = words.multiply(xp, q, exact(xp, s))
+    q = xp.where(counted, q[0], 0.0), xp.where(counted, q[1], 0.0)
+    return q, counted, xp.where(counted, s, 0.0)
 
 
 def _z_loss(xp, log, m, z_loss, s, temperature):
@@ -187,6 +207,14 @@ def _z_loss(xp, log, m, z_loss, s, temperature):
     silent = s == 0.0
     value = xp.where(silent, 0.0, value[0]), xp.where(silent, 0.0, value[1])
     return value, (xp.where(silent, 0.0, 2.0 * slope[0]), xp.where(silent, 0.0, 2.0 * slope[1]))
+
+
+def _scaled(xp, a, by, temperature):
+    """`by` times a / T, in two words."""
+    if by != 1.0:
+        a = words.multiply(xp, a, exact(xp, xp.full_like(a[0], by)))
+    t = temperature_array(xp, temperature, a[0])
+    return a if t is None else words.divide(xp, a, (t, 0.0))
 
 
 def _exp_less_line(xp, w):

@@ -1,0 +1,230 @@
+// Losses whose targets are spread over the classes: cross entropy with probabilities or smoothing; and the entropy.
+//
+// With the masses q_c = w_c ((1 - smoothing) y_c + spread), and (1 - smoothing) w_y more at the class y of an index, all times s, and their sum Q:
+// loss = Q log1p(r) + sum q (m - x) / T, gradient (Q p - q) / T. Of a row whose maximum is attained once, the gradient there is (Q' - q r) / (1 + r) / T,
+// with Q' the mass of the others.
+#pragma once
+
+#include "losses.h"
+
+namespace {
+
+// Beside the exponentials: mass times distance from the top, the mass below it, the mass at it, and how many classes attain it.
+template <class W> struct SoftTotals : Totals<W> {
+    static constexpr int kinds = 5;
+    Wide<typename W::C> below[W::lanes], top[W::lanes], tops[W::lanes];
+    auto* kind(int i) { return i < 2 ? Totals<W>::kind(i) : i == 2 ? below : i == 3 ? top : tops; }
+};
+template <class C> struct SoftSum : ExpSum<C> {
+    using Plain = ExpSum<C>;
+    WideSum<C> away, below, top, tops;
+    template <class T> ONESUM_INLINE explicit SoftSum(T& totals)
+        : Plain(totals.sum), away(totals.other), below(totals.below), top(totals.top), tops(totals.tops) {}
+    ONESUM_INLINE void begin(long k, bool fresh) { Plain::begin(k, fresh), away.begin(k, fresh), below.begin(k, fresh), top.begin(k, fresh), tops.begin(k, fresh); }
+    ONESUM_INLINE void flush(long k) { Plain::flush(k), away.flush(k), below.flush(k), top.flush(k), tops.flush(k); }
+    ONESUM_INLINE void end_part(long k) { Plain::end_part(k), away.end_part(k), below.end_part(k), top.end_part(k), tops.end_part(k); }
+};
+// Added to the number of classes at the top for a mass where the logit is -inf: more than there are classes.
+constexpr double lost = 0x1p33;
+
+// Doubles of which there is one for each row, as a row needs them.
+template <class W> ONESUM_INLINE Wide<typename W::C> of_row(const typename W::Row& row, const double* p) {
+    if constexpr (W::across) return wide_from<typename W::C>(p);
+    else return wide_splat<typename W::C>(p[row.r]);
+}
+
+// The masses of the classes of a row, before they are multiplied by s.
+template <class W> struct Masses {
+    using C = typename W::C;
+    using V = typename W::V;
+    const typename W::Row row;
+    const typename W::Row::Classes probabilities;
+    const double* const weight;
+    const long first;
+    const bool has_probabilities;
+    const Wide<C> share, spread;
+
+    ONESUM_INLINE Masses(const Group<W>& g, const typename W::Row& row)
+        : row(row), probabilities(row.of(g.in[1])), weight(g.aims.options->weight), first(g.walk.first), has_probabilities(g.aims.options->probabilities),
+          share(wide_splat<C>(1 - g.aims.options->smoothing)), spread(of_row<W>(row, g.aims.spread)) {}
+    ONESUM_INLINE Wide<C> at(long j, auto lanes) const {
+        auto q = spread;
+        if (has_probabilities) q = q + Wide<C>::of(read<typename W::S>(probabilities.at(j), lanes, V{})) * share;
+        if (weight) q = q * weights(first + j, lanes);
+        return q;
+    }
+
+  private:
+    ONESUM_INLINE Wide<C> weights(long j, auto lanes) const {
+        if constexpr (W::across) return wide_splat<C>(weight[j]);
+        double some[W::lanes] = {};
+        memcpy(some, weight + j, (lanes.all ? W::lanes : lanes.count) * sizeof *some);
+        return wide_from<C>(some);
+    }
+};
+
+struct SoftCrossEntropy : OfLogits {
+    static constexpr bool rescales = false, needs_memo = true;
+    template <class W> using Sums = SoftTotals<W>;
+    template <class W> static int form(const Group<W>&, const typename W::V&) { return 0; }
+    template <class F> static ONESUM_INLINE void with(int, F f) { f(Masked{}); }
+
+    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
+        using S = typename W::S;
+        using C = typename W::C;
+        using V = typename W::V;
+        using I = typename W::I;
+        using P = Probabilities<Form, W, true>;
+        using P::P;
+        V at_aim, at_top;  // the gradient there
+        I one_top;         // else the top is like other classes
+        V power;           // what is left to multiply p by
+        double scale[W::lanes];  // what multiplies the masses
+
+        ONESUM_APART void sum(Group<W>& g, SoftTotals<W>& totals) {
+            P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_INLINED {
+                return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m)](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
+                    auto q = masses.at(j, lanes);
+                    I inside = g.mask.template at<W>(row, j, lanes);
+                    if constexpr (!lanes.all) inside = inside & first_lanes<I>(lanes.count);
+                    q = Wide<C>::choose(inside, q, Wide<C>{});
+                    const I is_top = inside & (x == m), is_nowhere = x == C(-infinity);
+                    const auto distance = Wide<C>::choose(is_top | is_nowhere, Wide<C>{}, Wide<C>::of(m) - Wide<C>::of(x));
+                    add_to(sums.away.sum, q * distance);
+                    add_to(sums.below.sum, Wide<C>::choose(is_top, Wide<C>{}, q));
+                    add_to(sums.top.sum, Wide<C>::choose(is_top, q, Wide<C>{}));
+                    V count = is_top ? splat(C(1)) : V{};
+                    count = count + (is_nowhere & (q.rounded() != 0) ? splat(C(lost)) : V{});
+                    add_to(sums.tops.sum, Wide<C>::of(count));
+                    e.scale = is_top ? V{} : e.scale;
+                };
+            });
+        }
+        void end(Group<W>& g, SoftTotals<W>& totals) {
+            auto& aims = g.aims;
+            const auto& options = *aims.options;
+            const V m = this->m;
+            V x = aims.logits;
+            const I aim_is_nowhere = x == C(-infinity), aim_is_top = (x == m) & ~aim_is_nowhere;
+            x = aim_is_nowhere ? m : x;
+            double tops[W::lanes], aimed[W::lanes];
+            wide_to(tops, g.walk.sum_of(totals.tops));
+            I special = (m == C(infinity)) | (m == C(-infinity)) | aims.ignored;
+            bool loses[W::lanes];
+            for (int k = 0; k < W::lanes; ++k) {
+                loses[k] = tops[k] >= lost;
+                while (tops[k] >= lost) tops[k] -= lost * double(long(tops[k] / lost));
+                const long y = aims.classes[k];
+                aimed[k] = y < 0 ? 0 : (1 - options.smoothing) * (options.weight ? options.weight[y] : 1);
+                loses[k] |= aim_is_nowhere[k] && aimed[k] != 0;
+                special[k] |= -loses[k];
+            }
+            const auto zero = Wide<C>{}, one = wide_splat<C>(1), at_aim_alone = wide_from<C>(aimed), count = wide_from<C>(tops), s = wide_from<C>(aims.sample);
+            const auto below = g.walk.sum_of(totals.below) + Wide<C>::choose(aim_is_top, zero, at_aim_alone);
+            const auto top = g.walk.sum_of(totals.top) + Wide<C>::choose(aim_is_top, at_aim_alone, zero);
+            const auto q = below + top;
+            const auto r = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / this->pivot() + (count - one);
+            const auto log = log1p(r);
+            const auto away = g.walk.sum_of(totals.other) + at_aim_alone * Wide<C>::choose(aim_is_top | aim_is_nowhere, zero, Wide<C>::of(m) - Wide<C>::of(x));
+            wide_to(aims.losses, s * (q * log + away * this->inverse.wide()));
+            if (any(special)) lose_specially(g, special, r.rounded(), tops, loses, below, aimed);
+            auto rising = zero;
+            if (options.z_loss != 0) rising = add_z_loss(g, m, Wide<C>::of(m) * this->inverse.wide() + log);
+            if (!options.gradient) return;
+
+            const auto factor = wide_splat<C>(options.by) * this->inverse.wide(), all = one + r;
+            const V nan = this->infinite() ? one_hot_or_nan(count.rounded(), count.rounded()) : V{};
+            one_top = count.rounded() == C(1);
+            at_top = ((s * (below - top * r) + rising) * factor / all).rounded() + nan;
+            auto of_p = (s * q + rising) * factor;
+            wide_to(scale, s * factor);
+            const auto p_there = this->exponential_of(x) / this->pivot() / all, q_there = wide_from<C>(aims.spread) * weights_there(g) + at_aim_alone;
+            at_aim = (of_p * p_there - s * factor * q_there).rounded() + nan;
+            at_aim = aim_is_top & one_top ? at_top : at_aim;
+            at_aim = aim_is_nowhere ? V{} : at_aim;
+            power = taken_apart<W>(of_p);
+            this->at_infinity = of_p.rounded() + nan;
+            const auto words = (of_p / (all * this->pivot())).two_words();
+            this->hi = this->infinite() ? nan : words.hi * Constants<C>::unbias;
+            this->lo = this->infinite() ? V{} : words.lo * Constants<C>::unbias;
+        }
+        ONESUM_APART void write(Group<W>& g) const {
+            this->each(g, [&](auto row) ONESUM_INLINED {
+                return [&g, row, masses = Masses<W>(g, row), scale = of_row<W>(row, this->scale), aim = aimed_at(g, row), at_aim = row.of(this->at_aim),
+                        at_top = row.of(this->at_top), m = row.of(this->m), one_top = bits<I>(row.of(bits<V>(this->one_top))), power = row.of(this->power),
+                        ignored = bits<I>(row.of(bits<V>(g.aims.ignored)))](long j, auto lanes, V x, V p, char* out) ONESUM_INLINED {
+                    V y = p * power - (masses.at(j, lanes) * scale).rounded();
+                    y = one_top & (x == m) ? at_top : y;
+                    if (aim.may_be_at(j)) y = aim.at(j) ? at_aim : y;
+                    y = ~g.mask.template at<W>(row, j, lanes) | (x == C(-infinity)) | ignored ? V{} : y;
+                    ::write<S>(out, lanes, y, g.streamed);
+                };
+            });
+        }
+
+      private:
+        Wide<C> weights_there(const Group<W>& g) const {
+            double weights[W::lanes];
+            for (int k = 0; k < W::lanes; ++k) weights[k] = g.aims.options->weight && g.aims.classes[k] >= 0 ? g.aims.options->weight[g.aims.classes[k]] : 1;
+            return wide_from<C>(weights);
+        }
+        ONESUM_APART void lose_specially(Group<W>& g, I special, V r, const double* tops, const bool* loses, Wide<C> below, const double* aimed) const {
+            double masses_below[W::lanes];
+            wide_to(masses_below, below);
+            for (int k = 0; k < g.walk.count; ++k) {
+                if (!special[k]) continue;
+                const double m = this->m[k];
+                double bare;
+                if (m == -infinity) bare = !nothing_left(g, k) ? not_a_number : aimed[k] != 0 ? infinity : 0;
+                else if (r[k] != r[k] || (m == infinity && tops[k] != 1)) bare = not_a_number;
+                else bare = loses[k] || masses_below[k] != 0 ? infinity : 0;
+                const double s = g.aims.sample[k];
+                g.aims.losses[k] = g.aims.ignored[k] || (s == 0 && bare == infinity) ? 0 : bare * s;
+            }
+        }
+    };
+};
+
+// log1p(r) + sum e (m - x) / T / (1 + r)
+struct Entropy : OfLogits {
+    static constexpr bool rescales = false, needs_memo = false;
+    template <class W> using Sums = SoftTotals<W>;
+    template <class W> static int form(const Group<W>&, const typename W::V&) { return 0; }
+    template <class F> static ONESUM_INLINE void with(int, F f) { f(Masked{}); }
+
+    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
+        using C = typename W::C;
+        using V = typename W::V;
+        using I = typename W::I;
+        using P = Probabilities<Form, W, true>;
+        using P::P;
+
+        ONESUM_APART void sum(Group<W>& g, SoftTotals<W>& totals) {
+            P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_INLINED {
+                return [&sums, m = row.of(this->m)](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
+                    (void)j, (void)lanes;
+                    const I is_top = (x == m) & (x > C(-infinity));
+                    const auto distance = Wide<C>::choose(is_top | (e.scale == 0), Wide<C>{}, Wide<C>::of(m) - Wide<C>::of(x));
+                    e.scale = is_top ? V{} : e.scale;
+                    auto& away = sums.away.sum;
+                    away = add_product(away, Wide<C>::of(splat(C(1)), e.tail()) * distance, e.scale);
+                    add_to(sums.tops.sum, Wide<C>::of(is_top ? splat(C(1)) : V{}));
+                };
+            });
+        }
+        void end(Group<W>& g, SoftTotals<W>& totals) {
+            const auto one = wide_splat<C>(1), count = g.walk.sum_of(totals.tops), top = this->pivot();
+            const auto r = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / top + (count - one);
+            const auto away = g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) / top / (one + r) * this->inverse.wide();
+            wide_to(g.aims.losses, log1p(r) + away);
+            const V counted = count.rounded(), known = r.rounded();
+            for (int k = 0; k < g.walk.count; ++k) {
+                if (this->m[k] == C(infinity)) g.aims.losses[k] = counted[k] == 1 ? 0 : not_a_number;
+                if (this->m[k] == C(-infinity)) g.aims.losses[k] = known[k] != known[k] ? not_a_number : nothing_left(g, k) ? 0 : not_a_number;
+            }
+        }
+        void write(Group<W>&) const {}
+    };
+};
+
+}  // namespace

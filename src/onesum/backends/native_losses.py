@@ -1,0 +1,169 @@
+"""The losses for NumPy, compiled: continues `native.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from ._target import Target
+from .native_functions import (
+    computed_in,
+    logsumexp,
+    logsumexp_jvp,
+    logsumexp_vjp,
+    rounded,
+    softmax,
+    softmax_vjp,
+)
+
+if TYPE_CHECKING:
+    from .native_functions import Array, Temperature
+
+    Where = Array | None
+
+
+def cross_entropy(
+    x: Array,
+    target: Target,
+    axis: int,
+    z_loss: float,
+    where: Where,
+    temperature: Temperature,
+    by: float,
+    gradient: bool,
+    dtype: np.dtype[Any],
+    out: Array | None,
+) -> tuple[Array, Array | None]:
+    """The losses of the rows, as float64, and `by` times the gradient of their sum, or None."""
+    wide = computed_in(x, dtype)
+    y = target.probabilities
+    if y is not None:
+        wide = computed_in(y, wide)
+        y = _plain(y, wide)
+    x = _plain(x, wide)
+    room = out if wide == dtype and _may_write(out, x, y) else None
+    losses, grad = _core.losses(
+        "cross_entropy",
+        x,
+        y,
+        where,
+        target.classes,
+        None if target.weight is None else np.ascontiguousarray(target.weight),
+        target.sample_weight,
+        axis,
+        _row_temperature(temperature, axis),
+        target.smoothing,
+        z_loss,
+        by,
+        gradient,
+        room,
+    )
+    if gradient and (wide != dtype or room is not out):
+        grad = rounded(grad, dtype, out)
+    return losses, grad
+
+
+def entropy(
+    x: Array, axis: int, where: Where, temperature: Temperature, dtype: np.dtype[Any]
+) -> Array:
+    """One number per row: drops the axis."""
+    x = _plain(x, computed_in(x, x.dtype))
+    t = _row_temperature(temperature, axis)
+    values, _ = _core.losses(
+        "entropy", x, None, where, None, None, None, axis, t, 0.0, 0.0, 1.0, False, None
+    )
+    return rounded(values, dtype, None)
+
+
+def cross_entropy_hvp(
+    x: Array,
+    target: Target,
+    v: Array,
+    axis: int,
+    z_loss: float,
+    where: Where,
+    temperature: Temperature,
+    by: float,
+    dtype: np.dtype[Any],
+    out: Array | None,
+) -> Array:
+    """As the sum of two parts, a p (v - p.v) / T^2 and 2 z s (p.v) p / T^2, by the kernels of p."""
+    wide = np.promote_types(computed_in(x, computed_in(v, dtype)), np.float32)
+    x, v = _plain(x, wide), _plain(v, wide)
+    result = out if wide == dtype and _may_write(out) and _apart(out, x, v) else None
+    result = softmax(x, axis, where, temperature, wide, result)
+    with np.errstate(all="ignore"):
+        softmax_vjp(result, v, axis, temperature, wide, result)
+        t = np.squeeze(temperature, axis) if isinstance(temperature, np.ndarray) else temperature
+        ignored = np.zeros(t_shape := _batch(x, axis), dtype=bool)
+        if target.classes is not None:
+            ignored = target.classes < 0
+        s = 1.0 if target.sample_weight is None else target.sample_weight
+        factor = _masses(x, target, axis, where)
+        if z_loss:
+            log_sum = logsumexp(x, axis, where, temperature, wide, None)
+            rising = np.where(ignored | (log_sum == -np.inf), 0.0, 2.0 * z_loss * s)
+            factor = factor + rising * log_sum
+            mean = logsumexp_jvp(x, v, axis, where, temperature, wide, None)
+            slope = np.expand_dims((rising * mean * by).astype(wide), axis)
+        factor = np.expand_dims(np.broadcast_to(factor * by / t, t_shape).astype(wide), axis)
+        result *= factor
+        if z_loss:
+            result += logsumexp_vjp(x, slope, axis, where, temperature, wide, None)
+        lost = np.isnan(result).any(axis=axis) if result.size else ignored
+        if lost.any():  # a row of nothing but -inf has no p, but a derivative of 0
+            lost &= logsumexp(x, axis, where, temperature, wide, None) == -np.inf
+        np.moveaxis(result, axis, -1)[lost | ignored] = 0
+    return result if result is out else rounded(result, dtype, out)
+
+
+def _masses(x: Array, target: Target, axis: int, where: Where) -> Array:
+    """The sum of the target masses of each row."""
+    n = x.shape[axis]
+    w = np.ones(n) if target.weight is None else target.weight
+    spread: Any = 0.0
+    if target.smoothing:
+        inside = np.ones(n) if where is None else np.moveaxis(where, axis, -1)
+        spread = target.smoothing * (inside @ w) / np.sum(inside, axis=-1)
+        spread = np.where(np.isnan(spread), 0.0, spread)
+    share = 1.0 - target.smoothing
+    if target.classes is not None:
+        masses = np.where(target.classes < 0, 0.0, spread + share * w[target.classes])
+    else:
+        y = np.moveaxis(target.probabilities, axis, -1)
+        if where is not None:
+            y = np.where(np.moveaxis(where, axis, -1), y, 0)
+        masses = spread + share * (y.astype(np.float64, copy=False) @ w)
+    return masses if target.sample_weight is None else masses * target.sample_weight
+
+
+def _batch(x: Array, axis: int) -> tuple[int, ...]:
+    return x.shape[:axis] + x.shape[axis + 1 :]
+
+
+def _plain(x: Array, dtype: np.dtype[Any]) -> Array:
+    """The array as kernels can walk it: of this type, aligned; copied only if it is not."""
+    return np.require(x, dtype, "A")
+
+
+def _row_temperature(temperature: Temperature, axis: int) -> Any:
+    return temperature if isinstance(temperature, float) else np.squeeze(temperature, axis)
+
+
+def _may_write(out: Array | None, *inputs: Array | None) -> bool:
+    """Whether a kernel may write there: each element over that it is computed from, or apart."""
+    if out is None:
+        return True
+    return out.flags.aligned and all(
+        a is None
+        or not np.may_share_memory(a, out)
+        or ((a.__array_interface__["data"] == out.__array_interface__["data"])
+        and a.strides == out.strides)
+        for a in inputs
+    )
+
+
+def _apart(out: Array | None, *inputs: Array) -> bool:
+    return out is None or not any(np.may_share_memory(a, out) for a in inputs)

@@ -35,6 +35,7 @@ template <class W> typename W::V pick(const Group<W>& g, const Pivot<W>& pivot) 
 
 template <bool logarithms> struct FromOutput {
     static constexpr bool rescales = false;
+    static constexpr int known_from = 1;
     template <class W> using Sums = Totals<W>;
     template <class W> static ONESUM_APART Pivot<W> known(const Group<W>& g) {
         Pivot<W> pivot{};

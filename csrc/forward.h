@@ -11,6 +11,7 @@ namespace {
 
 template <bool masked> struct Forward {
     static constexpr bool rescales = !masked;  // in the near form
+    static constexpr int known_from = 1;  // inputs
     template <class W> using Sums = Totals<W>;
     template <class W> static ONESUM_INLINE typename W::V known(const Group<W>& g) { return g.next_max_known ? g.next_max : row_max<masked>(g); }
     // What is known of all, from what is known of two pieces of the same rows.

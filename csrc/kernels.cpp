@@ -4,10 +4,9 @@
 #include "kernels.h"
 
 #include "derivatives.h"
+#include "divergence.h"
 #include "forward.h"
 #include "layout.h"
-#include "losses.h"
-#include "soft_losses.h"
 
 namespace {
 
@@ -28,6 +27,7 @@ using logsumexp_jvp_where = LogSumExpJvp<true>;
 using cross_entropy = CrossEntropy;
 using soft_cross_entropy = SoftCrossEntropy;
 using entropy = Entropy;
+using kl_divergence = Divergence;
 }  // namespace operation
 
 #define ONESUM_PLACES(name, operands) constexpr Places name##_places{operands};

@@ -20,12 +20,13 @@ namespace onesum {
     X(logsumexp_jvp, "xxT>r")            \
     X(logsumexp_jvp_where, "xmxT>r")
 
-// Losses: after x come probabilities (or x again), the mask (or null), class indices `i` (an int64 a row), row weights `s` (a double a row), T, and the
+// Losses: after x come probabilities (or x again, or the divergence's second logits), the mask (or null), class indices `i` (an int64 a row), row weights `s` (a double a row), T, and the
 // options `o`, the same for all rows; then the losses `l` (a double a row) and the gradient (or x again, if there is to be none).
 #define ONESUM_LOSSES(X)                     \
     X(cross_entropy, "xmisTo>lx")            \
     X(soft_cross_entropy, "xxmisTo>lx")      \
-    X(entropy, "xmisTo>lx")
+    X(entropy, "xmisTo>lx")                  \
+    X(kl_divergence, "xxmisTo>lx")
 
 struct LossOptions {
     double smoothing, z_loss;
@@ -33,6 +34,7 @@ struct LossOptions {
     const double* weight;  // one per class, or null
     bool probabilities;    // else class indices
     bool gradient;
+    bool by_second;        // the gradient of the divergence, by the second logits
 };
 
 #define ONESUM_COUNT(name, operands) +1

@@ -56,7 +56,7 @@ constexpr long no_class = -1;
 struct Request {
     Form form;
     Operand x, probabilities, mask = everywhere(nullptr), classes = everywhere(&no_class), sample = everywhere(&one_weight), temperature, losses, gradient;
-    LossOptions options{0, 0, 1, nullptr, false, false};
+    LossOptions options{0, 0, 1, nullptr, false, false, false};
 
     npy_intp rows() const {
         npy_intp count = 1;
@@ -86,17 +86,18 @@ PyObject* not_here() { return Py_NewRef(Py_NotImplemented); }
 PyObject* no_fit(const char* name) { return PyErr_Format(PyExc_TypeError, "losses: %s has not the form that was agreed on", name); }
 
 // losses(name, x, probabilities, mask, classes, weight, sample_weight, axis, temperature, smoothing, z_loss, by, gradient, out): the losses of the rows,
-// as float64, and the gradient or None. Arrays are aligned, in native byte order; those with one element a row have size 1 along the axis, or lack it.
+// as float64, and the gradient (by the first array if `gradient` is 1, by the second if it is 2) or None. Arrays are aligned, in native byte order; those with one element a row have size 1 along the axis, or lack it.
 PyObject* losses(PyObject*, PyObject* args) {
     const char* name;
     PyObject *x, *probabilities, *mask, *classes, *weight, *sample, *temperature, *out;
     Request request{};
     int axis, gradient;
     LossOptions& options = request.options;
-    if (!PyArg_ParseTuple(args, "sOOOOOOiOdddpO:losses", &name, &x, &probabilities, &mask, &classes, &weight, &sample, &axis, &temperature, &options.smoothing,
+    if (!PyArg_ParseTuple(args, "sOOOOOOiOdddiO:losses", &name, &x, &probabilities, &mask, &classes, &weight, &sample, &axis, &temperature, &options.smoothing,
                           &options.z_loss, &options.by, &gradient, &out))
         return nullptr;
-    options.gradient = gradient;
+    options.gradient = gradient > 0;
+    options.by_second = gradient > 1;
     if (!PyArray_CheckExact(x) || axis < 0 || axis >= PyArray_NDIM(array(x))) return no_fit("x");
     Form& form = request.form;
     form = {PyArray_TYPE(array(x)), PyArray_NDIM(array(x)), axis, PyArray_DIMS(array(x)), false};
@@ -116,7 +117,7 @@ PyObject* losses(PyObject*, PyObject* args) {
         options.weight = static_cast<const double*>(PyArray_DATA(array(weight)));
     }
     const bool soft = options.probabilities || options.smoothing != 0;
-    const Loss loss = !strcmp(name, "entropy") ? loss_entropy : soft ? loss_soft_cross_entropy : loss_cross_entropy;
+    const Loss loss = !strcmp(name, "entropy") ? loss_entropy : !strcmp(name, "kl_divergence") ? loss_kl_divergence : soft ? loss_soft_cross_entropy : loss_cross_entropy;
 
     int order[NPY_MAXDIMS];
     sort_axes(form.ndim, PyArray_STRIDES(array(x)), order);

@@ -66,6 +66,7 @@ template <class W> Wide<typename W::C> add_z_loss(Group<W>& g, typename W::V m, 
 
 // What the losses have in common.
 struct OfLogits {
+    static constexpr int known_from = 1;
     template <class W> using Sums = Totals<W>;
     template <class W> static typename W::V known(const Group<W>& g) {
         if (g.next_max_known) return g.next_max;

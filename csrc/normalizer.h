@@ -21,7 +21,7 @@ template <class Form, class W> struct Logits {
     const typename W::Row row;
     const typename W::Row::Classes x;
 
-    ONESUM_INLINE Logits(const Group<W>& g, const typename W::Row& row) : g(g), row(row), x(row.of(g.in[0])) {}
+    ONESUM_INLINE Logits(const Group<W>& g, const typename W::Row& row, int which = 0) : g(g), row(row), x(row.of(g.in[which])) {}
     ONESUM_INLINE typename W::V at(long j, auto lanes) const {
         auto v = read<typename W::S>(x.at(j), lanes, splat(C(-infinity)));
         if constexpr (Form::masked) v = g.mask.template at<W>(row, j, lanes) ? v : splat(C(-infinity));
@@ -29,11 +29,11 @@ template <class Form, class W> struct Logits {
     }
 };
 
-template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W>& g) {
+template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W>& g, int which = 0) {
     using V = typename W::V;
     V partial[W::views];
     g.walk.rows([&](auto row) ONESUM_INLINED {
-        const Logits<std::conditional_t<masked, Masked, Near>, W> logits(g, row);
+        const Logits<std::conditional_t<masked, Masked, Near>, W> logits(g, row, which);
         V m = splat(typename W::C(-infinity));
         row.each([&](long j, auto lanes) ONESUM_INLINED { m = max(logits.at(j, lanes), m); });
         partial[row.r] = m;

@@ -101,7 +101,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
             add_up(i, share, t);
         });
     } else {
-        each(1, false, [&](Group<W>& g, Share& share, int) {
+        each(Op::known_from, false, [&](Group<W>& g, Share& share, int) {
             const auto here = Op::known(g);
             share.known = g.walk.first % part == 0 ? here : Op::together(g.walk, share.known, here);
         }, add_up_known);

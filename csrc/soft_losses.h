@@ -9,17 +9,18 @@
 
 namespace {
 
-// Beside the exponentials: mass times distance from the top, the mass below it, the mass at it, and how many classes attain it.
-template <class W> struct SoftTotals : Totals<W> {
+// Totals of five kinds.
+template <class W> struct MoreTotals : Totals<W> {
     static constexpr int kinds = 5;
-    Wide<typename W::C> below[W::lanes], top[W::lanes], tops[W::lanes];
-    auto* kind(int i) { return i < 2 ? Totals<W>::kind(i) : i == 2 ? below : i == 3 ? top : tops; }
+    Wide<typename W::C> more[3][W::lanes];
+    auto* kind(int i) { return i < 2 ? Totals<W>::kind(i) : more[i - 2]; }
 };
+// Beside the exponentials: mass times distance from the top, the mass below it, the mass at it, and how many classes attain it.
 template <class C> struct SoftSum : ExpSum<C> {
     using Plain = ExpSum<C>;
     WideSum<C> away, below, top, tops;
     template <class T> ONESUM_INLINE explicit SoftSum(T& totals)
-        : Plain(totals.sum), away(totals.other), below(totals.below), top(totals.top), tops(totals.tops) {}
+        : Plain(totals.sum), away(totals.other), below(totals.more[0]), top(totals.more[1]), tops(totals.more[2]) {}
     ONESUM_INLINE void begin(long k, bool fresh) { Plain::begin(k, fresh), away.begin(k, fresh), below.begin(k, fresh), top.begin(k, fresh), tops.begin(k, fresh); }
     ONESUM_INLINE void flush(long k) { Plain::flush(k), away.flush(k), below.flush(k), top.flush(k), tops.flush(k); }
     ONESUM_INLINE void end_part(long k) { Plain::end_part(k), away.end_part(k), below.end_part(k), top.end_part(k), tops.end_part(k); }
@@ -65,7 +66,7 @@ template <class W> struct Masses {
 
 struct SoftCrossEntropy : OfLogits {
     static constexpr bool rescales = false, needs_memo = true;
-    template <class W> using Sums = SoftTotals<W>;
+    template <class W> using Sums = MoreTotals<W>;
     template <class W> static int form(const Group<W>&, const typename W::V&) { return 0; }
     template <class F> static ONESUM_INLINE void with(int, F f) { f(Masked{}); }
 
@@ -81,7 +82,7 @@ struct SoftCrossEntropy : OfLogits {
         V power;           // what is left to multiply p by
         double scale[W::lanes];  // what multiplies the masses
 
-        ONESUM_APART void sum(Group<W>& g, SoftTotals<W>& totals) {
+        ONESUM_APART void sum(Group<W>& g, MoreTotals<W>& totals) {
             P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_INLINED {
                 return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m)](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
                     auto q = masses.at(j, lanes);
@@ -100,7 +101,7 @@ struct SoftCrossEntropy : OfLogits {
                 };
             });
         }
-        void end(Group<W>& g, SoftTotals<W>& totals) {
+        void end(Group<W>& g, MoreTotals<W>& totals) {
             auto& aims = g.aims;
             const auto& options = *aims.options;
             const V m = this->m;
@@ -108,7 +109,7 @@ struct SoftCrossEntropy : OfLogits {
             const I aim_is_nowhere = x == C(-infinity), aim_is_top = (x == m) & ~aim_is_nowhere;
             x = aim_is_nowhere ? m : x;
             double tops[W::lanes], aimed[W::lanes];
-            wide_to(tops, g.walk.sum_of(totals.tops));
+            wide_to(tops, g.walk.sum_of(totals.more[2]));
             I special = (m == C(infinity)) | (m == C(-infinity)) | aims.ignored;
             bool loses[W::lanes];
             for (int k = 0; k < W::lanes; ++k) {
@@ -120,8 +121,8 @@ struct SoftCrossEntropy : OfLogits {
                 special[k] |= -loses[k];
             }
             const auto zero = Wide<C>{}, one = wide_splat<C>(1), at_aim_alone = wide_from<C>(aimed), count = wide_from<C>(tops), s = wide_from<C>(aims.sample);
-            const auto below = g.walk.sum_of(totals.below) + Wide<C>::choose(aim_is_top, zero, at_aim_alone);
-            const auto top = g.walk.sum_of(totals.top) + Wide<C>::choose(aim_is_top, at_aim_alone, zero);
+            const auto below = g.walk.sum_of(totals.more[0]) + Wide<C>::choose(aim_is_top, zero, at_aim_alone);
+            const auto top = g.walk.sum_of(totals.more[1]) + Wide<C>::choose(aim_is_top, at_aim_alone, zero);
             const auto q = below + top;
             const auto r = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / this->pivot() + (count - one);
             const auto log = log1p(r);
@@ -188,7 +189,7 @@ struct SoftCrossEntropy : OfLogits {
 // log1p(r) + sum e (m - x) / T / (1 + r)
 struct Entropy : OfLogits {
     static constexpr bool rescales = false, needs_memo = false;
-    template <class W> using Sums = SoftTotals<W>;
+    template <class W> using Sums = MoreTotals<W>;
     template <class W> static int form(const Group<W>&, const typename W::V&) { return 0; }
     template <class F> static ONESUM_INLINE void with(int, F f) { f(Masked{}); }
 
@@ -199,7 +200,7 @@ struct Entropy : OfLogits {
         using P = Probabilities<Form, W, true>;
         using P::P;
 
-        ONESUM_APART void sum(Group<W>& g, SoftTotals<W>& totals) {
+        ONESUM_APART void sum(Group<W>& g, MoreTotals<W>& totals) {
             P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_INLINED {
                 return [&sums, m = row.of(this->m)](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
                     (void)j, (void)lanes;
@@ -212,8 +213,8 @@ struct Entropy : OfLogits {
                 };
             });
         }
-        void end(Group<W>& g, SoftTotals<W>& totals) {
-            const auto one = wide_splat<C>(1), count = g.walk.sum_of(totals.tops), top = this->pivot();
+        void end(Group<W>& g, MoreTotals<W>& totals) {
+            const auto one = wide_splat<C>(1), count = g.walk.sum_of(totals.more[2]), top = this->pivot();
             const auto r = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / top + (count - one);
             const auto away = g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) / top / (one + r) * this->inverse.wide();
             wide_to(g.aims.losses, log1p(r) + away);

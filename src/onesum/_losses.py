@@ -10,6 +10,7 @@ from typing import Any
 from . import backends
 from ._arguments import Call
 from ._targets import class_indices, counted, reduction_of, target_of, z_loss_of
+from .backends._library import quiet
 from .backends._target import Target
 
 Array = Any
@@ -292,9 +293,9 @@ def selective_log_softmax(
             temperature = call.xp.expand_dims(temperature, axis=axis)
         axis += 1
     losses, _ = call.backend.cross_entropy(
-        logits, Target(classes), axis, 0.0, where, temperature, 1.0, False, None, None
+        logits, Target(classes), axis, 0.0, where, temperature, 1.0, False, dtype, None
     )
-    return call.as_given(0.0 - losses, dtype)
+    return quiet(call.as_given)(0.0 - losses, dtype)
 
 
 def entropy(
@@ -462,14 +463,8 @@ def _cross_entropy(
     losses, grad = call.backend.cross_entropy(
         call.rows(call.x), target, call.axis, z_loss, where, temperature, by, gradient, dtype, room
     )
-    if reduction == "none":
-        loss = call.reduced(call.xp.astype(losses, dtype), False)
-    else:
-        loss = call.xp.sum(losses)
-        if reduction == "mean":
-            count = counted(call, target)
-            loss = loss / count if count else loss * math.nan
-        loss = call.as_given(loss, dtype)
+    count = counted(call, target) if reduction == "mean" else 1.0
+    loss = _reduced(call, losses, reduction, count, dtype)
     return loss, call.result(grad, out, written=room is not None) if gradient else None
 
 
@@ -494,13 +489,7 @@ def _kl_divergence(
     values, grads = call.backend.kl_divergence(
         *rows, call.axis, where, temperature, by, gradient, dtype
     )
-    if reduction == "none":
-        value = call.reduced(call.xp.astype(values, dtype), False)
-    else:
-        value = call.xp.sum(values)
-        if reduction == "mean":
-            value = value / count if count else value * math.nan
-        value = call.as_given(value, dtype)
+    value = _reduced(call, values, reduction, count, dtype)
     return value, tuple(map(call.result, grads)) if gradient else None
 
 
@@ -509,6 +498,17 @@ def _call(name: str, x: Any, axis: Any) -> Call:
     call = Call(name, x, axis)
     call.need_classes()
     return call
+
+
+@quiet
+def _reduced(call: Call, losses: Array, reduction: str, count: float, dtype: Any) -> Any:
+    """The losses of the rows as the caller wants them, rounded only here."""
+    if reduction == "none":
+        return call.reduced(call.xp.astype(losses, dtype), False)
+    loss = call.xp.sum(losses)
+    if reduction == "mean":
+        loss = loss / count if count else loss * math.nan
+    return call.as_given(loss, dtype)
 
 
 def _factor(call: Call, target: Target, reduction: str) -> float:

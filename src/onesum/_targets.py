@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._arguments import Call, as_floating, dtype_name, is_integral, split_mask
-from .backends._library import widest
+from .backends._library import quiet, widest
 from .backends._target import Target
 
 Array = Any
@@ -66,12 +66,15 @@ def class_indices(
 ) -> Array:
     """int64, with -1 for what is to be ignored; all else is a class."""
     xp = call.xp
+    if not is_integral(dtype_name(index.dtype)):
+        raise TypeError(f"{name}: expected integers, got dtype {index.dtype}")
     n = math.prod(call.shape[i] for i in call.axes)
     wide = index if xp is np else xp.astype(index, xp.int64, copy=False)
     outside = (wide < 0) | (wide >= n)
     ignored = None if mask is None else xp.asarray(mask)
     if ignore_index is not None:
-        here = wide == ignore_index if -(2**63) <= ignore_index < 2**64 else outside & ~outside
+        end = 2**64 if xp is np else 2**63
+        here = wide == ignore_index if -(2**63) <= ignore_index < end else outside & ~outside
         ignored = here if ignored is None else ignored | here
     if ignored is not None:
         outside = outside & ~ignored
@@ -84,6 +87,7 @@ def class_indices(
     return wide if ignored is None else xp.where(ignored, -1, wide)
 
 
+@quiet
 def counted(call: Call, target: Target) -> float:
     """What a mean divides by: the weights of the rows' classes, or the number of rows."""
     xp = call.xp
@@ -100,7 +104,7 @@ def counted(call: Call, target: Target) -> float:
 def number_of(name: str, value: Any) -> float:
     """A real number, not an array of several."""
     try:
-        if isinstance(value, (str, bytes, complex)):
+        if isinstance(value, (str, bytes)) or np.iscomplexobj(value):
             raise TypeError
         return float(value)
     except (TypeError, ValueError):
@@ -115,7 +119,7 @@ def z_loss_of(value: Any) -> float:
 
 
 def reduction_of(value: Any) -> str:
-    if value not in REDUCTIONS:
+    if not isinstance(value, str) or value not in REDUCTIONS:
         raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {value!r}")
     return str(value)
 

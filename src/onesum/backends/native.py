@@ -1,7 +1,7 @@
 """The compiled backend for NumPy. What is rare and not worth a kernel is that of `array_api.py`."""
 
 from .._core import direct
-from .array_api import kl_divergence, log_softmax_diagonal, signed_logsumexp, softmax_diagonal
+from .array_api import log_softmax_diagonal, signed_logsumexp, softmax_diagonal
 from .native_functions import (
     log_softmax,
     log_softmax_jvp,
@@ -12,7 +12,7 @@ from .native_functions import (
     softmax,
     softmax_vjp,
 )
-from .native_losses import cross_entropy, cross_entropy_hvp, entropy
+from .native_losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence
 
 __all__ = [
     "cross_entropy",

@@ -119,8 +119,6 @@ def softmax_vjp(p, g, axis, temperature, dtype, out):  # type: ignore[no-untyped
     return _map(_core.softmax_vjp, (p, g), (t,), axis, dtype, out)
 
 
-
-
 def log_softmax_vjp(logp, g, axis, temperature, dtype, out):  # type: ignore[no-untyped-def]
     t = _row_temperature(temperature, axis)
     return _map(_core.log_softmax_vjp, (logp, g), (t,), axis, dtype, out)

@@ -77,6 +77,32 @@ def entropy(
     return rounded(values, dtype, None)
 
 
+def kl_divergence(
+    x: Array,
+    y: Array,
+    axis: int,
+    where: Where,
+    temperature: Temperature,
+    by: float,
+    gradient: bool,
+    dtype: np.dtype[Any],
+) -> tuple[Array, tuple[Array, Array] | None]:
+    """The divergences of the rows, as float64, and `by` times the gradients of their sum."""
+    wide = computed_in(x, computed_in(y, dtype))
+    x, y = _plain(x, wide), _plain(y, wide)
+    t = _row_temperature(temperature, axis)
+
+    def walk(wanted: int) -> tuple[Array, Array]:
+        return _core.losses(
+            "kl_divergence", x, y, where, None, None, None, axis, t, 0.0, 0.0, by, wanted, None
+        )
+
+    if not gradient:
+        return walk(0)[0], None
+    values, dx = walk(1)
+    return values, (rounded(dx, dtype, None), rounded(walk(2)[1], dtype, None))
+
+
 def cross_entropy_hvp(
     x: Array,
     target: Target,
@@ -159,8 +185,10 @@ def _may_write(out: Array | None, *inputs: Array | None) -> bool:
     return out.flags.aligned and all(
         a is None
         or not np.may_share_memory(a, out)
-        or ((a.__array_interface__["data"] == out.__array_interface__["data"])
-        and a.strides == out.strides)
+        or (
+            (a.__array_interface__["data"] == out.__array_interface__["data"])
+            and a.strides == out.strides
+        )
         for a in inputs
     )
 

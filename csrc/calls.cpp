@@ -24,7 +24,7 @@ struct Operation {
 
     constexpr Operation(int index, const char* letters) : index(index), letters(letters) {
         for (char c : std::string_view(letters)) {
-            if (c == '>') continue;
+            if (c == '>' || c == 'm') continue;
             inputs += c != 'T';
             rows |= c == 'r';
             row[operands++] = c == 'r';
@@ -79,7 +79,11 @@ PyObject* call(const Operation& operation, PyObject* const* given, Py_ssize_t co
     }
 
     PyThreadState* thread = PyArray_SIZE(x) > worth_releasing_the_gil ? PyEval_SaveThread() : nullptr;
-    const bool enough_memory = walk(operation.index, operation.letters, form, order, operands);
+    Operand all[max_operands], *next = all;
+    const Operand* operand = operands;
+    for (const char* c = operation.letters; *c; ++c)
+        if (*c != '>') *next++ = *c == 'm' ? Operand{nullptr, {}} : *operand++;
+    const bool enough_memory = walk(operation.index, operation.letters, form, order, all);
     if (thread) PyEval_RestoreThread(thread);
     if (!enough_memory) {
         Py_XDECREF(result);

@@ -36,12 +36,11 @@ struct Divergence {
     static constexpr int known_from = 2;
     template <class W> using Sums = MoreTotals<W>;
     template <class W> static Tops<typename W::V> known(const Group<W>& g) {
-        if (g.mask.p) return {row_max<true>(g, 0), row_max<true>(g, 1)};
-        return {row_max<false>(g, 0), row_max<false>(g, 1)};
+        return {row_max(g, 0), row_max(g, 1)};
     }
     template <class W, class V> static Tops<V> together(const W&, Tops<V> a, Tops<V> b) { return {max(b.x, a.x), max(b.y, a.y)}; }
     template <class W, class T> static int form(const Group<W>&, const T&) { return 0; }
-    template <class F> static ONESUM_INLINE void with(int, F f) { f(Masked{}); }
+    template <class F> static ONESUM_INLINE void with(int, F f) { f(General{}); }
 
     template <class Form, class W> struct Run {
         using S = typename W::S;

@@ -9,20 +9,19 @@
 
 namespace {
 
-template <bool masked> struct Forward {
-    static constexpr bool rescales = !masked;  // in the near form
+struct Forward {
+    static constexpr bool rescales = true;  // in the near form
     static constexpr int known_from = 1;  // inputs
     template <class W> using Sums = Totals<W>;
-    template <class W> static ONESUM_INLINE typename W::V known(const Group<W>& g) { return g.next_max_known ? g.next_max : row_max<masked>(g); }
+    template <class W> static ONESUM_INLINE typename W::V known(const Group<W>& g) { return g.next_max_known ? g.next_max : row_max(g); }
     // What is known of all, from what is known of two pieces of the same rows.
     template <class W, class V> static V together(const W&, V a, V b) { return max(b, a); }
     template <class W> static ONESUM_INLINE int form(const Group<W>& g, const typename W::V& m) {
         using C = typename W::C;
-        return masked || g.scaled || any((m >= Constants<C>::far) | (m <= -Constants<C>::far));
+        return g.mask.p || g.scaled || any((m >= Constants<C>::far) | (m <= -Constants<C>::far));
     }
     template <class F> static ONESUM_INLINE void with(int form, F f) {
-        if constexpr (masked) f(Masked{});
-        else if (form == 0) f(Near{});
+        if (form == 0) f(Near{});
         else f(General{});
     }
 };
@@ -137,7 +136,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
     }
 };
 
-template <bool masked> struct Softmax : Forward<masked> {
+struct Softmax : Forward {
     static constexpr bool needs_memo = true;
     template <class Form, class W> struct Run : Probabilities<Form, W> {
         using S = typename W::S;
@@ -150,7 +149,7 @@ template <bool masked> struct Softmax : Forward<masked> {
         ONESUM_APART void write(Group<W>& g) const {
             this->each(g, [&](auto row) ONESUM_INLINED {
                 return [&g, row](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
-                    if constexpr (masked) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
+                    if constexpr (Form::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
                     ::write<S>(out, lanes, p, g.streamed);
                 };
             });
@@ -169,7 +168,7 @@ template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE V scaled_differenc
     return z == C(-infinity) || d.hi == C(-infinity) ? splat(C(-infinity)) - log_rest : z - (log_rest - z_lo);
 }
 
-template <bool masked> struct LogSoftmax : Forward<masked> {
+struct LogSoftmax : Forward {
     static constexpr bool needs_memo = false;
     template <class Form, class W> struct Run : Normalizer<Form, W> {
         using S = typename W::S;
@@ -196,7 +195,7 @@ template <bool masked> struct LogSoftmax : Forward<masked> {
                     V x = logits.at(j, lanes), y;
                     if constexpr (Form::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
                     else y = (x - m) - log_rest;
-                    if constexpr (masked) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
+                    if constexpr (Form::general) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
                     ::write<S>(out.at(j), lanes, y, g.streamed);
                 });
             });
@@ -204,7 +203,7 @@ template <bool masked> struct LogSoftmax : Forward<masked> {
     };
 };
 
-template <bool masked> struct LogSumExp : Forward<masked> {
+struct LogSumExp : Forward {
     static constexpr bool needs_memo = false;
     template <class Form, class W> struct Run : Normalizer<Form, W> {
         using C = typename W::C;
@@ -230,7 +229,7 @@ template <bool masked> struct LogSumExp : Forward<masked> {
 };
 
 // g p / T for the cotangent g of a row
-template <bool masked> struct LogSumExpVjp : Forward<masked> {
+struct LogSumExpVjp : Forward {
     static constexpr bool needs_memo = true;
     template <class Form, class W> struct Run : Probabilities<Form, W> {
         using S = typename W::S;
@@ -246,7 +245,7 @@ template <bool masked> struct LogSumExpVjp : Forward<masked> {
             this->each(g, [&](auto row) ONESUM_INLINED {
                 return [&g, row, factor = row.of(factors)](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
                     V y = p == 0 ? V{} : p * factor;
-                    if constexpr (masked) y = g.mask.template at<W>(row, j, lanes) ? y : V{};
+                    if constexpr (Form::general) y = g.mask.template at<W>(row, j, lanes) ? y : V{};
                     ::write<S>(out, lanes, y, g.streamed);
                 };
             });
@@ -265,7 +264,7 @@ template <class C> struct WeightedSum : ExpSum<C> {
 };
 
 // sum p v / T; where the logit is -inf or masked, v is not read
-template <bool masked> struct LogSumExpJvp : Forward<masked> {
+struct LogSumExpJvp : Forward {
     static constexpr bool needs_memo = false;
     template <class Form, class W> struct Run : Probabilities<Form, W, true> {
         using S = typename W::S;

@@ -11,19 +11,14 @@
 namespace {
 
 namespace operation {
-using softmax = Softmax<false>;
-using softmax_where = Softmax<true>;
-using log_softmax = LogSoftmax<false>;
-using log_softmax_where = LogSoftmax<true>;
-using logsumexp = LogSumExp<false>;
-using logsumexp_where = LogSumExp<true>;
+using softmax = Softmax;
+using log_softmax = LogSoftmax;
+using logsumexp = LogSumExp;
 using softmax_vjp = SoftmaxVjp;
 using log_softmax_vjp = LogSoftmaxVjp;
 using log_softmax_jvp = LogSoftmaxJvp;
-using logsumexp_vjp = LogSumExpVjp<false>;
-using logsumexp_vjp_where = LogSumExpVjp<true>;
-using logsumexp_jvp = LogSumExpJvp<false>;
-using logsumexp_jvp_where = LogSumExpJvp<true>;
+using logsumexp_vjp = LogSumExpVjp;
+using logsumexp_jvp = LogSumExpJvp;
 using cross_entropy = CrossEntropy;
 using soft_cross_entropy = SoftCrossEntropy;
 using entropy = Entropy;

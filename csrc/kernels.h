@@ -3,24 +3,19 @@
 
 namespace onesum {
 
-// Operands in order: core inputs `x` (n elements a row), mask `m` (n bools), one element a row `r`, temperature `T` (a double a row); then the
+// Operands in order: core inputs `x` (n elements a row), a mask `m` (n bools, or null for all), one element a row `r`, temperature `T` (a double a row); then the
 // output, `x` or `r`. X(name, operands)
-#define ONESUM_OPERATIONS(X)             \
-    X(softmax, "xT>x")                   \
-    X(softmax_where, "xmT>x")            \
-    X(log_softmax, "xT>x")               \
-    X(log_softmax_where, "xmT>x")        \
-    X(logsumexp, "xT>r")                 \
-    X(logsumexp_where, "xmT>r")          \
-    X(softmax_vjp, "xxT>x")              \
-    X(log_softmax_vjp, "xxT>x")          \
-    X(log_softmax_jvp, "xxT>x")          \
-    X(logsumexp_vjp, "xrT>x")            \
-    X(logsumexp_vjp_where, "xmrT>x")     \
-    X(logsumexp_jvp, "xxT>r")            \
-    X(logsumexp_jvp_where, "xmxT>r")
+#define ONESUM_OPERATIONS(X)        \
+    X(softmax, "xmT>x")             \
+    X(log_softmax, "xmT>x")         \
+    X(logsumexp, "xmT>r")           \
+    X(softmax_vjp, "xxT>x")         \
+    X(log_softmax_vjp, "xxT>x")     \
+    X(log_softmax_jvp, "xxT>x")     \
+    X(logsumexp_vjp, "xmrT>x")      \
+    X(logsumexp_jvp, "xmxT>r")
 
-// Losses: after x come probabilities (or x again, or the divergence's second logits), the mask (or null), class indices `i` (an int64 a row), row weights `s` (a double a row), T, and the
+// Losses: after x come probabilities (or x again, or the divergence's second logits), the mask, class indices `i` (an int64 a row), row weights `s` (a double a row), T, and the
 // options `o`, the same for all rows; then the losses `l` (a double a row) and the gradient (or x again, if there is to be none).
 #define ONESUM_LOSSES(X)                     \
     X(cross_entropy, "xmisTo>lx")            \

@@ -122,7 +122,8 @@ template <class S, class Op, const Places& places> struct Driver {
             g.writes = writes();
         }
         if (fresh || strides[places.temperature]) temperatures(g, first, count);
-        if constexpr (places.mask >= 0) g.mask = {at(places.mask, first), strides[places.mask_stride], strides[places.mask]};
+        if constexpr (places.mask >= 0)
+            if (args[places.mask]) g.mask = {at(places.mask, first), strides[places.mask_stride], strides[places.mask]};
         if constexpr (places.row_in >= 0) {
             g.row_in = V{};
             for (int k = 0; k < count; ++k) g.row_in[k] = load_one<S>(at(places.row_in, first + k))[0];

@@ -144,21 +144,19 @@ PyObject* losses(PyObject*, PyObject* args) {
 
 // The sum, as good as if twice the digits had been kept.
 double sum_of(const double* x, npy_intp count) {
-    constexpr int lanes = 8;
+    constexpr int lanes = 8;  // at once
     double sum[lanes] = {}, rest[lanes] = {};
-    for (npy_intp i = 0; i < count; i += lanes)
-        for (int k = 0; k < lanes && i + k < count; ++k) {
-            const double term = x[i + k], s = sum[k] + term, part = s - sum[k];
-            rest[k] += (sum[k] - (s - part)) + (term - part);
-            sum[k] = s;
-        }
-    double total = 0, small = 0;
-    for (int k = 0; k < lanes; ++k) {
-        const double s = total + sum[k], part = s - total;
-        small += ((total - (s - part)) + (sum[k] - part)) + rest[k];
-        total = s;
-    }
-    return std::isfinite(small) ? total + small : total;
+    const auto add = [&](int k, double term) {
+        const double s = sum[k] + term, part = s - sum[k];
+        rest[k] += (sum[k] - (s - part)) + (term - part);
+        sum[k] = s;
+    };
+    npy_intp i = 0;
+    for (; i + lanes <= count; i += lanes)
+        for (int k = 0; k < lanes; ++k) add(k, x[i + k]);
+    for (; i < count; ++i) add(0, x[i]);
+    for (int k = 1; k < lanes; ++k) add(0, sum[k]), rest[0] += rest[k];
+    return std::isfinite(rest[0]) ? sum[0] + rest[0] : sum[0];
 }
 
 // A number as a scalar of x's type.
@@ -202,6 +200,13 @@ template <class T> bool read_classes(const Operand& given, const Form& form, npy
     }
     counted = weight ? weights + rest : double(rows);
     return true;
+}
+
+// Class indices that can be taken as they are. As unsigned numbers negative ones are large.
+bool all_below(uint64_t n, const uint64_t* classes, npy_intp count) {
+    bool outside = false;
+    for (npy_intp i = 0; i < count; ++i) outside |= classes[i] >= n;
+    return !outside;
 }
 
 bool number_of(PyObject* given, double& number) {
@@ -264,9 +269,14 @@ PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t cou
         }
         Operand indices;
         if (!classes || (target_type != NPY_INT64 && target_type != NPY_INT32) || !form.take(target, true, target_type, indices)) return not_here();
-        const auto read = target_type == NPY_INT64 ? read_classes<int64_t> : read_classes<int32_t>;
-        if (!read(indices, form, rows, options.weight, ignored_given != Py_None, ignored, classes.data(), counted)) return not_here();
-        request.classes = classes.operand(form);
+        if (target_type == NPY_INT64 && ignored_given == Py_None && !options.weight && PyArray_IS_C_CONTIGUOUS(array(target))) {
+            if (!all_below(n, reinterpret_cast<const uint64_t*>(indices.data), rows)) return not_here();
+            request.classes = indices;
+        } else {
+            const auto read = target_type == NPY_INT64 ? read_classes<int64_t> : read_classes<int32_t>;
+            if (!read(indices, form, rows, options.weight, ignored_given != Py_None, ignored, classes.data(), counted)) return not_here();
+            request.classes = classes.operand(form);
+        }
     }
     if (mean) options.by = counted ? 1 / counted : NAN;
 

@@ -64,17 +64,6 @@ template <class W> Wide<typename W::C> add_z_loss(Group<W>& g, typename W::V m, 
     return wide_from<C>(rising);
 }
 
-// What the losses have in common.
-struct OfLogits {
-    static constexpr int known_from = 1;
-    template <class W> using Sums = Totals<W>;
-    template <class W> static typename W::V known(const Group<W>& g) {
-        if (g.next_max_known) return g.next_max;
-        return g.mask.p ? row_max<true>(g) : row_max<false>(g);
-    }
-    template <class W, class V> static V together(const W&, V a, V b) { return max(b, a); }
-};
-
 // The factor of a row's gradient as a power of two, where it is extreme, and the rest.
 template <class W> typename W::V taken_apart(Wide<typename W::C>& factor) {
     using C = typename W::C;
@@ -93,21 +82,17 @@ template <class W> typename W::V taken_apart(Wide<typename W::C>& factor) {
     return power;
 }
 
-struct CrossEntropy : OfLogits {
-    static constexpr bool rescales = true, needs_memo = true;
+struct CrossEntropy : Forward {
+    static constexpr bool needs_memo = true;
     template <class W> static int form(const Group<W>& g, const typename W::V& m) {
         using C = typename W::C;
         const auto& aims = g.aims;
-        bool general = g.mask.p || g.scaled || aims.options->z_loss != 0 || (W::across && any(aims.ignored));
+        bool general = aims.options->z_loss != 0 || (W::across && any(aims.ignored));
         for (int k = 0; k < W::lanes; ++k) {
             const double factor = mass(g, k) * aims.options->by;
             general |= factor != 0 && !(factor >= least_factor<C> && factor <= most_factor<C>);
         }
-        return general || any((m >= Constants<C>::far) | (m <= -Constants<C>::far));
-    }
-    template <class F> static ONESUM_INLINE void with(int form, F f) {
-        if (form == 0) f(Near{});
-        else f(Masked{});
+        return general || Forward::form(g, m);
     }
     template <class W> static double mass(const Group<W>& g, int k) {
         const auto& aims = g.aims;
@@ -160,7 +145,7 @@ struct CrossEntropy : OfLogits {
                 return [&g, row, at, power, ignored, all_ignored, aim = aimed_at(g, row)](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
                     if constexpr (Form::general) p = p * power;
                     if (aim.may_be_at(j)) p = aim.at(j) ? at : p;
-                    if constexpr (Form::masked) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
+                    if constexpr (Form::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
                     if constexpr (W::across && Form::general) p = bits<I>(ignored) ? V{} : p;
                     if (all_ignored) p = V{};
                     ::write<S>(out, lanes, p, g.streamed);
@@ -173,12 +158,15 @@ struct CrossEntropy : OfLogits {
         ONESUM_INLINE void slope(const Group<W>& g, Wide<C> others, Wide<C> aim, Wide<C> all, Wide<C> q, Wide<C> rising) {
             auto factor = wide_splat<C>(g.aims.options->by);
             if constexpr (Form::general) factor = factor * this->inverse.wide();
-            auto of_p = (q + rising) * factor;
-            at_aim = (((rising * aim - q * others) * factor) / all).rounded();
+            const auto inverse = wide_splat<C>(1) / all;
+            auto of_p = q * factor;
+            auto at = -others * of_p;
+            if constexpr (Form::general) at = at + rising * aim * factor, of_p = of_p + rising * factor;
+            at_aim = (at * inverse).rounded();
             at_aim = g.aims.logits == C(-infinity) ? V{} : at_aim;
             this->at_infinity = of_p.rounded();
             if constexpr (Form::general) power = taken_apart<W>(of_p);
-            const auto words = (of_p / all).two_words();
+            const auto words = (of_p * inverse).two_words();
             this->hi = this->no_finite_logit() ? V{} : words.hi * Constants<C>::unbias;
             this->lo = this->no_finite_logit() ? V{} : words.lo * Constants<C>::unbias;
             if constexpr (Form::general) {

@@ -10,9 +10,8 @@
 namespace {
 
 // What a group of rows may need. Each form gives the rows that need less the bits of the form before it.
-struct Near { static constexpr bool general = false, masked = false; };    // finite logits, the maxima near 0
-struct General { static constexpr bool general = true, masked = false; };  // maxima anywhere (see exp.h), a temperature, +inf among the logits
-struct Masked { static constexpr bool general = true, masked = true; };
+struct Near { static constexpr bool general = false; };    // finite logits, the maxima near 0
+struct General { static constexpr bool general = true; };  // maxima anywhere (see exp.h), a temperature, +inf among the logits, a mask
 
 // The logits of one row.
 template <class Form, class W> struct Logits {
@@ -24,16 +23,17 @@ template <class Form, class W> struct Logits {
     ONESUM_INLINE Logits(const Group<W>& g, const typename W::Row& row, int which = 0) : g(g), row(row), x(row.of(g.in[which])) {}
     ONESUM_INLINE typename W::V at(long j, auto lanes) const {
         auto v = read<typename W::S>(x.at(j), lanes, splat(C(-infinity)));
-        if constexpr (Form::masked) v = g.mask.template at<W>(row, j, lanes) ? v : splat(C(-infinity));
+        if constexpr (Form::general)
+            if (g.mask.p) v = g.mask.template at<W>(row, j, lanes) ? v : splat(C(-infinity));
         return v;
     }
 };
 
-template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W>& g, int which = 0) {
+template <class Form, class W> ONESUM_APART typename W::V max_of_form(const Group<W>& g, int which) {
     using V = typename W::V;
     V partial[W::views];
     g.walk.rows([&](auto row) ONESUM_INLINED {
-        const Logits<std::conditional_t<masked, Masked, Near>, W> logits(g, row, which);
+        const Logits<Form, W> logits(g, row, which);
         V m = splat(typename W::C(-infinity));
         row.each([&](long j, auto lanes) ONESUM_INLINED { m = max(logits.at(j, lanes), m); });
         partial[row.r] = m;
@@ -41,10 +41,12 @@ template <bool masked, class W> ONESUM_APART typename W::V row_max(const Group<W
     return g.walk.max_of(partial);
 }
 
+template <class W> typename W::V row_max(const Group<W>& g, int which = 0) { return g.mask.p ? max_of_form<General>(g, which) : max_of_form<Near>(g, which); }
+
 // A look ahead while there is much to compute on these rows: those next in order get their maxima on the way, others are fetched; so is the output.
 template <class Form, class W> struct Ahead {
     using V = typename W::V;
-    static constexpr bool finds_max = !W::across && !Form::masked;
+    static constexpr bool finds_max = !W::across;
     static constexpr long distance = finds_max ? 1024 / sizeof(typename W::S) : 0;  // in classes
     V partial[W::views];
 
@@ -65,7 +67,7 @@ template <class Form, class W> struct Ahead {
         ONESUM_INLINE ~View() { ahead.partial[r] = m; }
     };
     void done(const Group<W>& g) {
-        g.next_max_known = finds_max && g.next_count > 0;
+        g.next_max_known = finds_max && !g.mask.p && g.next_count > 0;
         if (g.next_max_known) g.next_max = W{g.walk.n, g.walk.count}.max_of(partial);
     }
 };

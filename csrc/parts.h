@@ -74,8 +74,9 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
         sums[t].known = i == 0 ? share.known : Op::together(whole[t].walk, sums[t].known, share.known);
     };
 
-    bool summed = Op::rescales, done = true;
-    if constexpr (Op::rescales) {
+    const bool rescales = Op::rescales && !whole[0].mask.p;
+    bool summed = rescales, done = true;
+    if constexpr (Op::rescales) if (rescales) {
         using Run = typename Op::template Run<Near, W>;
         const auto lowest = splat(typename W::C(-infinity));
         // To a larger maximum.
@@ -100,7 +101,8 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
             raise(run, top, share.known, &share.totals);
             add_up(i, share, t);
         });
-    } else {
+    }
+    if (!rescales) {
         each(Op::known_from, false, [&](Group<W>& g, Share& share, int) {
             const auto here = Op::known(g);
             share.known = g.walk.first % part == 0 ? here : Op::together(g.walk, share.known, here);

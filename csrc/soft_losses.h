@@ -64,11 +64,11 @@ template <class W> struct Masses {
     }
 };
 
-struct SoftCrossEntropy : OfLogits {
+struct SoftCrossEntropy : Forward {
     static constexpr bool rescales = false, needs_memo = true;
     template <class W> using Sums = MoreTotals<W>;
     template <class W> static int form(const Group<W>&, const typename W::V&) { return 0; }
-    template <class F> static ONESUM_INLINE void with(int, F f) { f(Masked{}); }
+    template <class F> static ONESUM_INLINE void with(int, F f) { f(General{}); }
 
     template <class Form, class W> struct Run : Probabilities<Form, W, true> {
         using S = typename W::S;
@@ -187,11 +187,11 @@ struct SoftCrossEntropy : OfLogits {
 };
 
 // log1p(r) + sum e (m - x) / T / (1 + r)
-struct Entropy : OfLogits {
+struct Entropy : Forward {
     static constexpr bool rescales = false, needs_memo = false;
     template <class W> using Sums = MoreTotals<W>;
     template <class W> static int form(const Group<W>&, const typename W::V&) { return 0; }
-    template <class F> static ONESUM_INLINE void with(int, F f) { f(Masked{}); }
+    template <class F> static ONESUM_INLINE void with(int, F f) { f(General{}); }
 
     template <class Form, class W> struct Run : Probabilities<Form, W, true> {
         using C = typename W::C;

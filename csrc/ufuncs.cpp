@@ -6,9 +6,12 @@
 
 #include <numpy/ufuncobject.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <string>
+#include <vector>
 
 #include "calls.h"
 #include "dispatch.h"
@@ -21,20 +24,39 @@ namespace {
 
 using onesum::isas;
 
-struct Operation {
-    const char* name;
-    const char* operands;  // as in kernels.h
-    PyUFuncObject* ufunc;
-};
-#define ONESUM_ROW(name, operands) {#name, operands, nullptr},
-Operation table[] = {ONESUM_OPERATIONS(ONESUM_ROW)};
-#undef ONESUM_ROW
-
 using onesum::max_operands;
 using onesum::operand_count;
 
+// An operation as a ufunc: one that may have a mask is two, `name` and `name_where`.
+struct Ufunc {
+    std::string name, operands;  // as in kernels.h, less the mask if there is to be none
+    int operation;
+    int mask = -1, mask_stride = -1;  // where a null mask is put in: among the operands, and among their class strides
+    PyUFuncObject* ufunc = nullptr;
+};
+std::vector<Ufunc> every_ufunc() {
+    std::vector<Ufunc> ufuncs;
+    int operation = 0;
+    const auto add = [&](const char* name, const char* letters) {
+        Ufunc plain{name, letters, operation};
+        if (const char* m = strchr(letters, 'm')) {
+            plain.mask = plain.mask_stride = int(m - letters);  // only arrays with a class axis stand before it
+            plain.operands.erase(plain.mask, 1);
+            ufuncs.push_back({plain.name + "_where", letters, operation});
+        }
+        ufuncs.push_back(plain);
+        ++operation;
+    };
+#define ONESUM_ADD(name, operands) add(#name, operands);
+    ONESUM_OPERATIONS(ONESUM_ADD)
+#undef ONESUM_ADD
+    return ufuncs;
+}
+std::vector<Ufunc> table = every_ufunc();
+
 struct Slot {
-    int operation, storage;
+    const Ufunc* ufunc;
+    int storage;
 };
 // What a ufunc keeps pointers to, for as long as the process lives.
 struct Loops {
@@ -43,12 +65,24 @@ struct Loops {
     PyUFuncGenericFunction functions[onesum::storages];
     char types[onesum::storages * max_operands];
     char signature[64];
-} loops[onesum::operations];
+};
+std::vector<Loops> loops(table.size());
 
 // NumPy has released the GIL.
 void loop(char** args, const npy_intp* dimensions, const npy_intp* strides, void* data) {
     const Slot* slot = static_cast<const Slot*>(data);
-    if (onesum::call_kernel(slot->operation, slot->storage, args, dimensions[0], dimensions[1], strides)) return;
+    const Ufunc& ufunc = *slot->ufunc;
+    char* all[max_operands];
+    npy_intp all_strides[2 * max_operands];
+    if (ufunc.mask >= 0) {
+        const int count = operand_count(ufunc.operands.c_str());
+        for (int i = 0; i <= count; ++i) all[i] = i == ufunc.mask ? nullptr : args[i - (i > ufunc.mask)];
+        const int arrays = int(std::count(ufunc.operands.begin(), ufunc.operands.end(), 'x'));
+        for (int i = 0, given = 0; i < count + arrays + 2; ++i)
+            all_strides[i] = i == ufunc.mask || i == count + 1 + ufunc.mask_stride ? 0 : strides[given++];
+        args = all, strides = all_strides;
+    }
+    if (onesum::call_kernel(ufunc.operation, slot->storage, args, dimensions[0], dimensions[1], strides)) return;
     PyGILState_STATE state = PyGILState_Ensure();
     PyErr_NoMemory();
     PyGILState_Release(state);
@@ -71,26 +105,26 @@ int type_of(char operand, int float_type) {
     return operand == 'T' ? NPY_DOUBLE : operand == 'm' ? NPY_BOOL : float_type;
 }
 
-bool add_ufunc(PyObject* module, int index) {
+bool add_ufunc(PyObject* module, size_t index) {
     constexpr int float_types[] = {NPY_HALF, NPY_FLOAT, NPY_DOUBLE};
     constexpr int storage_of[] = {onesum::storage_float16, onesum::storage_float32, onesum::storage_float64};
-    Operation& operation = table[index];
+    Ufunc& made = table[index];
     Loops& l = loops[index];
     char* type = l.types;
     for (int i = 0; i < 3; ++i) {
-        l.slots[i] = {index, storage_of[i]};
+        l.slots[i] = {&made, storage_of[i]};
         l.data[i] = &l.slots[i];
         l.functions[i] = loop;
-        for (const char* c = operation.operands; *c; ++c)
-            if (*c != '>') *type++ = char(type_of(*c, float_types[i]));
+        for (char c : made.operands)
+            if (c != '>') *type++ = char(type_of(c, float_types[i]));
     }
-    write_signature(operation.operands, l.signature);
+    write_signature(made.operands.c_str(), l.signature);
     PyObject* ufunc =
-        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, 3, operand_count(operation.operands) - 1, 1, PyUFunc_None,
-                                            operation.name, "A kernel of the core; see onesum for the function.", 0, l.signature);
+        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, 3, operand_count(made.operands.c_str()) - 1, 1, PyUFunc_None,
+                                            made.name.c_str(), "A kernel of the core; see onesum for the function.", 0, l.signature);
     if (!ufunc) return false;
-    operation.ufunc = reinterpret_cast<PyUFuncObject*>(ufunc);
-    return PyModule_AddObjectRef(module, operation.name, ufunc) == 0;  // the table keeps the other reference
+    made.ufunc = reinterpret_cast<PyUFuncObject*>(ufunc);
+    return PyModule_AddObjectRef(module, made.name.c_str(), ufunc) == 0;  // the table keeps the other reference
 }
 
 // bfloat16 is not NumPy's own: its loops are added when the first such array comes.
@@ -99,12 +133,12 @@ PyObject* register_bfloat16(PyObject*, PyObject* dtype) {
     if (done) Py_RETURN_NONE;
     if (!PyArray_DescrCheck(dtype)) return PyErr_Format(PyExc_TypeError, "dtype: expected a numpy.dtype, got %R", dtype);
     auto* bfloat16 = reinterpret_cast<PyArray_Descr*>(dtype);
-    for (int index = 0; index < onesum::operations; ++index) {
+    for (size_t index = 0; index < table.size(); ++index) {
         Loops& l = loops[index];
-        l.slots[3] = {index, onesum::storage_bfloat16};
+        l.slots[3] = {&table[index], onesum::storage_bfloat16};
         int types[max_operands], count = 0;
-        for (const char* c = table[index].operands; *c; ++c)
-            if (*c != '>') types[count++] = type_of(*c, bfloat16->type_num);
+        for (char c : table[index].operands)
+            if (c != '>') types[count++] = type_of(c, bfloat16->type_num);
         if (PyUFunc_RegisterLoopForType(table[index].ufunc, bfloat16->type_num, loop, types, &l.slots[3]) < 0) return nullptr;
     }
     onesum::register_bfloat16(bfloat16->type_num);
@@ -226,7 +260,7 @@ int execute(PyObject* module) {
         return -1;
     }
     if (!use(module, isa)) return -1;
-    for (int index = 0; index < onesum::operations; ++index)
+    for (size_t index = 0; index < table.size(); ++index)
         if (!add_ufunc(module, index)) return -1;
     if (onesum::add_direct_calls(module) < 0) return -1;
     for (bool usable : {true, false}) {

@@ -36,6 +36,7 @@ template <> struct Wide<float> {
     }
     friend Wide operator+(Wide x, Wide y) { return {x.a + y.a, x.b + y.b}; }
     friend Wide operator-(Wide x, Wide y) { return {x.a - y.a, x.b - y.b}; }
+    friend Wide operator-(Wide x) { return {-x.a, -x.b}; }
     friend Wide operator*(Wide x, Wide y) { return {x.a * y.a, x.b * y.b}; }
     friend Wide operator/(Wide x, Wide y) { return {x.a / y.a, x.b / y.b}; }
     Wide scaled(float power_of_two) const { return {a * double(power_of_two), b * double(power_of_two)}; }
@@ -65,7 +66,8 @@ template <> struct Wide<double> {
         auto s = two_sum(x.hi, y.hi);
         return normal(fast_two_sum(s.hi, s.lo + (x.lo + y.lo)));
     }
-    friend Wide operator-(Wide x, Wide y) { return x + Wide{-y.hi, -y.lo}; }
+    friend Wide operator-(Wide x) { return {-x.hi, -x.lo}; }
+    friend Wide operator-(Wide x, Wide y) { return x + -y; }
     friend Wide operator*(Wide x, Wide y) {
         f64v p = x.hi * y.hi;
         return normal(fast_two_sum(p, product_error(x.hi, y.hi, p) + (x.hi * y.lo + x.lo * y.hi)));

@@ -15,8 +15,11 @@ from . import __doc__ as description
 COMMANDS = {
     "speed": "time every operation beside every installed library",
     "growth": "the same, as rows grow longer and as there are more of them",
+    "losses": "time cross entropy and its gradient beside the same libraries",
     "memory": "what a call takes beyond its operands and its result",
     "accuracy": "largest errors of the same libraries, in ulps",
+    "boosting": "what an objective costs LightGBM and XGBoost, alone and in whole rounds",
+    "linear": "the cross entropy of a linear layer, in time and memory, beside PyTorch",
     "import": "what importing onesum costs, and how large its wheel is",
     "report": "write the tables and pictures of the documents from the results",
 }
@@ -28,11 +31,14 @@ def arguments() -> argparse.Namespace:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--results", type=Path, help="directory of the JSON files")
-        if name == "speed":
+        if name in ("speed", "losses"):
             bench.add_options(command)
+            command.set_defaults(losses=name == "losses")
+            if name == "losses":
+                command.set_defaults(threads=min(2, processors()))
             continue
         command.add_argument("--quick", action="store_true", help="one tiny case, for a trial")
-        if name in ("growth", "memory"):
+        if name in ("growth", "memory", "boosting", "linear"):
             command.add_argument("--threads", type=int, default=min(2, processors()))
         if name == "growth":
             command.add_argument("--largest", type=int, metavar="N", help="elements of an array")
@@ -64,8 +70,8 @@ def main() -> int:
         return 0
     results = args.results or (TRIALS if args.quick else RESULTS)
     results.mkdir(parents=True, exist_ok=True)
-    if args.command == "speed":
-        name = "speed" + (f"-{args.isa}" if args.isa else "")
+    if args.command in ("speed", "losses"):
+        name = args.command + (f"-{args.isa}" if args.isa else "")
         name += f"-{args.threads}-threads" if args.threads > 1 else ""
         bench.run(args, results / f"{name}.json")
     elif args.command == "growth":
@@ -80,6 +86,14 @@ def main() -> int:
         from . import accuracy
 
         accuracy.run(results, args.quick)
+    elif args.command == "boosting":
+        from . import boosting
+
+        boosting.run(results, args.quick, args.threads)
+    elif args.command == "linear":
+        from . import linear
+
+        linear.run(results, args.quick, args.threads)
     elif args.command == "import":
         from . import importing
 

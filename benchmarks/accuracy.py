@@ -2,7 +2,8 @@
 
 An error is counted in ulps of the result's dtype, at the magnitude that tests/oracle.py gives with
 each value: the result itself for softmax and log_softmax, max(|m|, |result|) for logsumexp and
-p_i (|w_i| + |S|) for the derivative of softmax, wherever that is a normal number.
+p_i (|w_i| + |S|) for the derivative of softmax, wherever that is a normal number. The loss of each
+row, and the gradient of their sum, are counted at the result itself.
 """
 
 import sys
@@ -17,21 +18,26 @@ import numpy as np
 
 import onesum.backends
 from onesum.bench import host, peers
+from onesum.bench.cases import LOSS
 
 from . import ROOT
 
 sys.path.append(str(ROOT / "tests"))
 
 import oracle
+import oracle_losses
 from measure import smallest_normal, ulp
 from rows import arguments, logits
 
 OPERATIONS = ("softmax", "log_softmax", "logsumexp", "softmax_vjp")
+LOSSES = (LOSS, f"gradient of {LOSS}")
+TARGETS = ("a class", "the likeliest class")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 BESIDE = ("SciPy", "torch", "JAX")
 READABLE = "readable"
 
 Input = Callable[[str], oracle.Array]
+Errors = dict[str, float | None]
 
 
 def _zeros(dtype: str) -> oracle.Array:
@@ -49,26 +55,30 @@ INPUTS: dict[str, Input] = {
     "normal, n = 1e6": partial(logits, "spread 3", 1, 1_000_000),
     "zeros, n = 70 000": _zeros,
 }
+LOSS_INPUTS: dict[str, Input] = {
+    **INPUTS,
+    "20 and 0": lambda dtype: np.array([[20.0, 0.0]], dtype),
+}
 TINY: dict[str, Input] = {"gaps 17 to 80, n = 2": partial(logits, "gaps", 8, 2)}
 
 
 def run(results: Path, quick: bool) -> None:
-    inputs = TINY if quick else INPUTS
-    errors = []
+    errors: list[dict[str, Any]] = []
+
+    def note(operation: str, dtype: str, name: str, found: Errors) -> None:
+        errors.append({"operation": operation, "dtype": dtype, "input": name, "errors": found})
+        print(operation, dtype, name, found, flush=True)
+
     for dtype in DTYPES:
-        for name, make in inputs.items():
-            if make is _zeros and dtype != "float16":
-                continue
-            x = make(dtype)
+        for name, x in _inputs(TINY if quick else INPUTS, dtype):
             for operation in OPERATIONS:
-                entry = {
-                    "operation": operation,
-                    "dtype": dtype,
-                    "input": name,
-                    "errors": _errors(operation, x),
-                }
-                errors.append(entry)
-                print(operation, dtype, name, entry["errors"], flush=True)
+                note(operation, dtype, name, _errors(operation, x))
+    for dtype in DTYPES:
+        for name, x in _inputs(TINY if quick else LOSS_INPUTS, dtype):
+            for target in TARGETS:
+                y, _ = oracle_losses.targets(target, x)
+                for operation, found in zip(LOSSES, _loss_errors(x, y), strict=True):
+                    note(operation, dtype, f"{name}; {target}", found)
     result = {
         "host": host.describe(),
         "missing": [name for name in peers.missing() if name in BESIDE],
@@ -78,13 +88,19 @@ def run(results: Path, quick: bool) -> None:
     host.save(results / "accuracy.json", result)
 
 
-def _errors(operation: str, x: oracle.Array) -> dict[str, float | None]:
+def _inputs(inputs: dict[str, Input], dtype: str) -> Iterator[tuple[str, oracle.Array]]:
+    for name, make in inputs.items():
+        if make is not _zeros or dtype == "float16":
+            yield name, make(dtype)
+
+
+def _errors(operation: str, x: oracle.Array) -> Errors:
     """The largest error of onesum, once for each of its implementations, and of the others."""
     args = arguments(operation, x)
     reference = getattr(oracle, operation)(*args, arithmetic=oracle.WIDE)
     installed = peers.installed()
     unused = np.empty_like(x)  # for results that nobody asks for here
-    errors = {}
+    errors: Errors = {}
     for name in implementations():
         with serving(name):
             calls = installed[peers.ONESUM](operation, args, -1, unused)
@@ -99,6 +115,49 @@ def _errors(operation: str, x: oracle.Array) -> dict[str, float | None]:
         if answer.dtype == x.dtype:  # otherwise the library does not know the dtype
             errors[name] = largest(answer, reference, x.dtype)
     return errors
+
+
+def _loss_errors(x: oracle.Array, y: oracle.Array) -> tuple[Errors, Errors]:
+    """The largest errors of the rows' losses, and of the gradient of their sum."""
+    references = oracle_losses.cross_entropy(x, y, arithmetic=oracle.WIDE)
+    errors: tuple[Errors, Errors] = ({}, {})
+
+    def note(name: str, answers: tuple[Any, Any]) -> None:
+        for kept, answer, reference in zip(errors, answers, references, strict=True):
+            array = peers.as_numpy(answer)
+            if array.dtype == x.dtype:
+                kept[name] = largest(array, reference, x.dtype)
+
+    for name in implementations():
+        with serving(name):
+            answers = onesum.cross_entropy_value_and_grad(x, y, reduction="none")
+            note(f"{peers.ONESUM} {name}", answers)
+    for name, losses in {"torch": _torch_losses, "JAX": _jax_losses}.items():
+        if name in peers.installed():
+            note(name, losses(x, y))
+    return errors
+
+
+def _torch_losses(x: oracle.Array, y: oracle.Array) -> tuple[Any, Any]:
+    import torch
+
+    leaf = peers.as_tensor(x).requires_grad_()
+    losses = torch.nn.functional.cross_entropy(leaf, peers.as_tensor(y), reduction="none")
+    losses.sum().backward()
+    return losses, leaf.grad
+
+
+def _jax_losses(x: oracle.Array, y: oracle.Array) -> tuple[Any, Any]:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+    @jax.jit
+    def both(x: Any) -> tuple[Any, Any]:
+        losses, pull = jax.vjp(lambda x: peers.jax_losses(x, y, -1), x)
+        return losses, *pull(jax.numpy.ones_like(losses))
+
+    return both(x)
 
 
 def largest(answer: Any, reference: oracle.Reference, dtype: Any) -> float | None:

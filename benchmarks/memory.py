@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from onesum.bench import host, peers
-from onesum.bench.cases import Case, dtype_of, operands, result_shape
+from onesum.bench.cases import VALUE_AND_GRAD, Case, dtype_of, operands, result_shape
 
-OPERATIONS = ("softmax", "logsumexp", "softmax_vjp")
+OPERATIONS = ("softmax", "logsumexp", "softmax_vjp", VALUE_AND_GRAD)
 SHAPES = [
     ((100000000,), -1),
     ((128, 128256), -1),

@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from onesum.bench import figures, host
-from onesum.bench.cases import Case, shape_name
+from onesum.bench.cases import LOSS, VALUE_AND_GRAD, Case, shape_name
 from onesum.bench.figures import MODES, NONE, PEERS, best, duration, of_floor, part, times
 from onesum.bench.peers import ONESUM
 from onesum.bench.timing import Cell, Result, case_of
@@ -15,6 +16,7 @@ from . import IMAGES, ROOT
 
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
+BOOSTING = ROOT / "docs" / "boosting.md"
 
 # What was to be reached, with two threads: times as fast as the best other, and parts of the floor.
 GOAL = 1.2
@@ -22,6 +24,26 @@ KIND_GOALS = {"tiny rows": 4.0, "strided": 2.0}
 ROW_GOAL = 2.0  # of the array that is one row
 MEAN_GOAL = 2.5
 FLOOR_GOAL = 0.9  # where memory is the limit: arrays that no cache holds
+
+
+class LossGoal(NamedTuple):
+    """How many times as fast as one other library, in float32."""
+
+    operation: str
+    mode: str
+    beside: str
+    times: float
+    shapes: Sequence[str]
+
+
+_LARGE = ("65536x10", "4096x1000", "512x32000", "128x128256")
+LOSS_GOALS = [
+    LossGoal(VALUE_AND_GRAD, "fresh", "torch", 3.0, _LARGE),
+    LossGoal(VALUE_AND_GRAD, "fresh", "JAX", 2.0, _LARGE),
+    LossGoal(VALUE_AND_GRAD, "out", "torch", 4.0, _LARGE),
+    LossGoal(LOSS, "fresh", "torch", 3.0, _LARGE),
+    LossGoal(VALUE_AND_GRAD, "fresh", "torch", 1 / 0.3, ("1x10",)),
+]
 
 # Names of libraries and of their packages.
 BESIDE = {"SciPy": "scipy", "torch": "torch", "JAX": "jax"}
@@ -54,19 +76,30 @@ def run(results: Path, show: bool, check: bool) -> int:
 def pages(results: Path) -> dict[Path, dict[str, str]]:
     files = sorted(results.glob("speed*.json"), key=lambda path: path.stem)
     speeds = [host.load(path) for path in files]
+    boosted = results / "boosting.json"  # until it is measured, the page says so
     return {
+        **({BOOSTING: {"boosting": boosting(host.load(boosted))}} if boosted.exists() else {}),
         README: {
             "accuracy": accuracy(host.load(results / "accuracy.json")),
             "speed": speed(host.load(results / "speed-2-threads.json")),
+            **_losses(results, README),
             "import": importing(host.load(results / "import.json")),
         },
         PERFORMANCE: {
             "means": means(speeds),
             "lost": "\n\n".join(map(lost, speeds)),
+            **_losses(results, PERFORMANCE),
             "memory": memory(host.load(results / "memory.json")),
             "speed": "\n\n".join(map(every_speed, speeds)),
         },
     }
+
+
+def _losses(results: Path, page: Path) -> dict[str, str]:
+    """The block of a page about the losses; until they are measured, the page says so."""
+    path = results / "losses-2-threads.json"
+    blocks = {README: losses, PERFORMANCE: every_loss}
+    return {"losses": blocks[page](host.load(path))} if path.exists() else {}
 
 
 def filled(text: str, blocks: dict[str, str], name: str) -> str:
@@ -100,7 +133,7 @@ def accuracy(result: Result) -> str:
 
 
 def _order(operation: str, dtype: str) -> tuple[int, int]:
-    operations = ["softmax", "log_softmax", "logsumexp", "softmax_vjp"]
+    operations = ["softmax", "log_softmax", "logsumexp", "softmax_vjp", LOSS, f"gradient of {LOSS}"]
     return operations.index(operation), ["float32", "float64", "float16", "bfloat16"].index(dtype)
 
 
@@ -187,11 +220,14 @@ def lost(result: Result) -> str:
             below.insert(0, f"the geometric mean of all: {times(mean)} of {MEAN_GOAL}")
         lists["Faster than all, but below the goal"] = below
         lists[f"Below {part(FLOOR_GOAL)} of the floor, beyond the caches"] = slower_than_memory
-    blocks = [f"### {_title(result)}"]
+    return "\n\n".join([f"### {_title(result)}", *_listed(lists)])
+
+
+def _listed(lists: dict[str, list[str]]) -> Iterator[str]:
     for title, lines in lists.items():
-        blocks.append(f"{title}: {len(lines) or 'nowhere'}.")
-        blocks += ["\n".join(f"- {line}" for line in lines)] if lines else []
-    return "\n\n".join(blocks)
+        yield f"{title}: {len(lines) or 'nowhere'}."
+        if lines:
+            yield "\n".join(f"- {line}" for line in lines)
 
 
 def goal(case: Case) -> float:
@@ -200,7 +236,11 @@ def goal(case: Case) -> float:
 
 def every_speed(result: Result) -> str:
     """Every cell."""
-    blocks = [f"### {_title(result)}", _measured(result, ALL)]
+    return "\n\n".join([f"### {_title(result)}", _measured(result, ALL), *_tables(result)])
+
+
+def _tables(result: Result) -> Iterator[str]:
+    """One for each operation and dtype."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in result["cells"]:
         groups.setdefault((cell["operation"], cell["dtype"]), []).append(cell)
@@ -210,10 +250,10 @@ def every_speed(result: Result) -> str:
             [shape_name(cell["shape"], cell["axis"]), *figures.row(cell, mode, names)]
             for mode in MODES
             for cell in cells
+            if mode in figures.modes(cell)
         ]
-        blocks.append(table([f"{operation}, {dtype}", *figures.heads(names)], rows))
-        blocks += _failures(cells)
-    return "\n\n".join(blocks)
+        yield table([f"{operation}, {dtype}", *figures.heads(names)], rows)
+        yield from _failures(cells)
 
 
 def _failures(cells: list[Cell]) -> Iterator[str]:
@@ -225,6 +265,69 @@ def _failures(cells: list[Cell]) -> Iterator[str]:
             reasons.setdefault((name, reason), []).append(where)
     for (name, reason), where in reasons.items():
         yield f"<sub>Without {name} for {'; '.join(where)}: `{reason}`</sub>"
+
+
+# Losses
+
+
+def losses(result: Result) -> str:
+    """The losses in float32, each beside torch and the best other library."""
+    columns = {
+        "loss": (LOSS, "fresh"),
+        "loss and gradient": (VALUE_AND_GRAD, "fresh"),
+        "in place": (VALUE_AND_GRAD, "out"),
+    }
+    cells = {case_of(cell): cell for cell in result["cells"]}
+    rows = []
+    for case in cells:
+        if (case.operation, case.dtype) != (LOSS, "float32"):
+            continue
+        row = [shape_name(case.shape, case.axis)]
+        for operation, mode in columns.values():
+            cell = cells[case._replace(operation=operation)]
+            ratio, name = best(cell, mode)
+            row.append(duration(figures.median(cell, ONESUM, mode)))
+            row.append(times(figures.ratio(cell, "torch", mode)))
+            row.append(f"{name} {times(ratio)}".strip())
+        rows.append(row)
+    heads = [head for column in columns for head in (column, "torch", "best other")]
+    return "\n\n".join([table(["float32", *heads], rows), _measured(result, ALL)])
+
+
+def every_loss(result: Result) -> str:
+    """What was to be reached and what was not; then every cell."""
+    faster = []
+    for cell in result["cells"]:
+        for mode in figures.modes(cell):
+            ratio, name = best(cell, mode)
+            if ratio is not None and ratio < 1:
+                faster.append(f"{case_of(cell)} ({mode}): {name} {times(ratio)}")
+    goals, below = loss_goals(result["cells"])
+    lists = {"Below the goal": below, "Another library is faster": faster}
+    return "\n\n".join([_measured(result, ALL), goals, *_listed(lists), *_tables(result)])
+
+
+def loss_goals(cells: list[Cell]) -> tuple[str, list[str]]:
+    """A table of the ratios that goals were set for, and a line for each that is below."""
+    found = {
+        (cell["operation"], shape_name(cell["shape"], cell["axis"])): cell
+        for cell in cells
+        if cell["dtype"] == "float32"
+    }
+    shapes = list(dict.fromkeys(shape for goal in LOSS_GOALS for shape in goal.shapes))
+    rows, below = [], []
+    for operation, mode, beside, least, some in LOSS_GOALS:
+        row = {}
+        for shape in some:
+            cell = found.get((operation, shape))
+            ratio = cell and figures.ratio(cell, beside, mode)
+            row[shape] = times(ratio)
+            if ratio is not None and ratio < least:
+                named = f"{operation} float32 {shape} ({mode})"
+                below.append(f"{named}: {beside} {times(ratio)} of {times(least)}")
+        title = f"{operation} ({mode}), {beside}"
+        rows.append([title, times(least), *(row.get(shape, "") for shape in shapes)])
+    return table(["times as long as onesum, float32", "goal", *shapes], rows), below
 
 
 # Memory
@@ -264,6 +367,40 @@ def importing(result: Result) -> str:
     if result["wheel"]:
         text += f" The wheel is {result['wheel']['bytes'] / 1e6:.2f} MB."
     return f"{text}\n\n{_measured(result, {})}"
+
+
+# Boosting
+
+
+def boosting(result: Result) -> str:
+    """The objective alone, and whole rounds with the part of it that the objective takes."""
+    calls, rounds = [], []
+    for cell in result["cells"]:
+        named = f"{cell['library']}, {cell['classes']} classes"
+        alone, whole, within = (
+            {name: middle for name, (_, middle, _) in cell[what].items()}
+            for what in ("alone", "round", "within")
+        )
+        others = ("NumPy", "loops")
+        ratios = [times(alone[name] / alone[ONESUM]) for name in others]
+        calls.append([named, *map(duration, map(alone.get, (ONESUM, *others))), *ratios])
+        shown = [
+            f"{duration(whole[name])} ({part(within[name] / whole[name])})"
+            for name in (ONESUM, "NumPy")
+        ]
+        ratio = times(whole["NumPy"] / whole[ONESUM])
+        rounds.append([named, *shown, duration(whole["built-in"]), ratio])
+    size = f"{result['rows']} rows, {result['features']} features"
+    heads = [size, ONESUM, "NumPy", "loops", "NumPy / onesum", "loops / onesum"]
+    return "\n\n".join(
+        [
+            "The objective alone:",
+            table(heads, calls),
+            "A whole round, and the part of it that is the objective:",
+            table([size, ONESUM, "NumPy", "built-in", "NumPy / onesum"], rounds),
+            _measured(result, {"LightGBM": "lightgbm", "XGBoost": "xgboost"}),
+        ]
+    )
 
 
 # Both

@@ -21,7 +21,6 @@ using logsumexp_vjp = LogSumExpVjp;
 using logsumexp_jvp = LogSumExpJvp;
 using cross_entropy = CrossEntropy;
 using soft_cross_entropy = SoftCrossEntropy;
-using entropy = Entropy;
 using kl_divergence = Divergence;
 }  // namespace operation
 

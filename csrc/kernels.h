@@ -20,7 +20,6 @@ namespace onesum {
 #define ONESUM_LOSSES(X)                     \
     X(cross_entropy, "xmisTo>lx")            \
     X(soft_cross_entropy, "xxmisTo>lx")      \
-    X(entropy, "xmisTo>lx")                  \
     X(kl_divergence, "xxmisTo>lx")
 
 struct LossOptions {
@@ -30,6 +29,7 @@ struct LossOptions {
     bool probabilities;    // else class indices
     bool gradient;
     bool by_second;        // the gradient of the divergence, by the second logits
+    bool entropy;          // instead of the soft cross entropy
 };
 
 #define ONESUM_COUNT(name, operands) +1

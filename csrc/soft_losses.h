@@ -2,7 +2,7 @@
 //
 // With the masses q_c = w_c ((1 - smoothing) y_c + spread), and (1 - smoothing) w_y more at the class y of an index, all times s, and their sum Q:
 // loss = Q log1p(r) + sum q (m - x) / T, gradient (Q p - q) / T. Of a row whose maximum is attained once, the gradient there is (Q' - q r) / (1 + r) / T,
-// with Q' the mass of the others.
+// with Q' the mass of the others. The entropy is what comes out where the masses are p itself: log1p(r) + sum p (m - x) / T.
 #pragma once
 
 #include "losses.h"
@@ -84,8 +84,8 @@ struct SoftCrossEntropy : Forward {
 
         ONESUM_APART void sum(Group<W>& g, MoreTotals<W>& totals) {
             P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_INLINED {
-                return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m)](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
-                    auto q = masses.at(j, lanes);
+                return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m), is_entropy = g.aims.options->entropy](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
+                    auto q = is_entropy ? Wide<C>::of(splat(C(1)), e.tail()) * Wide<C>::of(e.scale) : masses.at(j, lanes);
                     I inside = g.mask.template at<W>(row, j, lanes);
                     if constexpr (!lanes.all) inside = inside & first_lanes<I>(lanes.count);
                     q = Wide<C>::choose(inside, q, Wide<C>{});
@@ -126,6 +126,7 @@ struct SoftCrossEntropy : Forward {
             const auto q = below + top;
             const auto r = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / this->pivot() + (count - one);
             const auto log = log1p(r);
+            if (options.entropy) return end_entropy(g, log + g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) / (this->pivot() * (one + r)) * this->inverse.wide(), tops);
             const auto away = g.walk.sum_of(totals.other) + at_aim_alone * Wide<C>::choose(aim_is_top | aim_is_nowhere, zero, Wide<C>::of(m) - Wide<C>::of(x));
             wide_to(aims.losses, s * (q * log + away * this->inverse.wide()));
             if (any(special)) lose_specially(g, special, r.rounded(), tops, loses, below, aimed);
@@ -169,6 +170,14 @@ struct SoftCrossEntropy : Forward {
             for (int k = 0; k < W::lanes; ++k) weights[k] = g.aims.options->weight && g.aims.classes[k] >= 0 ? g.aims.options->weight[g.aims.classes[k]] : 1;
             return wide_from<C>(weights);
         }
+        void end_entropy(Group<W>& g, Wide<C> entropy, const double* tops) const {
+            wide_to(g.aims.losses, entropy);
+            for (int k = 0; k < g.walk.count; ++k) {
+                double& value = g.aims.losses[k];
+                if (this->m[k] == C(infinity)) value = tops[k] == 1 ? 0 : not_a_number;
+                if (this->m[k] == C(-infinity)) value = nothing_left(g, k) ? 0 : not_a_number;
+            }
+        }
         ONESUM_APART void lose_specially(Group<W>& g, I special, V r, const double* tops, const bool* loses, Wide<C> below, const double* aimed) const {
             double masses_below[W::lanes];
             wide_to(masses_below, below);
@@ -183,48 +192,6 @@ struct SoftCrossEntropy : Forward {
                 g.aims.losses[k] = g.aims.ignored[k] || (s == 0 && bare == infinity) ? 0 : bare * s;
             }
         }
-    };
-};
-
-// log1p(r) + sum e (m - x) / T / (1 + r)
-struct Entropy : Forward {
-    static constexpr bool rescales = false, needs_memo = false;
-    template <class W> using Sums = MoreTotals<W>;
-    template <class W> static int form(const Group<W>&, const typename W::V&) { return 0; }
-    template <class F> static ONESUM_INLINE void with(int, F f) { f(General{}); }
-
-    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
-        using C = typename W::C;
-        using V = typename W::V;
-        using I = typename W::I;
-        using P = Probabilities<Form, W, true>;
-        using P::P;
-
-        ONESUM_APART void sum(Group<W>& g, MoreTotals<W>& totals) {
-            P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_INLINED {
-                return [&sums, m = row.of(this->m)](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
-                    (void)j, (void)lanes;
-                    const I is_top = (x == m) & (x > C(-infinity));
-                    const auto distance = Wide<C>::choose(is_top | (e.scale == 0), Wide<C>{}, Wide<C>::of(m) - Wide<C>::of(x));
-                    e.scale = is_top ? V{} : e.scale;
-                    auto& away = sums.away.sum;
-                    away = add_product(away, Wide<C>::of(splat(C(1)), e.tail()) * distance, e.scale);
-                    add_to(sums.tops.sum, Wide<C>::of(is_top ? splat(C(1)) : V{}));
-                };
-            });
-        }
-        void end(Group<W>& g, MoreTotals<W>& totals) {
-            const auto one = wide_splat<C>(1), count = g.walk.sum_of(totals.more[2]), top = this->pivot();
-            const auto r = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / top + (count - one);
-            const auto away = g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) / top / (one + r) * this->inverse.wide();
-            wide_to(g.aims.losses, log1p(r) + away);
-            const V counted = count.rounded(), known = r.rounded();
-            for (int k = 0; k < g.walk.count; ++k) {
-                if (this->m[k] == C(infinity)) g.aims.losses[k] = counted[k] == 1 ? 0 : not_a_number;
-                if (this->m[k] == C(-infinity)) g.aims.losses[k] = known[k] != known[k] ? not_a_number : nothing_left(g, k) ? 0 : not_a_number;
-            }
-        }
-        void write(Group<W>&) const {}
     };
 };
 

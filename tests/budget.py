@@ -42,6 +42,17 @@ FLOAT32 = {
     "logsumexp_jvp": Budget(0, 2),
     # log of a float64 sum, rounded.
     "signed_logsumexp": Budget(0, 0.6),
+    # Design table of the losses: every loss and gradient within 2 of its terms.
+    "cross_entropy": Budget(0, 2),
+    "cross_entropy_grad": Budget(0, 2),
+    # softmax_vjp (2) of a p that is rounded itself (1.5, which may be 3 of the product), times the
+    # sum of the target masses (1).
+    "cross_entropy_hvp": Budget(0, 6),
+    "entropy": Budget(0, 2),
+    "kl_divergence": Budget(0, 2),
+    "kl_divergence_grad": Budget(0, 2),
+    # One entry of log_softmax.
+    "selective_log_softmax": Budget(1.5, 0),
     # p times 1 - p, each rounded, or summed in float64; off the diagonal one product, over T.
     "jacobian": Budget(2, 0),
     # b/p less the mean of b/p, times T: roundings of the terms.
@@ -65,6 +76,18 @@ FLOAT64 = {
     "logsumexp_jvp": Budget(0, 3),
     # one rounding per term of the total, its log (1), m/T (half) and the sum of the two.
     "signed_logsumexp": Budget(0, 3),
+    # Design table of the losses: a term is a product of a target mass (of (1 - e) w y + e w / C,
+    # times s), p or log p, and what divides by the number of rows and T, each rounded.
+    "cross_entropy": Budget(0, 4),
+    "cross_entropy_grad": Budget(0, 4),
+    # As in float32: 3, twice 2, and 1.
+    "cross_entropy_hvp": Budget(0, 8),
+    "entropy": Budget(0, 4),
+    # Of p and q that are near: w is rounded once and counts twice in its square; that times p (1),
+    # their sum, its log1p (1).
+    "kl_divergence": Budget(0, 6),
+    "kl_divergence_grad": Budget(0, 6),
+    "selective_log_softmax": Budget(2, 0),
     # 1 - p (half; at the pivot a sum, 1), the product, 1/T; with an exponential for p one more.
     "jacobian": Budget(3, 0),
     "solve": Budget(0, 4),
@@ -101,3 +124,9 @@ PRINTED_FORMULA = 64 * 2.0**-52
 DIGITS_ACCURACY = 0.96
 DIGITS_DENSE = 1e-14
 DIGITS_DIFFERENCES = 1e-8
+# Central differences of a loss, or of a gradient, with a step of 1e-5: they err by its square times
+# a third derivative, and by a rounding of 2^-52 over the step, and more where terms are of 100.
+DIFFERENCES = 1e-7
+# PyTorch's own losses: a logarithm, a sum and p - q of numbers near 1, each rounded, then a sum
+# over the rows; in units of 2^-52.
+TORCH = 64 * 2.0**-52

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import onesum
-from onesum.bench.cases import DTYPES, KINDS, Case, cases
+from onesum.bench import figures, peers, timing
+from onesum.bench.cases import DTYPES, KINDS, LOSS, LOSSES, OPERATIONS, VALUE_AND_GRAD, Case, cases
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -56,10 +57,22 @@ def test_the_cells():
     assert len(set(everything)) == len(everything)
     assert {case.dtype for case in everything} == set(DTYPES)
     assert {case.kind for case in everything} == set(KINDS)
+    assert {case.operation for case in everything} == set(OPERATIONS)
     one_pass, two_passes = Case("softmax", "float32", (4, 1000), -1).bytes_moved(4000)
     assert one_pass == two_passes == 2 * 16000
     assert Case("softmax_vjp", "float32", (4, 1000), -1).bytes_moved(3999) == (48000, 80000)
     assert Case("log_softmax_vjp", "float32", (1000, 4), 0).bytes_moved(63999) == (48000, 64000)
+
+
+def test_the_cells_of_the_losses():
+    """Every dtype, and a strided axis; a loss reads its logits once, however long a row is."""
+    everything = cases(LOSSES)
+    assert len(set(everything)) == len(everything)
+    assert {case.operation for case in everything} == set(LOSSES)
+    assert {case.dtype for case in everything} == set(DTYPES)
+    assert any(case.strided for case in everything)
+    assert Case(LOSS, "float32", (4, 1000), -1).bytes_moved(1) == (16000, 16000)
+    assert Case(VALUE_AND_GRAD, "float32", (4, 1000), -1).bytes_moved(1) == (32000, 48000)
 
 
 def test_speed(tmp_path):
@@ -85,6 +98,109 @@ def test_speed(tmp_path):
     assert load(path)["cells"][0] == kept
     assert len(load(path)["cells"]) == 1 + len(lost)
     assert "logsumexp float32" in text
+
+
+def test_losses(tmp_path):
+    """Every library's loss, and who can a gradient, also in place; then their tables."""
+    path = tmp_path / "losses.json"
+    options = ["--quick", "--threads", "1", "--results", tmp_path]
+    benchmarks("losses", *options)
+    alone, both = load(path)["cells"]
+    assert [alone["operation"], both["operation"]] == [*LOSSES]
+    assert not alone["failed"]
+    assert not both["failed"]
+    assert {*alone["times"], *load(path)["missing"]} == LIBRARIES
+    assert all([*modes] == ["fresh"] for modes in alone["times"].values())
+    with_out = {"onesum", "NumPy", "JAX"}
+    assert {name for name, modes in both["times"].items() if "out" in modes} <= with_out
+    assert {"onesum", "NumPy"} <= both["times"].keys() <= {*with_out, "torch"}
+    assert "cross_entropy float32" not in benchmarks("losses", "--resume", *options)
+    program = (
+        "import sys; from pathlib import Path; from benchmarks import report; "
+        "from onesum.bench import host; result = host.load(Path(sys.argv[1])); "
+        "print(report.losses(result), report.every_loss(result))"
+    )
+    text = python("-c", program, path)
+    assert "| 128x10 | " in text
+    assert "| cross_entropy_value_and_grad, float32 | " in text
+    assert "Below the goal: nowhere" in text  # no goal was set for this shape
+
+
+def test_losses_where_classes_are_not_second(tmp_path):
+    """Where torch would have them."""
+    path = tmp_path / "losses.json"
+    options = ["--losses", "--shape", "3x5x64", "--dtype", "float64", "--seconds", "0"]
+    python("-m", "onesum.bench", *options, "--json", path)
+    for cell in load(path)["cells"]:
+        assert not cell["failed"]
+        assert "torch" in {*cell["times"], *load(path)["missing"]}
+
+
+def cell_of(operation: str, shape: tuple[int, ...] = (128, 10), **times: dict[str, float]) -> dict:
+    """A cell of medians, by library and mode."""
+    quartiles = {
+        name: {mode: [time] * 3 for mode, time in modes.items()} for name, modes in times.items()
+    }
+    return {**Case(operation, "float32", shape, -1)._asdict(), "times": quartiles, "failed": {}}
+
+
+def test_in_place_others_count_with_their_best():
+    times = {
+        "onesum": {"fresh": 2, "out": 1},
+        "torch": {"fresh": 6},
+        "JAX": {"fresh": 8, "out": 9},
+        "NumPy": {"fresh": 8, "out": 7},
+    }
+    cell = cell_of(VALUE_AND_GRAD, **times)
+    assert [figures.ratio(cell, "torch", mode) for mode in figures.MODES] == [3, 6]
+    assert [figures.ratio(cell, "JAX", mode) for mode in figures.MODES] == [4, 8]
+    assert [figures.ratio(cell, "NumPy", mode) for mode in figures.MODES] == [4, 7]
+    assert figures.best(cell, "out") == (6, "torch")
+    # An array given is not the operand's place: only like is compared with like.
+    cell = cell_of("softmax", **times)
+    assert [figures.ratio(cell, "torch", mode) for mode in figures.MODES] == [3, None]
+    assert [figures.ratio(cell, "JAX", mode) for mode in figures.MODES] == [4, 9]
+    alone = cell_of(LOSS, onesum={"fresh": 1}, torch={"fresh": 2})
+    assert figures.modes(alone) == ["fresh"]
+    assert figures.ratio(alone, "torch", "out") is None
+
+
+def test_goals_of_the_losses():
+    """A ratio below its goal is named, one that reaches it is not; what is not measured is -."""
+    cells = [
+        cell_of(VALUE_AND_GRAD, (65536, 10), onesum={"fresh": 10}, torch={"fresh": 29}),
+        cell_of(VALUE_AND_GRAD, (4096, 1000), onesum={"fresh": 10}, torch={"fresh": 31}),
+        cell_of(VALUE_AND_GRAD, (1, 10), onesum={"fresh": 31}, torch={"fresh": 100}),
+    ]
+    program = (
+        "import json, sys; from benchmarks import report; "
+        "print(json.dumps(report.loss_goals(json.loads(sys.argv[1]))))"
+    )
+    table, below = json.loads(python("-c", program, json.dumps(cells)))
+    assert f"| {VALUE_AND_GRAD} (fresh), torch | 3.0 | 2.9 | 3.1 | - | - |  |" in table
+    assert [line.partition(": ")[2] for line in below] == ["torch 2.9 of 3.0", "torch 3.2 of 3.3"]
+
+
+@pytest.mark.parametrize("wrong", ["loss", "gradient"])
+def test_what_is_wrong_is_not_timed(monkeypatch, wrong):
+    """Nor a gradient that is wrong by little, since it is one of a mean over many rows."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    known = peers.installed()
+    ours = known[peers.ONESUM]
+
+    def theirs(*args):
+        def call():
+            loss, grad = ours(*args).fresh()
+            return (loss + 1, grad) if wrong == "loss" else (loss, grad * 0)
+
+        return peers.Calls(call)
+
+    monkeypatch.setattr(
+        peers, "installed", lambda: {peers.ONESUM: ours, "another": theirs, "NumPy": known["NumPy"]}
+    )
+    cell = timing.measure(Case(VALUE_AND_GRAD, "float32", (200_000, 3), -1), timing.QUICK)
+    assert {*cell["times"]} == {peers.ONESUM, "NumPy"}
+    assert cell["failed"]["another"].startswith("ValueError: off by")
 
 
 def test_a_file_of_another_machine_is_not_resumed(tmp_path):
@@ -130,7 +246,9 @@ def test_who_cannot_is_named(tmp_path):
 
 def test_accuracy(tmp_path):
     benchmarks("accuracy", "--quick", "--results", tmp_path)
-    for entry in load(tmp_path / "accuracy.json")["errors"]:
+    errors = load(tmp_path / "accuracy.json")["errors"]
+    assert {"softmax", LOSS, f"gradient of {LOSS}"} <= {entry["operation"] for entry in errors}
+    for entry in errors:
         own = [e for name, e in entry["errors"].items() if name.startswith("onesum")]
         assert own
         assert all(e is not None and e < 5 for e in own), entry
@@ -143,11 +261,12 @@ def test_import(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process held")
 def test_memory(tmp_path):
-    """It sees NumPy's temporary array, and that softmax has none."""
+    """It sees NumPy's temporary array, and that softmax has none, nor a gradient in place."""
     benchmarks("memory", "--quick", "--results", tmp_path)
     extra = {row["operation"]: row["extra"] for row in load(tmp_path / "memory.json")["rows"]}
     assert extra["softmax"]["onesum"]["fresh"] < 1e6
     assert extra["logsumexp"]["NumPy"]["fresh"] > 2e6
+    assert extra[VALUE_AND_GRAD]["onesum"]["out"] < 1e6
 
 
 def test_growth_and_its_pictures(tmp_path):
@@ -185,6 +304,9 @@ def test_floors_move_the_bytes(size, offset):
             assert np.all(around[: offset + 5] == 7)
             assert np.all(around[offset + 5 + size :] == 7)
             assert core._move(None, sources, streaming) == np.bitwise_xor.reduce(wanted)
+        same = a.copy()
+        core._move(same, (same,), streaming)
+        np.testing.assert_array_equal(same, a)
 
 
 def test_floors_take_arrays_of_equal_size():

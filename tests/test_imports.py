@@ -26,9 +26,20 @@ FLOORS = [
         "backends.array_api",
         "backends.array_api_losses",
         "backends.native",
+        "backends.native_functions",
+        "backends.native_losses",
     },
     {"_arguments", "_functions", "_config", "_losses", "_memory", "_targets", "_threads"},
-    {"_jacobian", "layers"},
+    {
+        "_jacobian",
+        "_linear",
+        "_linear_blocks",
+        "_linear_call",
+        "_linear_products",
+        "_linear_rows",
+        "layers",
+    },
+    {"boosting", "boosting._derivatives", "boosting._objective", "boosting._rows"},
     {""},  # the package itself
     {
         "bench",

@@ -18,6 +18,7 @@ from ._jacobian import (
     log_softmax_jacobian,
     softmax_jacobian,
 )
+from ._linear import linear_cross_entropy, linear_cross_entropy_value_and_grad
 from ._losses import (
     cross_entropy,
     cross_entropy_hvp,
@@ -46,6 +47,8 @@ __all__ = [
     "get_num_threads",
     "kl_divergence",
     "kl_divergence_value_and_grad",
+    "linear_cross_entropy",
+    "linear_cross_entropy_value_and_grad",
     "log_softmax",
     "log_softmax_jacobian",
     "log_softmax_jvp",

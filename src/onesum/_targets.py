@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arguments import _FLOATING as FLOATING
 from ._arguments import Call, as_floating, dtype_name, is_integral, split_mask
 from .backends._library import quiet, widest
 from .backends._target import Target
@@ -40,7 +41,7 @@ def target_of(
             raise ValueError(f"target: expected {wanted}, got {shape}")
         classes = class_indices(call, "target", target, ignore_index, mask)
     else:
-        if not kind.startswith(("float", "bfloat")) or (shape == call.batch != call.shape):
+        if kind not in FLOATING or (shape == call.batch != call.shape):
             wanted = f"integers of shape {call.batch} or floating numbers of shape {call.shape}"
             got = f"dtype {target.dtype}, shape {shape}"
             raise TypeError(f"target: expected {wanted}, got {got}")
@@ -61,26 +62,34 @@ def target_of(
     )
 
 
+def integers(call: Call, name: str, value: Any) -> Array:
+    """An array of integers."""
+    a = call.converted(name, value)
+    if not is_integral(dtype_name(a.dtype)):
+        raise TypeError(f"{name}: expected integers, got dtype {a.dtype}")
+    return a
+
+
 def class_indices(
     call: Call, name: str, index: Array, ignore_index: int | None = None, mask: Any = None
 ) -> Array:
     """int64, with -1 for what is to be ignored; all else is a class."""
     xp = call.xp
-    if not is_integral(dtype_name(index.dtype)):
-        raise TypeError(f"{name}: expected integers, got dtype {index.dtype}")
     n = math.prod(call.shape[i] for i in call.axes)
+    unsigned = dtype_name(index.dtype).startswith("u")
+    # Other libraries compare little with uint64: there its upper half wraps to negative numbers.
     wide = index if xp is np else xp.astype(index, xp.int64, copy=False)
     outside = (wide < 0) | (wide >= n)
     ignored = None if mask is None else xp.asarray(mask)
     if ignore_index is not None:
-        end = 2**64 if xp is np else 2**63
-        here = wide == ignore_index if -(2**63) <= ignore_index < end else outside & ~outside
+        first, end = 0 if unsigned else -(2**63), 2**64 if xp is np else 2**63
+        here = wide == ignore_index if first <= ignore_index < end else outside & ~outside
         ignored = here if ignored is None else ignored | here
     if ignored is not None:
         outside = outside & ~ignored
     if bool(xp.any(outside)):
         position = tuple(int(i[0]) for i in xp.nonzero(outside)) if index.ndim else ()
-        value = int(index[position])
+        value = int(wide[position]) % 2**64 if unsigned else int(wide[position])
         at = f" at position {position[0] if len(position) == 1 else position}" if position else ""
         raise IndexError(f"{name}: expected class indices from 0 to {n - 1}, got {value}{at}")
     wide = xp.astype(wide, xp.int64, copy=False)

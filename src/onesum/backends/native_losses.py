@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """The losses for NumPy, compiled: continues `native.py`."""
 
 from __future__ import annotations
@@ -118,14 +119,13 @@ def cross_entropy_hvp(
     """As the sum of two parts, a p (v - p.v) / T^2 and 2 z s (p.v) p / T^2, by the kernels of p."""
     wide = np.promote_types(computed_in(x, computed_in(v, dtype)), np.float32)
     x, v = _plain(x, wide), _plain(v, wide)
-    result = out if wide == dtype and _may_write(out) and _apart(out, x, v) else None
-    result = softmax(x, axis, where, temperature, wide, result)
+    room = out if wide == dtype and _may_write(out) and _apart(out, x, v) else None
+    result: Array = softmax(x, axis, where, temperature, wide, room)
     with np.errstate(all="ignore"):
         softmax_vjp(result, v, axis, temperature, wide, result)
         t = np.squeeze(temperature, axis) if isinstance(temperature, np.ndarray) else temperature
-        ignored = np.zeros(t_shape := _batch(x, axis), dtype=bool)
-        if target.classes is not None:
-            ignored = target.classes < 0
+        batch = x.shape[:axis] + x.shape[axis + 1 :]
+        ignored = np.zeros(batch, bool) if target.classes is None else target.classes < 0
         s = 1.0 if target.sample_weight is None else target.sample_weight
         factor = _masses(x, target, axis, where)
         if z_loss:
@@ -134,11 +134,11 @@ def cross_entropy_hvp(
             factor = factor + rising * log_sum
             mean = logsumexp_jvp(x, v, axis, where, temperature, wide, None)
             slope = np.expand_dims((rising * mean * by).astype(wide), axis)
-        factor = np.expand_dims(np.broadcast_to(factor * by / t, t_shape).astype(wide), axis)
+        factor = np.expand_dims(np.broadcast_to(factor * by / t, batch).astype(wide), axis)
         result *= factor
         if z_loss:
             result += logsumexp_vjp(x, slope, axis, where, temperature, wide, None)
-        lost = np.isnan(result).any(axis=axis) if result.size else ignored
+        lost = np.isnan(np.sum(result, axis=axis))
         if lost.any():  # a row of nothing but -inf has no p, but a derivative of 0
             lost &= logsumexp(x, axis, where, temperature, wide, None) == -np.inf
         np.moveaxis(result, axis, -1)[lost | ignored] = 0
@@ -163,10 +163,6 @@ def _masses(x: Array, target: Target, axis: int, where: Where) -> Array:
             y = np.where(np.moveaxis(where, axis, -1), y, 0)
         masses = spread + share * (y.astype(np.float64, copy=False) @ w)
     return masses if target.sample_weight is None else masses * target.sample_weight
-
-
-def _batch(x: Array, axis: int) -> tuple[int, ...]:
-    return x.shape[:axis] + x.shape[axis + 1 :]
 
 
 def _plain(x: Array, dtype: np.dtype[Any]) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import __doc__ as description
 from . import figures, host, peers, timing
-from .cases import DTYPES, OPERATIONS, Case, Shape, cases
+from .cases import DTYPES, LOSSES, OPERATIONS, Case, Shape, cases
 
 WIDTH = 11
 SHORT = {"of the floor": "floor", "of what must move": "must move"}
@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m onesum.bench", description=description)
     add_options(parser)
+    parser.add_argument("--losses", action="store_true", help="cross entropy and its gradient")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the times, cell by cell")
     args = parser.parse_args()
     run(args, args.json)
@@ -36,16 +37,20 @@ def main() -> int:
 
 
 def run(args: argparse.Namespace, path: Path | None) -> None:
-    """Measure and show what the options say, and save it if there is a path."""
+    """Measure and show what the options say, and save it if there is a path.
+
+    args.losses: whether the operations are the losses.
+    """
     host.pin(args.threads, args.isa)
     wanted = [case for case in _cases(args) if fnmatchcase(str(case), args.cells)]
     if not wanted:
         raise SystemExit(f"--cells: nothing is called {args.cells}")
     effort = timing.QUICK if args.quick else timing.Effort(args.seconds)
     names = [name for name in figures.PEERS if name in peers.installed()]
+    width = max(len(str(case)) for case in wanted)
     heads = (SHORT.get(head, head) for head in figures.heads(names))
-    print(f"{'times as long as onesum':45}", *(f"{head[:WIDTH]:>{WIDTH}}" for head in heads))
-    result = timing.run(path, wanted, effort, args.resume, lambda cell: _show(cell, names))
+    print(f"{'times as long as onesum':{width}}", *(f"{head[:WIDTH]:>{WIDTH}}" for head in heads))
+    result = timing.run(path, wanted, effort, args.resume, lambda cell: _show(cell, names, width))
     _show_means(result["cells"])
 
 
@@ -54,16 +59,17 @@ def _shape(text: str) -> Shape:
 
 
 def _cases(args: argparse.Namespace) -> list[Case]:
+    operations = LOSSES if args.losses else OPERATIONS
     if args.shape is None:
-        return cases(args.quick)
-    return [Case(operation, args.dtype, args.shape, args.axis) for operation in OPERATIONS]
+        return cases(operations, args.quick)
+    return [Case(operation, args.dtype, args.shape, args.axis) for operation in operations]
 
 
-def _show(cell: timing.Cell, names: list[str]) -> None:
+def _show(cell: timing.Cell, names: list[str], width: int) -> None:
     title = str(timing.case_of(cell))
-    for mode in figures.MODES:
+    for mode in figures.modes(cell):
         columns = (f"{text:>{WIDTH}}" for text in figures.row(cell, mode, names))
-        print(f"{title:45}", *columns, flush=True)
+        print(f"{title:{width}}", *columns, flush=True)
         title = ""
     for name, reason in cell["failed"].items():
         print(f"    without {name}: {reason}", flush=True)

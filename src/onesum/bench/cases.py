@@ -18,10 +18,16 @@ ARRAYS_MOVED = {
     "logsumexp": (1, 1),
     "softmax_vjp": (3, 5),
     "log_softmax_vjp": (3, 4),
+    "cross_entropy": (1, 1),
+    "cross_entropy_value_and_grad": (2, 3),
 }
-OPERATIONS = tuple(ARRAYS_MOVED)
+LOSS, VALUE_AND_GRAD = LOSSES = ("cross_entropy", "cross_entropy_value_and_grad")
+OPERATIONS = tuple(operation for operation in ARRAYS_MOVED if operation not in LOSSES)
+READING = ("logsumexp", LOSS)  # their results are next to nothing beside x
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 CACHE_LINE = 64
+# bytes: larger results lie in memory that earlier ones left (csrc/memory.h), not in new pages
+KEPT = 16 << 20
 
 SHAPES: list[tuple[Shape, int]] = [
     ((1, 10), -1),
@@ -56,6 +62,17 @@ IN_HALF: list[tuple[Shape, int]] = [
     ((512, 32000), -1),
     ((32000, 512), 0),
 ]
+# Logits of calls, of classifiers, of language models, of images with a class for each pixel.
+OF_LOSSES: list[tuple[Shape, int]] = [
+    ((1, 10), -1),
+    ((128, 10), -1),
+    ((65536, 10), -1),
+    ((4096, 1000), -1),
+    ((512, 32000), -1),
+    ((128, 128256), -1),
+    ((8, 21, 512, 512), 1),
+]
+OF_LOSSES_OTHERWISE: list[tuple[Shape, int]] = [((4096, 1000), -1)]  # in all other dtypes
 QUICK: list[tuple[Shape, int]] = [((128, 10), -1)]
 
 KINDS = ("calls", "tiny rows", "rows", "long rows", "strided")
@@ -72,6 +89,10 @@ class Case(NamedTuple):
         return self.shape[self.axis]
 
     @property
+    def rows(self) -> int:
+        return math.prod(self.shape) // self.n
+
+    @property
     def array_bytes(self) -> int:
         return math.prod(self.shape) * self.itemsize
 
@@ -79,6 +100,11 @@ class Case(NamedTuple):
     def itemsize(self) -> int:
         size: int = dtype_of(self.dtype).itemsize
         return size
+
+    @property
+    def in_place(self) -> bool:
+        """Whether `out` is the operand itself: a gradient takes the place of its logits."""
+        return self.operation == VALUE_AND_GRAD
 
     @property
     def strided(self) -> bool:
@@ -118,25 +144,34 @@ def dtype_of(name: str) -> Any:
     return np.dtype(name)
 
 
-def cases(quick: bool = False) -> list[Case]:
-    grid = [("float32", SHAPES), ("float64", IN_FLOAT64)]
-    grid += [("float16", IN_HALF), ("bfloat16", IN_HALF)]
+def cases(operations: tuple[str, ...] = OPERATIONS, quick: bool = False) -> list[Case]:
+    """Of the operations, either OPERATIONS or LOSSES."""
     if quick:
         grid = [("float32", QUICK)]
+    elif operations == LOSSES:
+        grid = [("float32", OF_LOSSES)]
+        grid += [(dtype, OF_LOSSES_OTHERWISE) for dtype in DTYPES if dtype != "float32"]
+    else:
+        grid = [("float32", SHAPES), ("float64", IN_FLOAT64)]
+        grid += [("float16", IN_HALF), ("bfloat16", IN_HALF)]
     return [
         Case(operation, dtype, shape, axis)
-        for operation in OPERATIONS
+        for operation in operations
         for dtype, shapes in grid
         for shape, axis in shapes
     ]
 
 
 def operands(case: Case) -> tuple[Array, ...]:
-    """Logits of spread 3; for a derivative their p or log p, and a normal cotangent."""
+    """Logits of spread 3; for a loss a class for each row; for a derivative p or log p instead,
+    and a normal cotangent.
+    """
     rng = np.random.default_rng(0)
     x = rng.standard_normal(case.shape, dtype=np.float32)
     x *= 3
     x = x.astype(dtype_of(case.dtype), copy=False)
+    if case.operation in LOSSES:
+        return x, rng.integers(0, case.n, batch_shape(case))
     if not case.operation.endswith("_vjp"):
         return (x,)
     forward = getattr(onesum, case.operation.removesuffix("_vjp"))
@@ -146,7 +181,13 @@ def operands(case: Case) -> tuple[Array, ...]:
 
 
 def result_shape(case: Case) -> Shape:
-    if case.operation != "logsumexp":
-        return case.shape
+    """Of the array that `out` may be; with a gradient, the loss comes beside it."""
+    if case.operation == LOSS:
+        return ()
+    return batch_shape(case) if case.operation == "logsumexp" else case.shape
+
+
+def batch_shape(case: Case) -> Shape:
+    """The shape without the class axis."""
     axis = case.axis % len(case.shape)
     return case.shape[:axis] + case.shape[axis + 1 :]

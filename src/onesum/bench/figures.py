@@ -3,15 +3,18 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from .cases import KINDS
+from .cases import KEPT, KINDS
 from .peers import NAMES, ONESUM
 from .timing import Cell, case_of
 
 PEERS = [name for name in NAMES if name != ONESUM]
 MODES = ("fresh", "out")
 NONE = "-"
-# bytes: larger results lie in memory that earlier ones left (csrc/memory.h), not in new pages
-KEPT = 16 << 20
+
+
+def modes(cell: Cell) -> list[str]:
+    """Of MODES: a loss alone has nothing to write into."""
+    return [mode for mode in MODES if mode in cell["times"][ONESUM]]
 
 
 def median(cell: Cell, name: str, mode: str) -> float:
@@ -20,10 +23,17 @@ def median(cell: Cell, name: str, mode: str) -> float:
 
 
 def ratio(cell: Cell, name: str, mode: str) -> float | None:
-    """The time of another over that of onesum."""
-    if mode not in cell["times"].get(name, {}):
+    """The time of another over that of onesum.
+
+    A gradient put in place of the logits does what a fresh one would do: there another counts with
+    the faster of what it has, which for some is a fresh gradient alone.
+    """
+    if mode not in modes(cell):
         return None
-    return median(cell, name, mode) / median(cell, ONESUM, mode)
+    places = MODES if case_of(cell).in_place and mode == "out" else (mode,)
+    known = cell["times"].get(name, {})
+    times = [median(cell, name, at) for at in places if at in known]
+    return min(times) / median(cell, ONESUM, mode) if times else None
 
 
 def best(cell: Cell, mode: str) -> tuple[float | None, str]:
@@ -34,8 +44,10 @@ def best(cell: Cell, mode: str) -> tuple[float | None, str]:
 
 def floor(cell: Cell, mode: str) -> float | None:
     """The time of the fastest way to move every array once, with a result in memory like ours."""
-    places = MODES if case_of(cell).array_bytes >= KEPT else (mode,)
-    times: list[float] = [modes[at][1] for modes in cell["floors"].values() for at in places]
+    case = case_of(cell)
+    # What is written in place lies elsewhere than a fresh result, whose floor is made for it.
+    places = MODES if case.array_bytes >= KEPT and not case.in_place else (mode,)
+    times: list[float] = [known[at][1] for known in cell["floors"].values() for at in places]
     return min(times, default=None)
 
 
@@ -51,7 +63,7 @@ def of_floor(cell: Cell, mode: str, at_least: bool = False) -> float | None:
 
 def spread(cell: Cell, mode: str) -> float:
     """The largest distance between quartiles, relative to its median."""
-    quartiles = [modes[mode] for modes in cell["times"].values() if mode in modes]
+    quartiles = [known[mode] for known in cell["times"].values() if mode in known]
     widths: list[float] = [(high - low) / middle for low, middle, high in quartiles]
     return max(widths)
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import host, peers
-from .cases import Array, Case, dtype_of, operands, result_shape
+from .cases import KEPT, READING, Array, Case, dtype_of, operands, result_shape
 
 SAMPLE = 5e-4  # seconds: shorter calls are repeated until a turn takes this long
 PAUSE = (
@@ -159,15 +159,11 @@ def _checked_calls(
                 if calls is None:
                     continue
                 for call in calls.ready().values():
-                    answer = np.asarray(peers.as_numpy(call()))
-                    if answer.dtype != out.dtype:
-                        raise TypeError(f"returns {answer.dtype}")
-                    sample = answer.reshape(-1)[:CHECKED].astype(np.float64)
+                    sample = _sample(case, call(), out.dtype)
                     wanted = sample if wanted is None else wanted
                     relative, absolute = TOLERANCES.get(case.dtype, TOLERANCE)
                     if not np.allclose(sample, wanted, relative, absolute):
                         raise ValueError(f"off by up to {np.abs(sample - wanted).max():.2g}")
-                    del answer
         except Exception as error:
             if name == peers.ONESUM:
                 raise
@@ -177,21 +173,40 @@ def _checked_calls(
     return found, failed
 
 
+def _sample(case: Case, answer: Any, dtype: Any) -> Array:
+    """The beginning of each array of an answer, one after the other."""
+    samples = []
+    for part in answer if isinstance(answer, tuple) else (answer,):
+        array = np.asarray(peers.as_numpy(part))
+        if array.dtype != dtype:
+            raise TypeError(f"returns {array.dtype}")
+        samples.append(array.reshape(-1)[:CHECKED].astype(np.float64))
+    if len(samples) > 1:
+        samples[1] *= case.rows  # the gradient of a mean: as large as probabilities again
+    return np.concatenate(samples)
+
+
 def floors(case: Case, arrays: tuple[Array, ...], out: Array) -> dict[tuple[str, str], peers.Call]:
     """Reading the operands and writing the result, with nothing to compute; by kind of store.
 
-    logsumexp has next to nothing to write: its floor reads.
+    The classes of a loss are next to nothing beside its logits, and are not read.
     """
     core = sys.modules.get("onesum._core")
     if core is None:
         return {}
-    if case.operation == "logsumexp":
-        read = partial(core._move, None, arrays, False)
+    if case.operation in READING:
+        read = partial(core._move, None, arrays[:1], False)
         return {("reading", "fresh"): read, ("reading", "out"): read}
+    sources, to_fresh = arrays, partial(_move_to_fresh, core._move, out)
+    into = sources
+    if case.in_place:
+        sources, into = arrays[:1], (out,)
+        if case.array_bytes >= KEPT:  # elsewhere the floor of `out` tells this
+            to_fresh = partial(core._move, out)
     found: dict[tuple[str, str], peers.Call] = {}
     for name, streaming in (("streaming", True), ("ordinary", False)):
-        found[name, "fresh"] = partial(_move_to_fresh, core._move, out, arrays, streaming)
-        found[name, "out"] = partial(core._move, out, arrays, streaming)
+        found[name, "fresh"] = partial(to_fresh, sources, streaming)
+        found[name, "out"] = partial(core._move, out, into, streaming)
     return found
 
 

@@ -1,0 +1,292 @@
+"""What the losses should have returned: continues oracle.py.
+
+The target masses q of a row are as `_target.py` in the package defines them. A row that counts
+needs a finite logit; one to ignore may hold anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import oracle
+from oracle import EXACT, WIDE, Arithmetic, Array, Layout, Reference
+
+DEEP = oracle.Exact(digits=200)  # a divergence may be of the order of p squared
+
+
+class Losses(NamedTuple):
+    loss: Reference
+    grad: Reference
+
+
+class Divergence(NamedTuple):
+    value: Reference
+    by_x: Reference
+    by_y: Reference
+
+
+class Masses(NamedTuple):
+    q: Array
+    s: Array  # the weight of the row, 0 where it does not count
+    counted: Array
+    count: Any  # what a mean divides by
+    hard: bool  # all of q at one class
+
+
+def masses_of(
+    layout: Layout,
+    target: Any,
+    where: Any,
+    a: Arithmetic,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    sample_weight: Any = None,
+) -> Masses:
+    target, zero = np.asarray(target), a.number(0.0)
+    inside = layout.rows(True if where is None else where)
+    w = a.number(np.ones(layout.n) if weight is None else np.asarray(weight))
+    part = a.number(np.asarray(label_smoothing))
+    choices = a.number(np.maximum(inside.sum(axis=-1, keepdims=True), 1))
+    q = np.where(inside, part * w / choices, zero)
+    counted = np.full((len(q), 1), True)
+    if target.dtype.kind in "iu":
+        y = target.reshape(-1, 1)
+        if ignore_index is not None:
+            counted = y != ignore_index
+        q = q + np.where(np.arange(layout.n) == y, (1 - part) * w, zero)
+        count = np.sum(w[y[counted].astype(int)])
+    else:
+        y = np.where(inside, layout.rows(target).astype(np.float64), 0)
+        q = q + w * ((1 - part) * a.number(y))
+        count = a.number(len(q))
+    s = a.number(np.ones(len(q)) if sample_weight is None else np.ravel(sample_weight))
+    s = np.where(counted, s[:, np.newaxis], zero)
+    return Masses(s * q, s, counted, count, target.dtype.kind in "iu" and not label_smoothing)
+
+
+class _Row:
+    """What loss, gradient and Hessian of a row are made of; `steep` is 2 z s."""
+
+    def __init__(
+        self, x: Any, target: Any, axis: Any, z_loss: float, t: Any, where: Any, a: Arithmetic, **of
+    ) -> None:
+        x = np.asarray(x)
+        self.layout = layout = Layout(x.shape, axis)
+        self.masses = masses = masses_of(layout, target, where, a, **of)
+        rows = np.where(masses.counted, layout.rows(x), np.zeros((), x.dtype))
+        kept = oracle._kept(rows, where, layout)
+        t = layout.temperature(t)
+        self.z = z = oracle._normalizer(rows, kept, t, a)
+        self.kept, self.t, self.zero = kept & masses.counted, a.number(t), a.number(0.0)
+        self.key = np.where(kept, rows.astype(np.float64), -np.inf)
+        self.pivot = oracle._pivot(self.key)
+        self.p, self.rest, self.log = z.e / (1 + z.r), z.r / (1 + z.r), a.log1p(z.r)
+        self.all = a.total(masses.q)
+        self.others = a.total(np.where(self.pivot, self.zero, masses.q))
+        self.steep = 2 * a.number(np.asarray(z_loss)) * masses.s
+        self.log_sum = z.m + self.log
+        self.log_sum_size = np.maximum(np.abs(self.log_sum), np.abs(z.m))
+        self.smallest = oracle._smallest_normal(x)
+
+    def result(self, value: Array, size: Array, factor: Array, by: Any, a: Arithmetic) -> Reference:
+        """Of the shape of x, times `by`; p underflows before it is multiplied by the factor."""
+        value, size, factor = (
+            a.longdouble(np.where(self.kept, c, self.zero) * by) for c in (value, size, factor)
+        )
+        least = np.where(value != 0, factor * self.smallest, 0)
+        return Reference(self.layout.unrow(value), self.layout.unrow(np.maximum(size, least)))
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    axis: Any = -1,
+    *,
+    z_loss: float = 0.0,
+    temperature: Any = 1.0,
+    where: Any = None,
+    reduction: str = "none",
+    arithmetic: Arithmetic = EXACT,
+    **of: Any,
+) -> Losses:
+    """Loss and gradient, both judged against the sum of their terms' magnitudes.
+
+    The terms of the gradient are a p and q, at the pivot those of (Q - q) - Q (1 - p). They cancel
+    unless q is all at one class: then the gradient is judged by itself.
+    """
+    a = arithmetic
+    row = _Row(x, target, axis, z_loss, temperature, where, a, **of)
+    q, p, zero = row.masses.q, row.p, row.zero
+    some = q != zero
+    away = a.total(q * np.where(some & row.z.kept, -row.z.d, zero))
+    loss = row.all * row.log + away + row.steep / 2 * row.log_sum**2
+    size = row.all * row.log + away + row.steep / 2 * np.abs(row.log_sum) * row.log_sum_size
+    lost = np.any(some & ~row.z.kept, axis=-1, keepdims=True)
+    loss, size = (np.where(lost, a.number(np.inf), c) for c in (loss, size))
+
+    there = row.others - row.all * row.rest + row.steep * row.log_sum * p
+    grad = np.where(row.pivot, there, (row.all + row.steep * row.log_sum) * p - q)
+    terms = np.where(row.pivot, row.others + row.all * row.rest, row.all * p + q)
+    if row.masses.hard and not z_loss:
+        terms = np.abs(grad)
+    terms = terms + row.steep * row.log_sum_size * p
+    factor = row.all + row.steep * row.log_sum_size
+
+    by = a.number(1.0) if reduction != "mean" else 1 / row.masses.count
+    if reduction == "none":
+        losses = [row.layout.reduce(a.longdouble(c)) for c in (loss, size)]
+    else:
+        losses = [a.longdouble(a.total(c.T) * by).reshape(()) for c in (loss, size)]
+    grads = row.result(grad / row.t, terms / row.t, factor / row.t, by, a)
+    return Losses(Reference(*losses), grads)
+
+
+def cross_entropy_hvp(
+    x: Any,
+    target: Any,
+    v: Any,
+    axis: Any = -1,
+    *,
+    z_loss: float = 0.0,
+    temperature: Any = 1.0,
+    where: Any = None,
+    reduction: str = "none",
+    arithmetic: Arithmetic = EXACT,
+    **of: Any,
+) -> Reference:
+    """p (a (w - S) + 2 z s (S + v_pivot)) / T^2, as in `oracle.softmax_vjp`."""
+    a = arithmetic
+    row = _Row(x, target, axis, z_loss, temperature, where, a, **of)
+    v = row.layout.rows(v)
+    slack = oracle._slack(np.asarray(x).dtype, row.layout.n)
+    w, s, size = oracle._pivoted(row.key, row.p, row.z.kept, v, slack, a)
+    at_pivot = a.number(np.sum(np.where(row.pivot, v, 0), axis=-1, keepdims=True))
+    slope, slope_size = row.steep * row.log_sum, row.steep * row.log_sum_size
+    value = (row.all + slope) * (w - s) + row.steep * (s + at_pivot)
+    terms = (row.all + slope_size) * (np.abs(w) + size) + row.steep * (size + np.abs(at_pivot))
+    factor = terms + row.all + slope_size
+    value, terms, factor = (c / row.t / row.t for c in (value, terms, factor))
+    by = a.number(1.0) if reduction != "mean" else 1 / row.masses.count
+    return row.result(row.p * value, row.p * terms, factor, by, a)
+
+
+def entropy(
+    x: Any,
+    axis: Any = -1,
+    *,
+    where: Any = None,
+    temperature: Any = 1.0,
+    arithmetic: Arithmetic = EXACT,
+) -> Reference:
+    """log1p(r) + sum p (m - x) / T: no term is negative."""
+    a = arithmetic
+    layout, z = oracle._forward(x, axis, where, temperature, a)
+    away = np.where(z.kept, -z.d, a.number(0.0))
+    value = layout.reduce(a.longdouble(a.log1p(z.r) + a.total(z.e * away) / (1 + z.r)))
+    return Reference(value, value)
+
+
+def kl_divergence(
+    x: Any,
+    y: Any,
+    axis: Any = -1,
+    *,
+    where: Any = None,
+    temperature: Any = 1.0,
+    reduction: str = "none",
+    arithmetic: Arithmetic = DEEP,
+) -> Divergence:
+    """sum p (log p - log q) and its gradients; the y of a finite x is finite.
+
+    Below 1/2 the value is judged by itself; above, by the entropies whose difference it is. The
+    gradient by x is -p w / T, with w as in `oracle.log_softmax_jvp`; that by y is q - p where p and
+    q are apart, and where they are near it is judged by their logarithms' difference.
+    """
+    a = arithmetic
+    layout, z = oracle._forward(x, axis, where, temperature, a)
+    _, z_y = oracle._forward(y, axis, where, temperature, a)
+    expm1 = np.expm1 if a is WIDE else np.frompyfunc(a.mp.expm1, 1, 1)
+    zero, t = a.number(0.0), a.number(layout.temperature(temperature))
+    p, q = z.e / (1 + z.r), z_y.e / (1 + z_y.r)
+    log_p, log_q = (np.where(z.kept, c.d - a.log1p(c.r), zero) for c in (z, z_y))
+    value = a.total(p * (log_p - log_q))
+    size = np.where(value < 0.5, value, a.total(p * (np.abs(log_p) + np.abs(log_q))))
+
+    rows = layout.rows(np.asarray(x))
+    key = np.where(z.kept, rows.astype(np.float64), -np.inf)
+    u = a.number(np.where(z.kept, layout.rows(y), 0)) - a.number(np.where(z.kept, rows, 0))
+    u = np.where(z.kept, u / t, zero)
+    pivot = oracle._pivot(key)
+    u = u - a.total(np.where(pivot, u, zero))
+    terms = np.where(z.kept, p * u, zero)
+    w, spread = u - a.total(terms), a.total(np.abs(terms))
+    by_x, by_x_size = -p * w, p * (np.abs(w) + spread)
+    ratio = log_q - log_p
+    by_y = np.where(z.kept & (np.abs(ratio) < 1), p * expm1(ratio), q - p)
+    near = z.kept & (np.abs(w) + value < 1)
+    by_y_size = np.where(near, np.minimum(p * (np.abs(w) + spread + value), p + q), p + q)
+
+    if reduction == "none":
+        values = [layout.reduce(a.longdouble(c)) for c in (value, size)]
+        by = a.number(1.0)
+    else:
+        by = 1 / a.number(len(rows)) if reduction == "mean" else a.number(1.0)
+        values = [a.longdouble(a.total(c.T) * by).reshape(()) for c in (value, size)]
+    least = np.where(z.kept, a.longdouble(by / t) * oracle._smallest_normal(x), 0)
+
+    def shaped(value: Array, size: Array) -> Reference:
+        value, size = a.longdouble(value / t * by), a.longdouble(size / t * by)
+        size = np.where(value == 0, size, np.maximum(size, least))
+        return Reference(layout.unrow(value), layout.unrow(size))
+
+    return Divergence(Reference(*values), shaped(by_x, by_x_size), shaped(by_y, by_y_size))
+
+
+def selective_log_softmax(x: Any, index: Any, **options: Any) -> Reference:
+    """log p of one class per row, or of several: classes along the last axis."""
+    logp = oracle.log_softmax(x, **options)
+    index = np.asarray(index).astype(int)
+    if index.ndim == np.ndim(x):
+        return Reference(*(np.take_along_axis(c, index, -1) for c in logp))
+    return Reference(*(np.take_along_axis(c, index[..., np.newaxis], -1)[..., 0] for c in logp))
+
+
+# Targets to test with, for rows of logits x of shape (k, n): a target and its options.
+
+
+def _classes(rng: np.random.Generator, x: Array) -> Array:
+    return rng.integers(0, x.shape[1], len(x))
+
+
+def _probabilities(rng: np.random.Generator, x: Array) -> Array:
+    """Of every size, and some 0; in the dtype of x they do not sum to one."""
+    y = rng.random(x.shape) ** 4 * (rng.random(x.shape) < 0.7)
+    return (y / (y.sum(axis=-1, keepdims=True) + 1e-3)).astype(x.dtype)
+
+
+def _all_options(rng: np.random.Generator, x: Array) -> dict[str, Any]:
+    return {
+        "weight": rng.random(x.shape[1]) * (rng.random(x.shape[1]) < 0.8),
+        "label_smoothing": 0.3,
+        "sample_weight": rng.random(len(x)),
+    }
+
+
+TARGETS: dict[str, Callable[[np.random.Generator, Array], tuple[Array, dict[str, Any]]]] = {
+    "a class": lambda rng, x: (_classes(rng, x), {}),
+    "the likeliest class": lambda rng, x: (x.astype(np.float64).argmax(axis=-1), {}),
+    "weighted": lambda rng, x: (_classes(rng, x), {"weight": rng.random(x.shape[1])}),
+    "smoothed": lambda rng, x: (_classes(rng, x), {"label_smoothing": 0.1}),
+    "probabilities": lambda rng, x: (_probabilities(rng, x), {}),
+    "z_loss": lambda rng, x: (_classes(rng, x), {"z_loss": 0.3}),
+    "a class, all options": lambda rng, x: (_classes(rng, x), _all_options(rng, x)),
+    "probabilities, all options": lambda rng, x: (_probabilities(rng, x), _all_options(rng, x)),
+}
+HARD = ("a class", "the likeliest class", "weighted")
+
+
+def targets(kind: str, x: Array, seed: int = 0) -> tuple[Array, dict[str, Any]]:
+    return TARGETS[kind](np.random.default_rng([seed, *x.shape]), x)

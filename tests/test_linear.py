@@ -1,0 +1,503 @@
+"""The cross entropy of a linear layer's logits: as of logits that are all there, in less memory."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from itertools import cycle, product
+from typing import Any
+
+import array_api_strict
+import numpy as np
+import pytest
+import torch
+from implementations import REQUIRE_CORE, core, on_numpy, using
+from measure import same_bits
+from test_benchmarks import benchmarks, load
+
+import onesum
+from onesum._linear_call import LEAST, MOST, PART, LinearCall
+
+# Norm-wise, in units of the type's spacing at the largest term. A logit is a sum of d = 5 products,
+# and T may be 1/2; its error is one of p and of the loss, and passes into sums over 6 rows or 7
+# classes: 16 for each of these. Beside float64 all of it is float32's.
+PRODUCTS = 16 * 16
+
+K, D, N = 6, 5, 7
+RNG = np.random.default_rng(0)
+H = RNG.normal(0, 1, (2, 3, D))
+W = RNG.normal(0, 1, (N, D))
+B = RNG.normal(0, 1, N)
+INDICES = np.array([[4, 0, -100], [6, 4, 2]])
+PROBABILITIES = RNG.dirichlet(np.ones(N), (2, 3))
+PER_ELEMENT = RNG.random((2, 3, N)) < 0.7
+PER_ELEMENT[0, 0] = False  # nothing to choose from
+PER_ELEMENT[1, 1, 4] = False  # not the row's own class
+CHUNKS = [None, (1, N), (4, N), (4, 3), (1, 1), (100, 100), (K, 2)]
+
+OPTIONS: dict[str, list[Any]] = {
+    "target": [INDICES, PROBABILITIES],
+    "bias": [None, B],
+    "weight": [None, RNG.uniform(0, 2, N)],
+    "label_smoothing": [0.0, 0.25],
+    "sample_weight": [None, np.array([[1.0, 0.5, 2.0], [0.0, 3.0, 1.0]])],
+    "z_loss": [0.0, 0.125],
+    "temperature": [0.5, np.linspace(0.5, 2, K).reshape(2, 3)],
+    "where": [None, np.arange(N) != 6, PER_ELEMENT],
+    "reduction": ["mean", "sum", "none"],
+}
+
+
+def composed(h, w, target, bias=None, **options) -> list[np.ndarray]:
+    """The loss and its gradients from all logits, in float64."""
+    h, w = np.asarray(h, np.float64), np.asarray(w, np.float64)
+    x = h @ w.T + (0 if bias is None else np.asarray(bias, np.float64))
+    loss, g = onesum.cross_entropy_value_and_grad(x, target, **options)
+    g = g.reshape(-1, len(w))
+    grads = [(g @ w).reshape(h.shape), g.T @ h.reshape(-1, h.shape[-1])]
+    return [np.asarray(loss), *grads, *([] if bias is None else [g.sum(axis=0)])]
+
+
+def flat(answer: tuple) -> list[np.ndarray]:
+    """The loss and its gradients from one answer, without that of no bias."""
+    loss, grads = answer
+    return [np.asarray(a) for a in (loss, *grads) if a is not None]
+
+
+def check(got: list, wanted: list, dtype: Any = np.float64, note: object = "") -> None:
+    assert len(got) == len(wanted)
+    for name, a, b in zip(("loss", "dh", "dw", "db"), got, wanted, strict=False):
+        assert a.shape == b.shape, (name, note)
+        assert a.dtype == dtype, (name, note)
+        finite = np.isfinite(b)
+        a = a.astype(np.float64)
+        assert np.array_equal(a[~finite], b[~finite], equal_nan=True), (name, note, a, b)
+        error = np.abs(a[finite] - b[finite]).max(initial=0.0)
+        scale = np.abs(b[finite]).max(initial=1.0)
+        allowed = PRODUCTS * float(np.finfo(dtype).eps) * scale
+        assert error <= allowed, f"{name}: off by {error:.3g}, allowed {allowed:.3g}; {note}"
+
+
+def combinations() -> list[tuple[dict, tuple[int, int] | None]]:
+    """Every combination of options; the chunks in turn, so that each meets all of an option."""
+    chunks = cycle(CHUNKS)
+    every = [dict(zip(OPTIONS, values, strict=True)) for values in product(*OPTIONS.values())]
+    for options in every:
+        options["ignore_index"] = -100 if options["target"] is INDICES else None
+    return [(options, next(chunks)) for options in every]
+
+
+@pytest.mark.parametrize("name", sorted({on_numpy()[0], on_numpy()[-1]}))
+def test_every_combination_of_options(name):
+    """All over the core; over the plain formulas, where they are not alone, every fifth."""
+    step = 5 if name != on_numpy()[-1] else 1
+    with using(name) as api, np.errstate(all="ignore"):
+        for options, chunk in combinations()[::step]:
+            note = {k: v if np.ndim(v) == 0 else np.shape(v) for k, v in options.items()}
+            got = api.linear_cross_entropy_value_and_grad(H, W, chunk=chunk, **options)
+            check(flat(got), composed(H, W, **options), note=(chunk, note))
+            loss = api.linear_cross_entropy(H, W, chunk=chunk, **options)
+            assert same_bits(loss, got[0])
+            assert (got[1][2] is None) == (options["bias"] is None)
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_types(numpy_api, chunk, dtype):
+    """16-bit types are computed in float32 and rounded once, however many parts add up."""
+    h, w, b = (a.astype(dtype) for a in (H, W, B))
+    options: dict[str, Any] = {"ignore_index": -100, "label_smoothing": 0.25, "reduction": "none"}
+    got = flat(
+        numpy_api.linear_cross_entropy_value_and_grad(h, w, INDICES, b, chunk=chunk, **options)
+    )
+    wanted = composed(h, w, INDICES, b, **options)
+    if dtype in ("float32", "float64"):
+        check(got, wanted, np.dtype(dtype))
+        return
+    wide = numpy_api.linear_cross_entropy_value_and_grad(
+        h, w, INDICES, b, chunk=chunk, dtype="float32", **options
+    )
+    check(flat(wide), wanted, np.dtype("float32"))
+    for a, b in zip(got, flat(wide), strict=True):
+        assert same_bits(a, b.astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("types", "wanted"),
+    [
+        (("float32", "float64", "float32"), "float64"),
+        (("float32", "float32", "float64"), "float64"),
+        (("float16", "float32", "float16"), "float32"),
+        (("float16", "bfloat16", "float16"), "float32"),
+        (("int8", "float32", "float32"), "float64"),
+        (("float32", "int64", "float32"), "float64"),
+        (("bool", "bool", "bool"), "float64"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [None, (4, 3)])
+def test_mixed_types(numpy_api, types, wanted, chunk):
+    h, w, b = (a.astype(dtype) for a, dtype in zip((H, W, B), types, strict=True))
+    target = np.abs(INDICES) % N
+    got = flat(numpy_api.linear_cross_entropy_value_and_grad(h, w, target, b, chunk=chunk))
+    check(got, composed(h, w, target, b), np.dtype(wanted))
+    half = numpy_api.linear_cross_entropy_value_and_grad(h, w, target, b, dtype="float16")
+    assert {a.dtype.name for a in flat(half)} == {"float16"}
+
+
+@pytest.mark.parametrize("chunk", [None, (1, N), (4, 3)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_as_torch_has_it(chunk, smoothing, weighted, reduction):
+    """torch.nn.functional.linear and cross_entropy, in float64, with the gradients of autograd."""
+    weight = OPTIONS["weight"][1] if weighted else None
+    h, w, b = (torch.tensor(a, requires_grad=True) for a in (H.reshape(K, D), W, B))
+    target = INDICES.reshape(K)
+    loss = torch.nn.functional.cross_entropy(
+        torch.nn.functional.linear(h, w, b),
+        torch.tensor(target),
+        None if weight is None else torch.tensor(weight),
+        ignore_index=-100,
+        label_smoothing=smoothing,
+        reduction=reduction,
+    )
+    loss.backward()
+    got = onesum.linear_cross_entropy_value_and_grad(
+        H.reshape(K, D),
+        W,
+        target,
+        B,
+        weight=weight,
+        ignore_index=-100,
+        label_smoothing=smoothing,
+        reduction=reduction,
+        chunk=chunk,
+    )
+    check(flat(got), [a.detach().numpy() for a in (loss, h.grad, w.grad, b.grad)])
+
+
+def test_the_chunk_changes_rounding_alone(numpy_api):
+    """At a size where the products are cut: all shapes of chunks agree, and with the logits."""
+    rng = np.random.default_rng(1)
+    h, w = rng.normal(0, 1, (90, 16)), rng.normal(0, 1, (200, 16))
+    target = rng.integers(0, 200, 90)
+    wanted = composed(h, w, target)
+    for chunk in [None, (1, 200), (70, 200), (90, 200), (64, 50), (90, 1), (7, 199)]:
+        check(
+            flat(numpy_api.linear_cross_entropy_value_and_grad(h, w, target, chunk=chunk)),
+            wanted,
+            note=chunk,
+        )
+
+
+@pytest.mark.parametrize("chunk", [None, (2, 3), (3, 1)])
+def test_digits_next_to_certainty(numpy_api, chunk):
+    """In blocks of classes too, the loss and gradient of a row that is all but sure are right."""
+    h = np.array([[40.0, 0.0], [0.0, 36.0], [-30.0, 0.0]])
+    w = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [-0.5, 0.0]])
+    target, b = [0, 2, 3], np.zeros(4)
+    loss, (_, _, db) = numpy_api.linear_cross_entropy_value_and_grad(
+        h, w, target, b, reduction="none", chunk=chunk
+    )
+    x = h @ w.T
+    wanted, g = onesum.cross_entropy_value_and_grad(x, target, reduction="none")
+    assert 0 < wanted.min() < 1e-15
+    np.testing.assert_allclose(loss, wanted, rtol=1e-14)
+    np.testing.assert_allclose(db, g.sum(axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_ignored_rows_may_hold_anything(numpy_api, chunk):
+    """Their gradient is exactly 0, and neither W's nor that of another row knows of them."""
+    h, target = H.reshape(K, D).copy(), np.array([3, -1, 0, -1, 6, -1])
+    h[[1, 3, 5]] = [[np.nan], [np.inf], [-np.inf]]
+    options: dict[str, Any] = {"chunk": chunk, "where": PER_ELEMENT[1, 0], "z_loss": 0.125}
+    temperature, weight = np.linspace(0.5, 2, K), np.arange(1.0, K + 1)
+    call = numpy_api.linear_cross_entropy_value_and_grad
+    masked = np.ma.masked_less(target, 0)
+    live = target >= 0
+    wanted = composed(
+        h[live],
+        W,
+        target[live],
+        B,
+        where=options["where"],
+        z_loss=0.125,
+        temperature=temperature[live],
+        sample_weight=weight[live],
+    )
+    for indices, ignore in ((target, -1), (masked, None)):
+        loss, (dh, dw, db) = call(
+            h,
+            W,
+            indices,
+            B,
+            ignore_index=ignore,
+            temperature=temperature,
+            sample_weight=weight,
+            **options,
+        )
+        assert np.all(dh[~live] == 0)
+        check([np.asarray(loss), dh[live], dw, db], wanted)
+    none = call(h, W, np.full(K, -1), B, ignore_index=-1, reduction="sum", **options)
+    assert all(np.all(a == 0) for a in flat(none))
+    mean, grads = call(h, W, np.full(K, -1), B, ignore_index=-1, **options)
+    assert np.isnan(mean)
+    assert all(np.all(g == 0) for g in grads)
+
+
+@pytest.mark.parametrize("chunk", [None, (2, 3), (K, 1)])
+def test_classes_that_a_bias_rules_out(numpy_api, chunk):
+    """A bias of -inf, also for every class of a block: their gradients are exactly 0."""
+    bias = np.where(np.arange(N) < 4, -np.inf, B)
+    target = np.array([[4, 5, 6], [5, 5, 5]])
+    with np.errstate(all="ignore"):
+        for options in ({}, {"z_loss": 0.125, "reduction": "none"}, {"label_smoothing": 0.25}):
+            got = numpy_api.linear_cross_entropy_value_and_grad(
+                H, W, target, bias, chunk=chunk, **options
+            )
+            check(flat(got), composed(H, W, target, bias, **options))
+            assert np.all(got[1][1][:4] == 0)
+        certain = numpy_api.linear_cross_entropy(H, W, target * 0, bias, chunk=chunk)
+        assert certain == np.inf
+        nothing = numpy_api.linear_cross_entropy(H, W, target, bias - np.inf, chunk=chunk)
+        assert np.isnan(nothing)
+
+
+@pytest.mark.parametrize("chunk", [None, (2, 3)])
+@pytest.mark.parametrize("batch", [(), (0,), (1,), (3, 0), (2, 1, 4)])
+def test_shapes(numpy_api, batch, chunk):
+    """Any number of leading axes, and of rows."""
+    rng = np.random.default_rng(2)
+    h, target = rng.normal(0, 1, (*batch, D)), rng.integers(0, N, batch)
+    where = np.broadcast_to(np.arange(N) != 3, (*batch, N))
+    for options in ({"reduction": "none"}, {"reduction": "sum", "where": where}):
+        got = numpy_api.linear_cross_entropy_value_and_grad(h, W, target, B, chunk=chunk, **options)
+        check(flat(got), composed(h, W, target, B, **options))
+    mean = numpy_api.linear_cross_entropy(h, W, target, chunk=chunk)
+    assert np.isnan(mean) == (0 in batch)
+
+
+def test_masked_probabilities(numpy_api):
+    """What numpy.ma masks of them is no choice, as for cross_entropy."""
+    target = np.ma.MaskedArray(PROBABILITIES, mask=~PER_ELEMENT)
+    for chunk in CHUNKS:
+        got = numpy_api.linear_cross_entropy_value_and_grad(H, W, target, chunk=chunk)
+        wanted = composed(H, W, PROBABILITIES, where=PER_ELEMENT)
+        check(flat(got), wanted)
+
+
+def test_layouts(numpy_api):
+    """Arrays in any layout, and broadcast ones, whose rows are no matrix without a copy."""
+    h, w = np.asfortranarray(H)[:, ::-1], np.asfortranarray(W)[::-1]
+    target = np.where(INDICES < 0, -1, INDICES)[:, ::-1]
+    where = PER_ELEMENT[:, :1] | (np.arange(N) == 0)
+    probabilities = np.broadcast_to(PROBABILITIES[:, :1], (2, 3, N))
+    for chunk in CHUNKS:
+        for aim in (target, probabilities):
+            options = {"where": where, "reduction": "none"}
+            options["ignore_index"] = -1 if aim is target else None
+            with np.errstate(all="ignore"):
+                got = numpy_api.linear_cross_entropy_value_and_grad(
+                    h, w, aim, B[::-1], chunk=chunk, **options
+                )
+                check(flat(got), composed(h, w, aim, B[::-1], **options))
+    lists = onesum.linear_cross_entropy_value_and_grad(
+        H.tolist(), W.tolist(), target.tolist(), B.tolist(), ignore_index=-1
+    )
+    assert all(
+        map(
+            same_bits,
+            flat(lists),
+            flat(onesum.linear_cross_entropy_value_and_grad(H, W, target, B, ignore_index=-1)),
+        )
+    )
+
+
+@pytest.mark.parametrize("chunk", [None, (4, N), (4, 3)])
+@pytest.mark.parametrize("xp", [torch, array_api_strict], ids=lambda xp: xp.__name__)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_other_libraries(xp, dtype, chunk):
+    """In kind, and the same numbers."""
+    h, w, b = (xp.asarray(np.array(a, dtype)) for a in (H, W, B))
+    aims = {
+        "class indices": {"target": xp.asarray(INDICES), "ignore_index": -100},
+        "probabilities": {"target": xp.asarray(PROBABILITIES)},
+    }
+    options: dict[str, Any] = {"where": PER_ELEMENT, "label_smoothing": 0.25, "z_loss": 0.125}
+    options["temperature"] = OPTIONS["temperature"][1]
+    for aim in aims.values():
+        loss, grads = onesum.linear_cross_entropy_value_and_grad(
+            h, w, bias=b, chunk=chunk, reduction="sum", **aim, **options
+        )
+        assert {type(a) for a in (loss, *grads)} == {type(h)}
+        numbers = [np.asarray(a if xp is torch else a._array) for a in (loss, *grads)]
+        aim = {k: np.asarray(a if xp is torch else getattr(a, "_array", a)) for k, a in aim.items()}
+        arrays = (np.asarray(a if xp is torch else a._array) for a in (h, w))
+        wanted = composed(*arrays, bias=B.astype(dtype), reduction="sum", **aim, **options)
+        check(numbers, wanted, np.dtype(dtype))
+        alone = onesum.linear_cross_entropy(
+            h, w, aim["target"], b, ignore_index=aim.get("ignore_index"), reduction="sum", **options
+        )
+        assert float(alone) == pytest.approx(float(loss), nan_ok=True)
+
+
+# What is refused, and what is said of it
+
+BAD = {
+    "h without axes": ({"h": 1.0}, ValueError, ("h:", "()")),
+    "h complex": ({"h": H * 1j}, TypeError, ("h:", "complex128")),
+    "h masked": ({"h": np.ma.masked_less(H, 0)}, TypeError, ("h:", "mask")),
+    "features": ({"weight_matrix": W[:, 1:]}, ValueError, ("weight_matrix:", "(7, 4)", "5")),
+    "turned": ({"weight_matrix": W.T}, ValueError, ("weight_matrix:", "(5, 7)", "(classes, 5)")),
+    "a vector": ({"weight_matrix": W[0]}, ValueError, ("weight_matrix:", "(5,)")),
+    "no classes": ({"weight_matrix": W[:0]}, ValueError, ("at least one class", "(2, 3, 0)")),
+    "masked matrix": (
+        {"weight_matrix": np.ma.masked_less(W, 0)},
+        TypeError,
+        ("weight_matrix:", "mask"),
+    ),
+    "words": ({"weight_matrix": "abc"}, TypeError, ("weight_matrix:",)),
+    "another library": (
+        {"weight_matrix": torch.ones(N, D)},
+        TypeError,
+        ("weight_matrix:", "numpy", "torch"),
+    ),
+    "bias": ({"bias": np.ones(3)}, ValueError, ("bias:", "(3,)", "(7,)")),
+    "a column": ({"bias": B[:, None]}, ValueError, ("bias:", "(7, 1)", "(7,)")),
+    "class 7": ({"target": np.full((2, 3), 7)}, IndexError, ("target:", "from 0 to 6", "got 7")),
+    "target flat": ({"target": np.zeros(6, int)}, ValueError, ("target:", "(6,)", "(2, 3)")),
+    "probabilities": (
+        {"target": PROBABILITIES[..., 1:]},
+        ValueError,
+        ("target:", "(2, 3, 6)", "(2, 3, 7)"),
+    ),
+    "weight": ({"weight": np.ones(D)}, ValueError, ("weight:", "(5,)", "(7,)")),
+    "sample_weight": ({"sample_weight": -np.ones((2, 3))}, ValueError, ("sample_weight:", "-1")),
+    "smoothing": ({"label_smoothing": 1.5}, ValueError, ("label_smoothing:", "1.5")),
+    "z_loss": ({"z_loss": -1}, ValueError, ("z_loss:", "-1")),
+    "temperature": ({"temperature": 0}, ValueError, ("temperature:", "0")),
+    "temperature per class": ({"temperature": np.ones(N)}, ValueError, ("temperature:", "(7,)")),
+    "where": ({"where": np.ones(D, bool)}, ValueError, ("where:", "(5,)", "(2, 3, 7)")),
+    "where of numbers": ({"where": np.ones(N)}, TypeError, ("where:", "float64")),
+    "reduction": ({"reduction": "max"}, ValueError, ("reduction:", "max")),
+    "dtype": ({"dtype": "int32"}, TypeError, ("dtype:", "int32")),
+    "chunk 0": ({"chunk": (0, 5)}, ValueError, ("chunk:", "(0, 5)")),
+    "chunk of one": ({"chunk": (5,)}, TypeError, ("chunk:", "(5,)")),
+    "chunk a number": ({"chunk": 5}, TypeError, ("chunk:", "5")),
+    "chunk of floats": ({"chunk": (2.0, 5.0)}, TypeError, ("chunk:", "(2.0, 5.0)")),
+}
+
+
+@pytest.mark.parametrize(("wrong", "exception", "words"), BAD.values(), ids=BAD)
+def test_bad_input(monkeypatch, wrong, exception, words):
+    """Its own exception, and before anything is computed."""
+
+    def computed(*args, **kwargs):
+        raise AssertionError("a product was computed")
+
+    monkeypatch.setattr("onesum._linear.Products", computed)
+    given: dict[str, Any] = {"h": H, "weight_matrix": W, "target": np.abs(INDICES) % N, **wrong}
+    for call in (onesum.linear_cross_entropy, onesum.linear_cross_entropy_value_and_grad):
+        with pytest.raises(exception) as caught:
+            call(**given)
+        for word in words:
+            assert word in str(caught.value)
+
+
+def test_inputs_are_left_alone(numpy_api):
+    """The Api watches what it is given; also read-only arrays will do."""
+    arrays = [np.array(a) for a in (H, W, np.abs(INDICES) % N, B)]
+    for a in arrays:
+        a.flags.writeable = False
+    for chunk in CHUNKS:
+        numpy_api.linear_cross_entropy_value_and_grad(*arrays, chunk=chunk)
+
+
+# The memory
+
+
+@pytest.mark.parametrize("rows", [1, 20, 1024, 4096, 1 << 16])
+@pytest.mark.parametrize("classes", [10, 32000, 50000, 256000, 10**7])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_usual_chunk(rows, classes, dtype):
+    """Within its bounds, and no row or class too many."""
+    h, w = (np.broadcast_to(np.zeros((), dtype), (k, 8)) for k in (rows, classes))
+    call = LinearCall(h, w, None)
+    wide = call.computed_in(call.dtype(None, w))
+    height, width = call.chunk(None, rows, wide)
+    assert 1 <= height <= rows
+    assert 1 <= width <= classes
+    held, logits = height * width * wide.itemsize, rows * classes * wide.itemsize
+    assert held <= min(MOST, max(LEAST, logits / PART))
+    if width < classes:
+        assert height >= min(rows, 64)
+
+
+def native_only() -> None:
+    if core() is None and not REQUIRE_CORE:
+        pytest.skip("the core is not built: the plain formulas take more")
+
+
+def extra_memory(function, *args, **options) -> int:
+    """The most that NumPy and the core held beyond the results."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        answer = function(*args, **options)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    arrays = answer[1] if isinstance(answer, tuple) else ()
+    return most - before - sum(a.nbytes for a in arrays if a is not None)
+
+
+ROWS, FEATURES, CLASSES = 1024, 32, 20000
+LARGE = {
+    "plain": {},
+    "bias, all options": {
+        "bias": np.zeros(CLASSES, np.float32),
+        "weight": np.ones(CLASSES),
+        "label_smoothing": 0.1,
+        "z_loss": 1e-4,
+        "ignore_index": 3,
+        "where": (np.arange(CLASSES) % 50 > 0) | (np.arange(4) > 0)[:, None, None],
+        "temperature": np.linspace(0.5, 2, ROWS).reshape(4, -1),
+    },
+    "blocks": {"chunk": (256, 2000)},
+    "blocks, spread": {"chunk": (256, 2000), "label_smoothing": 0.1},
+}
+
+
+@pytest.mark.parametrize("options", LARGE.values(), ids=LARGE)
+def test_memory(options):
+    """Less than an eighth of the logits beyond the results, which the logits would be all of."""
+    native_only()
+    rng = np.random.default_rng(3)
+    h = rng.normal(0, 1, (4, ROWS // 4, FEATURES)).astype("float32")
+    w = rng.normal(0, 0.1, (CLASSES, FEATURES)).astype("float32")
+    target = rng.integers(0, CLASSES, (4, ROWS // 4))
+    logits = 4 * ROWS * CLASSES
+    both = onesum.linear_cross_entropy_value_and_grad
+    with using(on_numpy()[-1]):
+        assert extra_memory(both, h, w, target, **options) < logits / 8
+        assert extra_memory(onesum.linear_cross_entropy, h, w, target, **options) < logits / 8
+        if options:
+            return
+        x = h @ w.T  # the measure sees what it is to see
+        assert extra_memory(lambda: onesum.softmax(x).sum()) >= logits
+        half = extra_memory(both, h.astype("float16"), w.astype("float16"), target)
+        assert half < logits / 8 + 4 * (w.size + h.size)
+
+
+def test_the_benchmark(tmp_path):
+    """It sees the logits where they all are, and that here they are not."""
+    benchmarks("linear", "--quick", "--results", tmp_path)
+    for row in load(tmp_path / "linear.json")["rows"]:
+        for name in ("onesum", "torch", "NumPy, products alone", "torch, products alone"):
+            low, middle, high = row["times"][name]
+            assert 0 < low <= middle <= high
+        if sys.platform == "linux":
+            assert row["extra"]["onesum"] < row["logits"] / 2
+            assert row["extra"]["torch"] > row["logits"] / 2
+            assert row["extra"]["onesum, all logits"] > row["logits"] / 2

@@ -22,6 +22,7 @@ namespace onesum {
     X(soft_cross_entropy, "xxmisTo>lx")      \
     X(kl_divergence, "xxmisTo>lx")
 
+enum Wanted { wanted_loss, wanted_entropy, wanted_masses };  // the sums of the target masses
 struct LossOptions {
     double smoothing, z_loss;
     double by;             // multiplies the gradient
@@ -29,7 +30,7 @@ struct LossOptions {
     bool probabilities;    // else class indices
     bool gradient;
     bool by_second;        // the gradient of the divergence, by the second logits
-    bool entropy;          // instead of the soft cross entropy
+    int wanted;            // of the soft cross entropy
 };
 
 #define ONESUM_COUNT(name, operands) +1

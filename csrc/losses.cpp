@@ -56,7 +56,7 @@ constexpr long no_class = -1;
 struct Request {
     Form form;
     Operand x, probabilities, mask = everywhere(nullptr), classes = everywhere(&no_class), sample = everywhere(&one_weight), temperature, losses, gradient;
-    LossOptions options{0, 0, 1, nullptr, false, false, false, false};
+    LossOptions options{0, 0, 1, nullptr, false, false, false, wanted_loss};
 
     npy_intp rows() const {
         npy_intp count = 1;
@@ -117,8 +117,8 @@ PyObject* losses(PyObject*, PyObject* args) {
         options.weight = static_cast<const double*>(PyArray_DATA(array(weight)));
     }
     const bool soft = options.probabilities || options.smoothing != 0;
-    options.entropy = !strcmp(name, "entropy");
-    const Loss loss = !strcmp(name, "kl_divergence") ? loss_kl_divergence : soft || options.entropy ? loss_soft_cross_entropy : loss_cross_entropy;
+    options.wanted = !strcmp(name, "entropy") ? wanted_entropy : !strcmp(name, "masses") ? wanted_masses : wanted_loss;
+    const Loss loss = !strcmp(name, "kl_divergence") ? loss_kl_divergence : soft || options.wanted ? loss_soft_cross_entropy : loss_cross_entropy;
 
     int order[NPY_MAXDIMS];
     sort_axes(form.ndim, PyArray_STRIDES(array(x)), order);

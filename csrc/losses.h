@@ -116,7 +116,7 @@ struct CrossEntropy : Forward {
                 };
             });
         }
-        void end(Group<W>& g, Totals<W>& totals) {
+        Then end(Group<W>& g, Totals<W>& totals) {
             auto& aims = g.aims;
             const auto& options = *aims.options;
             const V x = aims.logits, m = this->m;
@@ -129,12 +129,15 @@ struct CrossEntropy : Forward {
             for (int k = 0; k < W::lanes; ++k) masses[k] = mass(g, k);
             const auto q = wide_from<C>(masses);
             wide_to(aims.losses, (log + away) * q);
-            const I special = (x == C(-infinity)) | (m == C(infinity));
-            if (any(special)) lose_specially(g, special, all.rounded(), masses);
+            const V total = all.rounded();
+            const I special = (m - x == C(infinity)) | (x == C(-infinity)) | (m == C(infinity));
+            if (any(special)) lose_specially(g, special, total, log.rounded(), masses);
             auto rising = Wide<C>{};  // 2 z s (log sum)
             if constexpr (Form::general)
                 if (options.z_loss != 0) rising = add_z_loss(g, m, Wide<C>::of(m) * this->inverse.wide() + log);
             if (options.gradient) slope(g, others, aim, all, q, rising);
+            // In a row with a NaN the classes of logit -inf get 0 all the same: the general form sees to it.
+            return !Form::general && any(first_lanes<I>(g.walk.count) & (total != total)) ? Then::carefully : Then::nothing;
         }
         ONESUM_APART void write(Group<W>& g) const {
             this->each(g, [&](auto row) ONESUM_INLINED {
@@ -142,8 +145,8 @@ struct CrossEntropy : Forward {
                 V power{};
                 if constexpr (Form::general) power = row.of(this->power);
                 const bool all_ignored = !W::across && any(bits<I>(ignored));
-                return [&g, row, at, power, ignored, all_ignored, aim = aimed_at(g, row)](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
-                    if constexpr (Form::general) p = p * power;
+                return [&g, row, at, power, ignored, all_ignored, aim = aimed_at(g, row)](long j, auto lanes, V x, V p, char* out) ONESUM_INLINED {
+                    if constexpr (Form::general) p = x == C(-infinity) ? V{} : p * power;
                     if (aim.may_be_at(j)) p = aim.at(j) ? at : p;
                     if constexpr (Form::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
                     if constexpr (W::across && Form::general) p = bits<I>(ignored) ? V{} : p;
@@ -154,6 +157,10 @@ struct CrossEntropy : Forward {
         }
 
       private:
+        double per_unit(int k) const {
+            if constexpr (Form::general) return double(this->inverse.hi[k]);
+            else return 1;
+        }
         // The derivative by the logits: what p is multiplied by, and the whole of it at the aim.
         ONESUM_INLINE void slope(const Group<W>& g, Wide<C> others, Wide<C> aim, Wide<C> all, Wide<C> q, Wide<C> rising) {
             auto factor = wide_splat<C>(g.aims.options->by);
@@ -170,15 +177,24 @@ struct CrossEntropy : Forward {
             this->hi = this->no_finite_logit() ? V{} : words.hi * Constants<C>::unbias;
             this->lo = this->no_finite_logit() ? V{} : words.lo * Constants<C>::unbias;
             if constexpr (Form::general) {
-                const V nan = this->infinite() ? one_hot_or_nan(all.rounded(), all.rounded()) : V{};
-                this->hi = this->infinite() ? nan : this->hi;
-                this->lo = this->infinite() ? V{} : this->lo;
-                this->at_infinity = of_p.rounded() + nan;
-                at_aim = at_aim + nan;
+                this->at_infinity = of_p.rounded();
+                if (any(this->infinite())) slope_at_infinity(g, all.rounded(), q, rising);
+            }
+        }
+        // In rows whose maximum is +inf: p is 1 there, or NaN if there are several.
+        ONESUM_APART void slope_at_infinity(const Group<W>& g, V all, Wide<C> q, Wide<C> rising) {
+            double masses[W::lanes], risings[W::lanes];
+            wide_to(masses, q), wide_to(risings, rising);
+            for (int k = 0; k < W::lanes; ++k) {
+                if (this->m[k] != C(infinity)) continue;
+                const double factor = g.aims.options->by * double(this->inverse.hi[k]), nan = all[k] == 1 ? 0 : not_a_number, x = g.aims.logits[k];
+                this->hi[k] = C(nan), this->lo[k] = 0, power[k] = 1;
+                this->at_infinity[k] = C((masses[k] + risings[k]) * factor + nan);
+                at_aim[k] = C(x == -infinity ? 0 : (x == infinity ? risings[k] : -masses[k]) * factor + nan);
             }
         }
         // Rows of which the loss is infinite, or nothing, or not a number.
-        ONESUM_APART void lose_specially(Group<W>& g, I special, V all, const double* masses) const {
+        ONESUM_APART void lose_specially(Group<W>& g, I special, V all, V log, const double* masses) const {
             for (int k = 0; k < g.walk.count; ++k) {
                 if (!special[k]) continue;
                 double& loss = g.aims.losses[k];
@@ -187,7 +203,8 @@ struct CrossEntropy : Forward {
                 if (all[k] != all[k]) bare = not_a_number;
                 else if (m == infinity) bare = all[k] != 1 ? not_a_number : x == infinity ? 0 : infinity;
                 else if (m == -infinity) bare = nothing_left(g, k) ? infinity : not_a_number;
-                else bare = infinity;
+                else if (x == -infinity) bare = infinity;
+                else bare = m * per_unit(k) - x * per_unit(k) + double(log[k]);  // too far apart for a difference first
                 loss = g.aims.ignored[k] || (masses[k] == 0 && bare == infinity) ? 0 : bare * masses[k];
             }
         }

@@ -9,10 +9,10 @@
 
 namespace {
 
-// Totals of five kinds.
+// Totals of six kinds.
 template <class W> struct MoreTotals : Totals<W> {
-    static constexpr int kinds = 5;
-    Wide<typename W::C> more[3][W::lanes];
+    static constexpr int kinds = 6;
+    Wide<typename W::C> more[4][W::lanes];
     auto* kind(int i) { return i < 2 ? Totals<W>::kind(i) : more[i - 2]; }
 };
 // Beside the exponentials: mass times distance from the top, the mass below it, the mass at it, and how many classes attain it.
@@ -84,7 +84,7 @@ struct SoftCrossEntropy : Forward {
 
         ONESUM_APART void sum(Group<W>& g, MoreTotals<W>& totals) {
             P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_INLINED {
-                return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m), is_entropy = g.aims.options->entropy](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
+                return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m), is_entropy = g.aims.options->wanted == onesum::wanted_entropy](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
                     auto q = is_entropy ? Wide<C>::of(splat(C(1)), e.tail()) * Wide<C>::of(e.scale) : masses.at(j, lanes);
                     I inside = g.mask.template at<W>(row, j, lanes);
                     if constexpr (!lanes.all) inside = inside & first_lanes<I>(lanes.count);
@@ -126,7 +126,8 @@ struct SoftCrossEntropy : Forward {
             const auto q = below + top;
             const auto r = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / this->pivot() + (count - one);
             const auto log = log1p(r);
-            if (options.entropy) return end_entropy(g, log + g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) / (this->pivot() * (one + r)) * this->inverse.wide(), tops);
+            if (options.wanted == onesum::wanted_masses) return wide_to(aims.losses, s * q);
+            if (options.wanted == onesum::wanted_entropy) return end_entropy(g, log + g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) / (this->pivot() * (one + r)) * this->inverse.wide(), tops);
             const auto away = g.walk.sum_of(totals.other) + at_aim_alone * Wide<C>::choose(aim_is_top | aim_is_nowhere, zero, Wide<C>::of(m) - Wide<C>::of(x));
             wide_to(aims.losses, s * (q * log + away * this->inverse.wide()));
             if (any(special)) lose_specially(g, special, r.rounded(), tops, loses, below, aimed);

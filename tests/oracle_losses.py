@@ -128,8 +128,9 @@ def cross_entropy(
     loss, size = (np.where(lost, a.number(np.inf), c) for c in (loss, size))
 
     there = row.others - row.all * row.rest + row.steep * row.log_sum * p
-    grad = np.where(row.pivot, there, (row.all + row.steep * row.log_sum) * p - q)
-    terms = np.where(row.pivot, row.others + row.all * row.rest, row.all * p + q)
+    rearranged = row.pivot & (q != zero)  # else p alone is the gradient, and may be tiny
+    grad = np.where(rearranged, there, (row.all + row.steep * row.log_sum) * p - q)
+    terms = np.where(rearranged, row.others + row.all * row.rest, row.all * p + q)
     if row.masses.hard and not z_loss:
         terms = np.abs(grad)
     terms = terms + row.steep * row.log_sum_size * p

@@ -19,6 +19,9 @@ SUITE = [
     "test_out.py",
     "test_where.py",
     "test_calls.py",
+    "test_losses.py",
+    "test_losses_bits.py",
+    "test_losses_errors.py",
 ]
 
 

@@ -189,6 +189,7 @@ def test_special_rows_touch_only_themselves(numpy_api, axis):
 HESSIANS = [
     # x, z_loss, v, and H v for the class 0
     ([0, -INF, 0], 0.0, [1, NAN, 3], [-0.5, 0, 0.5]),
+    ([0, -2000, 0], 0.0, [1, NAN, 3], [-0.5, 0, 0.5]),
     ([1, INF, 2], 0.0, [1, 2, 3], ZEROS),
     ([1, INF, 2], 0.5, [1, 2, 3], [0, 2, 0]),
     ([INF, 1, INF], 0.5, [1, 2, 3], NANS),

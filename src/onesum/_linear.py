@@ -64,7 +64,7 @@ def linear_cross_entropy(
     chunk : tuple of two ints, optional
         How many rows and how many classes of logits are held at a time. With fewer than n classes
         the logits are computed once more for the gradient. By default all classes and as many
-        rows as are a twelfth of all logits, though 4 MiB at least and 64 MiB at most; and where
+        rows as are a fourteenth of all logits, though 4 MiB at least and 64 MiB at most; and where
         that is fewer than 64 rows, 512 rows of as many classes as are a quarter of these bytes.
         Arrays of other libraries than NumPy are held with all classes.
 
@@ -154,7 +154,7 @@ def linear_cross_entropy_value_and_grad(
 
     Notes
     -----
-    Beyond the results, a call takes the chunk and about an eighth more. With fewer than n classes
+    Beyond the results, a call takes the chunk and a quarter more. With fewer than n classes
     in it, targets that are spread over all classes take up to three times as much. 16-bit gradients
     add up in float32, which is twice their size.
 

@@ -10,9 +10,9 @@ from .backends import array_api
 
 Array = Any
 
-# Bytes of logits to hold: a twelfth of all, which with all else makes less than an eighth of them,
-# within these bounds. Higher chunks make faster products: 64 MiB are 335 rows of 50 000 float32.
-PART, LEAST, MOST = 12, 4 << 20, 64 << 20
+# Bytes of logits to hold: a fourteenth of all, which with all else is less than an eighth, within
+# these bounds. Higher chunks make faster products: 64 MiB are 335 rows of 50 000 float32.
+PART, LEAST, MOST = 14, 4 << 20, 64 << 20
 # The formulas of array_api.py take many times what they are given, and are given less.
 PLAIN_PART = 16
 # To go over weight_matrix and its gradient for fewer rows than this costs more than to compute the

@@ -12,9 +12,9 @@ import numpy as np
 
 Array = Any
 
-# Elements of a product for dW before it is added: an eighth of the chunk of logits, or this many;
+# Elements of a product for dW before it is added: a quarter of the chunk of logits, or this many;
 # and no fewer classes, however many features there are.
-PRODUCT_PART, LEAST_PRODUCT, LEAST_BLOCK = 8, 1 << 18, 64
+PRODUCT_PART, LEAST_PRODUCT, LEAST_BLOCK = 4, 1 << 18, 64
 
 
 def spans(span: slice, length: int) -> list[slice]:

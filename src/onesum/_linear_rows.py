@@ -25,6 +25,7 @@ class Rows:
             if not bool(xp.all(counted)):
                 self._live = xp.nonzero(counted)[0]
                 self.number = self._live.shape[0]
+                # Where a row's result is among theirs, or behind them all.
                 place = xp.cumulative_sum(xp.astype(counted, xp.int64)) - 1
                 self._place = xp.where(counted, place, self.number)
         self.h = xp.reshape(call.x, (self.all, call.x.shape[-1]))
@@ -58,7 +59,7 @@ class Rows:
         if a is None or isinstance(a, float):
             return a
         live = None if self._live is None else self._live[rows]
-        if a.ndim > 2:
+        if a.ndim > 2:  # no matrix
             index = np.arange(rows.start, rows.stop) if live is None else live
             return a[(*np.unravel_index(index, self.batch), classes)]
         a = a if a.ndim == 1 else a[:, classes]

@@ -290,7 +290,8 @@ def selective_log_softmax(
 
         logits, where = repeated(logits), where if where is None else repeated(where)
         if not isinstance(temperature, float):
-            temperature = call.xp.expand_dims(temperature, axis=axis)
+            kept = (*call.kept[:axis], chosen[axis], *call.kept[axis:])
+            temperature = call.xp.broadcast_to(call.xp.expand_dims(temperature, axis=axis), kept)
         axis += 1
     losses, _ = call.backend.cross_entropy(
         logits, Target(classes), axis, 0.0, where, temperature, 1.0, False, dtype, None

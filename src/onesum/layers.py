@@ -17,6 +17,7 @@ from ._jacobian import (
 )
 from ._losses import cross_entropy_value_and_grad
 from ._targets import number_of
+from .backends._library import quiet
 
 Array = Any
 
@@ -181,12 +182,18 @@ class CrossEntropyLoss:
         return loss
 
     def backward(self, dy: Any = 1.0) -> Array:
-        """dL/dx for the last call, from dL/dloss: a number, or one per row for reduction "none"."""
+        """dL/dx for the last call, from dL/dloss: a number, or one per row for reduction "none".
+
+        Where dL/dloss is 1, it is the gradient that the layer keeps, not a copy.
+        """
         if self._grad is None:
             raise RuntimeError("CrossEntropyLoss.backward needs a call first: loss = layer(x, y)")
         if self.options["reduction"] != "none" or isinstance(dy, (int, float)):
             dy = number_of("dy", dy)
-            return self._grad if dy == 1.0 else self._grad * dy
+            if dy == 1.0:
+                return self._grad
+            call = Call("x", self._grad, self.axis)
+            return quiet(call.as_given)(self._grad * dy, self._grad.dtype)
         call = Call("x", self._grad, self.axis)
         dy = call.one_per_row("dy", dy, False)
         return call.result(call.xp.astype(call.rows(call.x) * dy, call.x.dtype))

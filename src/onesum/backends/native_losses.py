@@ -38,10 +38,10 @@ def cross_entropy(
     out: Array | None,
 ) -> tuple[Array, Array | None]:
     """The losses of the rows, as float64, and `by` times the gradient of their sum, or None."""
-    wide = computed_in(x, dtype)
+    wide = _computed_in(x, dtype)
     y = target.probabilities
     if y is not None:
-        wide = computed_in(y, wide)
+        wide = _computed_in(y, wide)
         y = _plain(y, wide)
     x = _plain(x, wide)
     room = out if wide == dtype and _may_write(out, x, y) else None
@@ -50,9 +50,7 @@ def cross_entropy(
         x,
         y,
         where,
-        target.classes,
-        None if target.weight is None else np.ascontiguousarray(target.weight),
-        target.sample_weight,
+        *_aims(target),
         axis,
         _row_temperature(temperature, axis),
         target.smoothing,
@@ -70,7 +68,7 @@ def entropy(
     x: Array, axis: int, where: Where, temperature: Temperature, dtype: np.dtype[Any]
 ) -> Array:
     """One number per row: drops the axis."""
-    x = _plain(x, computed_in(x, x.dtype))
+    x = _plain(x, _computed_in(x, dtype))
     t = _row_temperature(temperature, axis)
     values, _ = _core.losses(
         "entropy", x, None, where, None, None, None, axis, t, 0.0, 0.0, 1.0, False, None
@@ -89,7 +87,7 @@ def kl_divergence(
     dtype: np.dtype[Any],
 ) -> tuple[Array, tuple[Array, Array] | None]:
     """The divergences of the rows, as float64, and `by` times the gradients of their sum."""
-    wide = computed_in(x, computed_in(y, dtype))
+    wide = _computed_in(x, _computed_in(y, dtype))
     x, y = _plain(x, wide), _plain(y, wide)
     t = _row_temperature(temperature, axis)
 
@@ -117,9 +115,10 @@ def cross_entropy_hvp(
     out: Array | None,
 ) -> Array:
     """As the sum of two parts, a p (v - p.v) / T^2 and 2 z s (p.v) p / T^2, by the kernels of p."""
-    wide = np.promote_types(computed_in(x, computed_in(v, dtype)), np.float32)
-    x, v = _plain(x, wide), _plain(v, wide)
-    room = out if wide == dtype and _may_write(out) and _apart(out, x, v) else None
+    wide = np.promote_types(_computed_in(x, _computed_in(v, dtype)), np.float32)
+    x, v, y = _plain(x, wide), _plain(v, wide), target.probabilities
+    y = None if y is None else _plain(y, wide)
+    room = out if wide == dtype and _may_write(out) and _apart(out, x, v, y) else None
     result: Array = softmax(x, axis, where, temperature, wide, room)
     with np.errstate(all="ignore"):
         softmax_vjp(result, v, axis, temperature, wide, result)
@@ -127,11 +126,24 @@ def cross_entropy_hvp(
         batch = x.shape[:axis] + x.shape[axis + 1 :]
         ignored = np.zeros(batch, bool) if target.classes is None else target.classes < 0
         s = 1.0 if target.sample_weight is None else target.sample_weight
-        factor = _masses(x, target, axis, where)
+        factor, _ = _core.losses(
+            "masses",
+            x,
+            y,
+            where,
+            *_aims(target),
+            axis,
+            1.0,
+            target.smoothing,
+            0.0,
+            1.0,
+            False,
+            None,
+        )
         if z_loss:
             log_sum = logsumexp(x, axis, where, temperature, wide, None)
             rising = np.where(ignored | (log_sum == -np.inf), 0.0, 2.0 * z_loss * s)
-            factor = factor + rising * log_sum
+            factor = factor + np.where(np.isinf(log_sum), 0.0, rising * log_sum)  # J is 0 there
             mean = logsumexp_jvp(x, v, axis, where, temperature, wide, None)
             slope = np.expand_dims((rising * mean * by).astype(wide), axis)
         factor = np.expand_dims(np.broadcast_to(factor * by / t, batch).astype(wide), axis)
@@ -139,30 +151,25 @@ def cross_entropy_hvp(
         if z_loss:
             result += logsumexp_vjp(x, slope, axis, where, temperature, wide, None)
         lost = np.isnan(np.sum(result, axis=axis))
-        if lost.any():  # a row of nothing but -inf has no p, but a derivative of 0
-            lost &= logsumexp(x, axis, where, temperature, wide, None) == -np.inf
-        np.moveaxis(result, axis, -1)[lost | ignored] = 0
+        rows = np.moveaxis(result, axis, -1)
+        rows[ignored] = 0
+        if lost.any():  # where x is -inf the derivative is 0 all the same
+            rows[lost] = np.where(np.moveaxis(x, axis, -1)[lost] == -np.inf, 0, rows[lost])
     return result if result is out else rounded(result, dtype, out)
 
 
-def _masses(x: Array, target: Target, axis: int, where: Where) -> Array:
-    """The sum of the target masses of each row."""
-    n = x.shape[axis]
-    w = np.ones(n) if target.weight is None else target.weight
-    spread: Any = 0.0
-    if target.smoothing:
-        inside = np.ones(n) if where is None else np.moveaxis(where, axis, -1)
-        spread = target.smoothing * (inside @ w) / np.sum(inside, axis=-1)
-        spread = np.where(np.isnan(spread), 0.0, spread)
-    share = 1.0 - target.smoothing
-    if target.classes is not None:
-        masses = np.where(target.classes < 0, 0.0, spread + share * w[target.classes])
-    else:
-        y = np.moveaxis(target.probabilities, axis, -1)
-        if where is not None:
-            y = np.where(np.moveaxis(where, axis, -1), y, 0)
-        masses = spread + share * (y.astype(np.float64, copy=False) @ w)
-    return masses if target.sample_weight is None else masses * target.sample_weight
+def _aims(target: Target) -> tuple[Array | None, Array | None, Array | None]:
+    """Classes and weights as the core takes them."""
+    classes, weight, sample = target.classes, target.weight, target.sample_weight
+    return (
+        None if classes is None else np.require(classes, np.int64, "A"),
+        None if weight is None else np.require(weight, np.float64, ["C", "A"]),
+        None if sample is None else np.require(sample, np.float64, "A"),
+    )
+
+
+def _computed_in(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return computed_in(x, dtype).newbyteorder("=")
 
 
 def _plain(x: Array, dtype: np.dtype[Any]) -> Array:
@@ -171,7 +178,9 @@ def _plain(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _row_temperature(temperature: Temperature, axis: int) -> Any:
-    return temperature if isinstance(temperature, float) else np.squeeze(temperature, axis)
+    if isinstance(temperature, float):
+        return temperature
+    return np.require(np.squeeze(temperature, axis), np.float64, "A")
 
 
 def _may_write(out: Array | None, *inputs: Array | None) -> bool:
@@ -189,5 +198,5 @@ def _may_write(out: Array | None, *inputs: Array | None) -> bool:
     )
 
 
-def _apart(out: Array | None, *inputs: Array) -> bool:
-    return out is None or not any(np.may_share_memory(a, out) for a in inputs)
+def _apart(out: Array | None, *inputs: Array | None) -> bool:
+    return out is None or not any(a is not None and np.may_share_memory(a, out) for a in inputs)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onesum.bench import host
-from onesum.bench.timing import _settle, _Turn
+from onesum.bench.timing import Turn, settle
 from onesum.boosting import SoftmaxObjective
 
-from .importing import _quartiles
+from .importing import quartiles
 
 ROWS, FEATURES, CLASSES = 100_000, 20, (4, 10, 50)
 ROUNDS = 15
@@ -192,7 +192,7 @@ def measure(library: str, n_classes: int, rows: int, rounds: int, threads: int) 
         arguments = scores[:n], _Labels(y[:n])
         return lambda: objectives[name](*arguments)
 
-    turns = {name: _Turn(alone(name)).take for name in objectives}
+    turns = {name: Turn(alone(name)).take for name in objectives}
     calls = _in_rounds(turns, rounds)
     calls[LOOPS] = [t * rows / some for t in calls[LOOPS]]
 
@@ -233,11 +233,11 @@ def _in_rounds(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, 
 
 def _timed(update: Callable[[], Any]) -> float:
     """The seconds of a training's next round: no two are alike, so there is no call to warm up."""
-    _settle()
+    settle()
     start = time.perf_counter()
     update()
     return time.perf_counter() - start
 
 
 def _microseconds(seconds: list[float]) -> list[float]:
-    return _quartiles([1e6 * t for t in seconds])
+    return quartiles([1e6 * t for t in seconds])

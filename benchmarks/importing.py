@@ -43,10 +43,8 @@ def run(results: Path, quick: bool) -> None:
         "host": host.describe(),
         "rounds": rounds,
         "unit": "milliseconds: lower quartile, median, upper quartile; ratio within each round",
-        "times": {
-            module: _quartiles([1e3 * t for t in values]) for module, values in times.items()
-        },
-        "ratio": _quartiles(ratios),
+        "times": {module: quartiles([1e3 * t for t in values]) for module, values in times.items()},
+        "ratio": quartiles(ratios),
         "wheel": {"name": wheels[-1].name, "bytes": wheels[-1].stat().st_size} if wheels else None,
     }
     print(result["times"], result["ratio"], result["wheel"])
@@ -63,6 +61,6 @@ def _fresh(module: str, directory: str) -> float:
     return float(answer.stdout)
 
 
-def _quartiles(values: list[float]) -> list[float]:
+def quartiles(values: list[float]) -> list[float]:
     quartiles = statistics.quantiles(values, n=4, method="inclusive")
     return [float(f"{q:.4g}") for q in quartiles]

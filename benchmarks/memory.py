@@ -69,9 +69,9 @@ def measure(case: Case, name: str) -> dict[str, int]:
     growths = {}
     for mode, call in prepare(case, name).items():
         REFERENCES.write_text("5")  # forget the most so far
-        before = _held("VmRSS")  # with the operands, and `out`, whichever is asked
+        before = held("VmRSS")  # with the operands, and `out`, whichever is asked
         answer = call()
-        growths[mode] = max(0, _held("VmHWM") - before)
+        growths[mode] = max(0, held("VmHWM") - before)
         del answer
     return growths
 
@@ -82,7 +82,7 @@ def prepare(case: Case, name: str) -> dict[str, peers.Call]:
     return {} if calls is None else calls.ready()
 
 
-def _held(what: str) -> int:
+def held(what: str) -> int:
     found = re.search(rf"^{what}:\s*(\d+) kB", STATUS.read_text(), re.MULTILINE)
     assert found
     return int(found[1]) << 10

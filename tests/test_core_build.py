@@ -25,7 +25,7 @@ SUITE = [
 ]
 
 
-def build(folder: Path, *options: str, target: str = "_core") -> Path:
+def build(folder: Path, *options: str) -> Path:
     """Configure and build the core in a folder of its own."""
     cmake = [sys.executable, "-m", "cmake"]
     definitions = [f"-DPython_EXECUTABLE={sys.executable}", *options]
@@ -34,18 +34,16 @@ def build(folder: Path, *options: str, target: str = "_core") -> Path:
         check=True,
         capture_output=True,
     )
-    subprocess.run([*cmake, "--build", folder, "--target", target], check=True, capture_output=True)
+    subprocess.run([*cmake, "--build", folder], check=True, capture_output=True)
     return folder
 
 
-def test_each_instruction_set_has_one_global_symbol(tmp_path: Path) -> None:
-    # A function that two objects have in common may be linked from the one this CPU cannot run.
+def one_global_symbol_each(folder: Path) -> None:
+    """A function that two objects have in common may be linked from the one this CPU cannot run."""
     objects = []
     for isa in _core.built_isas:
         table = "onesum_" + isa.replace("-", "_") if isa.startswith("x86") else "onesum_baseline"
-        # -O0: nothing is inlined that could have been emitted
-        build(tmp_path, "-DCMAKE_CXX_FLAGS=-w", "-DONESUM_OPTIMIZE=-O0", target=table)
-        objects += list((tmp_path / "CMakeFiles" / f"{table}.dir").rglob("*.o"))
+        objects += list((folder / "CMakeFiles" / f"{table}.dir").rglob("*.o"))
     assert len(objects) == len(_core.built_isas)
     for path in objects:
         listing = subprocess.run(
@@ -54,7 +52,7 @@ def test_each_instruction_set_has_one_global_symbol(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
         ).stdout.split("\n")
-        symbols = [line.split()[1:] for line in listing if line]
+        symbols = [line.split()[1:] for line in listing if line and "__odr_asan" not in line]
         assert [kind for kind, _ in symbols] == ["D"], f"{path.name}: {symbols}"
 
 
@@ -69,7 +67,9 @@ def library(name: str) -> str:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="preloads the sanitizers as Linux does")
 def test_the_sanitizers_find_nothing(tmp_path: Path) -> None:
+    """Nor does an instruction set share a function: at -O0 every one is emitted that could be."""
     build(tmp_path, "-DONESUM_SANITIZE=ON")
+    one_global_symbol_each(tmp_path)
     (core,) = tmp_path.glob("_core*.so")
     preloaded = ["libasan.so", "libubsan.so", "libstdc++.so"]
     environment = os.environ | {

@@ -16,7 +16,7 @@ from measure import same_bits
 from test_benchmarks import benchmarks, load
 
 import onesum
-from onesum._linear_call import LEAST, MOST, PART, LinearCall
+from onesum._linear._call import LEAST, MOST, PART, LinearCall
 
 # Norm-wise, in units of the type's spacing at the largest term. A logit is a sum of d = 5 products,
 # and T may be 1/2; its error is one of p and of the loss, and passes into sums over 6 rows or 7

@@ -222,7 +222,7 @@ def cross_entropy_hvp(
     temperature = call.temperature(temperature)
     dtype = call.dtype(dtype, v)
     room = call.out(out, dtype)
-    rows, by = (call.rows(call.x), call.rows(v)), _factor(call, target, reduction)
+    rows, by = (call.rows(call.x), call.rows(v)), gradient_factor(call, target, reduction)
     hv = call.backend.cross_entropy_hvp(
         rows[0], target, rows[1], call.axis, z_loss, where, temperature, by, dtype, room
     )
@@ -460,12 +460,12 @@ def _cross_entropy(
     temperature = call.temperature(temperature)
     dtype = call.dtype(dtype)
     room = call.out(out, dtype)
-    by = _factor(call, target, reduction) if gradient else 1.0
+    by = gradient_factor(call, target, reduction) if gradient else 1.0
     losses, grad = call.backend.cross_entropy(
         call.rows(call.x), target, call.axis, z_loss, where, temperature, by, gradient, dtype, room
     )
     count = counted(call, target) if reduction == "mean" else 1.0
-    loss = _reduced(call, losses, reduction, count, dtype)
+    loss = reduced(call, losses, reduction, count, dtype)
     return loss, call.result(grad, out, written=room is not None) if gradient else None
 
 
@@ -490,7 +490,7 @@ def _kl_divergence(
     values, grads = call.backend.kl_divergence(
         *rows, call.axis, where, temperature, by, gradient, dtype
     )
-    value = _reduced(call, values, reduction, count, dtype)
+    value = reduced(call, values, reduction, count, dtype)
     return value, tuple(map(call.result, grads)) if gradient else None
 
 
@@ -502,7 +502,7 @@ def _call(name: str, x: Any, axis: Any) -> Call:
 
 
 @quiet
-def _reduced(call: Call, losses: Array, reduction: str, count: float, dtype: Any) -> Any:
+def reduced(call: Call, losses: Array, reduction: str, count: float, dtype: Any) -> Any:
     """The losses of the rows as the caller wants them, rounded only here."""
     if reduction == "none":
         return call.reduced(call.xp.astype(losses, dtype), False)
@@ -512,7 +512,7 @@ def _reduced(call: Call, losses: Array, reduction: str, count: float, dtype: Any
     return call.as_given(loss, dtype)
 
 
-def _factor(call: Call, target: Target, reduction: str) -> float:
+def gradient_factor(call: Call, target: Target, reduction: str) -> float:
     """What a reduction multiplies the gradient by."""
     if reduction != "mean":
         return 1.0

@@ -90,7 +90,7 @@ def measure(case: Case, effort: Effort, cache: int = 1 << 20) -> Cell:
     out = np.empty(result_shape(case), dtype_of(case.dtype))  # one for all: the same memory
     calls, failed = _checked_calls(case, arrays, out)
     calls |= {("floors", *key): call for key, call in floors(case, arrays, out).items()}
-    turns = {key: _Turn(call) for key, call in calls.items()}
+    turns = {key: Turn(call) for key, call in calls.items()}
     samples: dict[tuple[str, str, str], list[float]] = {key: [] for key in turns}
     shuffle = random.Random(0).shuffle
     order = list(turns)
@@ -118,7 +118,7 @@ def measure(case: Case, effort: Effort, cache: int = 1 << 20) -> Cell:
     return cell
 
 
-class _Turn:
+class Turn:
     """The calls of one library in a round."""
 
     def __init__(self, call: peers.Call) -> None:
@@ -130,13 +130,13 @@ class _Turn:
         self.warm = once < LONG
 
     def take(self) -> float:
-        _settle()
+        settle()
         if self.warm:
             self.timer.timeit(1)
         return self.timer.timeit(self.loops) / self.loops
 
 
-def _settle() -> None:
+def settle() -> None:
     """Wait until the process sleeps while this thread does."""
     for _ in range(MOST_PAUSES):
         before = time.process_time()

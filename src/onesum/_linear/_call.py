@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import Call, as_floating, dtype_name, split_mask
-from .backends import array_api
+from .._arguments import Call, as_floating, dtype_name, split_mask
+from ..backends import array_api
 
 Array = Any
 

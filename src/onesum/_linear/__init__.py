@@ -1,20 +1,20 @@
 """The public cross entropy of a linear layer's logits, and the walk over their chunks.
 
-The parts of it: the call with its checks (`_linear_call.py`), the rows (`_linear_rows.py`), the
-matrix products (`_linear_products.py`), and the classes in blocks (`_linear_blocks.py`).
+The parts of it: the call with its checks (`_call.py`), the rows (`_rows.py`), the
+matrix products (`_products.py`), and the classes in blocks (`_blocks.py`).
 """
 
 from typing import Any
 
 import numpy as np
 
-from ._linear_blocks import Blocks
-from ._linear_call import LinearCall
-from ._linear_products import NewProducts, Products, spans
-from ._linear_rows import Part, Rows
-from ._losses import _factor, _reduced
-from ._targets import counted, reduction_of, target_of, z_loss_of
-from .backends._library import quiet, widest
+from .._losses import gradient_factor, reduced
+from .._targets import counted, reduction_of, target_of, z_loss_of
+from ..backends._library import quiet, widest
+from ._blocks import Blocks
+from ._call import LinearCall
+from ._products import NewProducts, Products, spans
+from ._rows import Part, Rows
 
 Array = Any
 
@@ -202,11 +202,11 @@ def _linear_cross_entropy(
     dtype = call.dtype(dtype, *call.parameters())
     rows = Rows(call, target, where, temperature, call.computed_in(dtype))
     chunk = call.chunk(chunk, rows.number, rows.wide)
-    by = _factor(call, target, reduction) if gradient else 1.0
+    by = gradient_factor(call, target, reduction) if gradient else 1.0
     parts, dh_parts, dw, db = _by_chunks(call, rows, chunk, z_loss, by, gradient)
     xp, count = call.xp, counted(call, target) if reduction == "mean" else 1.0
     losses = xp.reshape(rows.whole(parts, widest(xp, call.x)), call.batch)
-    loss = _reduced(call, losses, reduction, count, dtype)
+    loss = reduced(call, losses, reduction, count, dtype)
     if not gradient:
         return loss, (None, None, None)
     dh = xp.reshape(rows.whole(dh_parts, rows.wide, call.x.shape[-1]), call.x.shape)

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ._linear_products import spans
-from ._linear_rows import Part
-from .backends._target import Target
+from ..backends._target import Target
+from ._products import spans
+from ._rows import Part
 
 Array = Any
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import Call
-from .backends._library import device
-from .backends._target import Target
+from .._arguments import Call
+from ..backends._library import device
+from ..backends._target import Target
 
 Array = Any
 

@@ -17,6 +17,7 @@ from . import IMAGES, ROOT
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 BOOSTING = ROOT / "docs" / "boosting.md"
+LINEAR = ROOT / "docs" / "linear.md"
 
 # What was to be reached, with two threads: times as fast as the best other, and parts of the floor.
 GOAL = 1.2
@@ -76,30 +77,23 @@ def run(results: Path, show: bool, check: bool) -> int:
 def pages(results: Path) -> dict[Path, dict[str, str]]:
     files = sorted(results.glob("speed*.json"), key=lambda path: path.stem)
     speeds = [host.load(path) for path in files]
-    boosted = results / "boosting.json"  # until it is measured, the page says so
     return {
-        **({BOOSTING: {"boosting": boosting(host.load(boosted))}} if boosted.exists() else {}),
+        BOOSTING: {"boosting": boosting(host.load(results / "boosting.json"))},
+        LINEAR: {"linear": linear(host.load(results / "linear.json"))},
         README: {
             "accuracy": accuracy(host.load(results / "accuracy.json")),
             "speed": speed(host.load(results / "speed-2-threads.json")),
-            **_losses(results, README),
+            "losses": losses(host.load(results / "losses-2-threads.json")),
             "import": importing(host.load(results / "import.json")),
         },
         PERFORMANCE: {
             "means": means(speeds),
             "lost": "\n\n".join(map(lost, speeds)),
-            **_losses(results, PERFORMANCE),
+            "losses": every_loss(host.load(results / "losses-2-threads.json")),
             "memory": memory(host.load(results / "memory.json")),
             "speed": "\n\n".join(map(every_speed, speeds)),
         },
     }
-
-
-def _losses(results: Path, page: Path) -> dict[str, str]:
-    """The block of a page about the losses; until they are measured, the page says so."""
-    path = results / "losses-2-threads.json"
-    blocks = {README: losses, PERFORMANCE: every_loss}
-    return {"losses": blocks[page](host.load(path))} if path.exists() else {}
 
 
 def filled(text: str, blocks: dict[str, str], name: str) -> str:
@@ -401,6 +395,27 @@ def boosting(result: Result) -> str:
             _measured(result, {"LightGBM": "lightgbm", "XGBoost": "xgboost"}),
         ]
     )
+
+
+def linear(result: Result) -> str:
+    """Time and memory of a linear layer's loss and gradients, and of the bare products."""
+    parts = []
+    for row in result["rows"]:
+        middles = {name: middle for name, (_, middle, _) in row["times"].items()}
+        lines = [
+            [
+                name,
+                duration(middle),
+                times(middle / middles["torch"]),
+                f"{row['extra'][name] / 1e6:.0f} MB" if name in row["extra"] else "",
+            ]
+            for name, middle in middles.items()
+        ]
+        size = f"{row['rows']} rows, {row['features']} features, {row['classes']} classes"
+        heads = [size, "time", "of torch's", "memory beyond the results"]
+        text = f"The logits would take {row['logits'] / 1e6:.0f} MB."
+        parts += [table(heads, lines), text]
+    return "\n\n".join([*parts, _measured(result, {"NumPy": "numpy", "torch": "torch"})])
 
 
 # Both

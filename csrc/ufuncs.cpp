@@ -244,7 +244,6 @@ PyObject* move(PyObject*, PyObject* args) {
 }
 
 int execute(PyObject* module) {
-    if (!onesum::prepare_arrays() || PyUFunc_ImportUFuncAPI() < 0) return -1;
     if (const char* value = onesum::threads_from_environment()) {
         PyErr_Format(PyExc_ImportError, "ONESUM_NUM_THREADS: expected a whole number >= 1, got '%s'", value);
         return -1;
@@ -253,6 +252,7 @@ int execute(PyObject* module) {
         PyErr_Format(PyExc_ImportError, "ONESUM_KEEP_MEMORY: expected a whole number of bytes >= 0, got '%s'", value);
         return -1;
     }
+    if (!onesum::prepare_arrays() || PyUFunc_ImportUFuncAPI() < 0) return -1;  // which asks whether memory is to be kept
     const char* override = getenv("ONESUM_ISA");
     const onesum::Isa* isa = override && *override ? wanted(override, PyExc_ImportError) : onesum::best_isa();
     if (!isa) {

@@ -35,7 +35,7 @@ def run(results: Path, quick: bool, threads: int, largest: int | None) -> None:
         "unit": "microseconds: lower quartile, median, upper quartile",
         "cells": [],
     }
-    most = 1000 if quick else largest
+    most = 100 if quick else largest
     for operation in OPERATIONS:
         for curve, points in CURVES.items():
             for shape, x in points:

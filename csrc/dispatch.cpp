@@ -54,7 +54,9 @@ bool always() { return true; }
 const Isa isas[] = {
 #if defined(__x86_64__)
     {"x86-64-v4", has_v4, &onesum_x86_64_v4},
+#if !defined(ONESUM_WITHOUT_V3)
     {"x86-64-v3", has_v3, &onesum_x86_64_v3},
+#endif
     {"x86-64-v2", has_v2, &onesum_x86_64_v2},
 #elif defined(__ARM_NEON)
     {"neon", always, &onesum_baseline},

@@ -29,7 +29,17 @@ FLOORS = [
         "backends.native_functions",
         "backends.native_losses",
     },
-    {"_arguments", "_functions", "_config", "_losses", "_memory", "_targets", "_threads"},
+    {
+        "_arguments",
+        "_functions",
+        "_config",
+        "_information",
+        "_losses",
+        "_reductions",
+        "_memory",
+        "_targets",
+        "_threads",
+    },
     {
         "_jacobian",
         "_linear",

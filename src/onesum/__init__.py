@@ -12,6 +12,12 @@ from ._functions import (
     softmax_jvp,
     softmax_vjp,
 )
+from ._information import (
+    entropy,
+    kl_divergence,
+    kl_divergence_value_and_grad,
+    selective_log_softmax,
+)
 from ._jacobian import (
     LogSoftmaxJacobian,
     SoftmaxJacobian,
@@ -19,15 +25,7 @@ from ._jacobian import (
     softmax_jacobian,
 )
 from ._linear import linear_cross_entropy, linear_cross_entropy_value_and_grad
-from ._losses import (
-    cross_entropy,
-    cross_entropy_hvp,
-    cross_entropy_value_and_grad,
-    entropy,
-    kl_divergence,
-    kl_divergence_value_and_grad,
-    selective_log_softmax,
-)
+from ._losses import cross_entropy, cross_entropy_hvp, cross_entropy_value_and_grad
 from ._memory import release_memory
 from ._threads import get_num_threads, register_threadpoolctl, set_num_threads
 from .layers import CrossEntropyLoss, LogSoftmax, Softmax

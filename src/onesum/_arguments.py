@@ -13,7 +13,7 @@ from .backends._library import device, namespace, widest
 
 Array = Any
 
-_FLOATING = ("float16", "bfloat16", "float32", "float64")
+FLOATING = ("float16", "bfloat16", "float32", "float64")
 _INTEGRAL = re.compile(r"u?int\d+")
 
 
@@ -38,9 +38,11 @@ class Call:
         self.kept = tuple(1 if i in self.axes else n for i, n in enumerate(self.shape))
         self.axis = self.axes[0] if len(self.axes) == 1 else len(self.batch)
 
-    def need_classes(self) -> None:
+    def with_classes(self) -> "Call":
+        """The same call, which has at least one class."""
         if math.prod(self.shape[i] for i in self.axes) == 0:
             raise ValueError(f"{self.name}: expected at least one class, got shape {self.shape}")
+        return self
 
     # --- the other arguments ---
 
@@ -120,8 +122,8 @@ class Call:
             name = np.dtype(dtype).name
         except TypeError:  # a type of another library
             name = dtype_name(dtype)
-        if name not in _FLOATING:
-            raise TypeError(f"dtype: expected one of {', '.join(_FLOATING)}, got {dtype!r}")
+        if name not in FLOATING:
+            raise TypeError(f"dtype: expected one of {', '.join(FLOATING)}, got {dtype!r}")
         try:
             return np.dtype(name) if self.xp is np else getattr(self.xp, name)
         except (TypeError, AttributeError):
@@ -288,11 +290,11 @@ def is_integral(name: str) -> bool:
 def as_floating(xp: Any, name: str, a: Array) -> Array:
     """Integers and bools become the widest type before anything is subtracted."""
     kind = dtype_name(a.dtype)
-    if kind in _FLOATING:
+    if kind in FLOATING:
         return a
     if kind == "bool" or is_integral(kind):
         return xp.astype(a, widest(xp, a))
-    wanted = f"{', '.join(_FLOATING)}, integer or bool"
+    wanted = f"{', '.join(FLOATING)}, integer or bool"
     raise TypeError(f"{name}: expected {wanted}, got dtype {a.dtype}")
 
 

@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import _FLOATING as FLOATING
-from ._arguments import Call, as_floating, dtype_name, is_integral, split_mask
-from .backends._library import quiet, widest
+from ._arguments import FLOATING, Call, as_floating, dtype_name, is_integral, split_mask
+from .backends._library import widest
 from .backends._target import Target
 
 Array = Any
-
-REDUCTIONS = ("none", "sum", "mean")
 
 
 def target_of(
@@ -25,7 +22,7 @@ def target_of(
     sample_weight: Any,
 ) -> Target:
     """The target of the rows of a call, checked."""
-    call.need_classes()
+    call.with_classes()
     smoothing = number_of("label_smoothing", label_smoothing)
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing: expected a number from 0 to 1, got {smoothing}")
@@ -96,20 +93,6 @@ def class_indices(
     return wide if ignored is None else xp.where(ignored, -1, wide)
 
 
-@quiet
-def counted(call: Call, target: Target) -> float:
-    """What a mean divides by: the weights of the rows' classes, or the number of rows."""
-    xp = call.xp
-    if target.classes is None:
-        return float(math.prod(call.batch))
-    rows = target.classes >= 0
-    if target.weight is None:
-        return float(xp.sum(xp.astype(rows, xp.int64)))
-    index = xp.reshape(xp.where(rows, target.classes, 0), (-1,))
-    weights = xp.take(target.weight, index, axis=0)
-    return float(xp.sum(xp.where(xp.reshape(rows, (-1,)), weights, 0.0)))
-
-
 def number_of(name: str, value: Any) -> float:
     """A real number, not an array of several."""
     try:
@@ -125,12 +108,6 @@ def z_loss_of(value: Any) -> float:
     if not 0 <= z < math.inf:
         raise ValueError(f"z_loss: expected a number >= 0, got {z}")
     return z
-
-
-def reduction_of(value: Any) -> str:
-    if not isinstance(value, str) or value not in REDUCTIONS:
-        raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {value!r}")
-    return str(value)
 
 
 def _index(name: str, value: Any) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._losses import gradient_factor, reduced
-from .._targets import counted, reduction_of, target_of, z_loss_of
+from .._reductions import divisor_of, gradient_factor, reduced, reduction_of
+from .._targets import target_of, z_loss_of
 from ..backends._library import quiet, widest
 from ._blocks import Blocks
 from ._call import LinearCall
@@ -202,11 +202,12 @@ def _linear_cross_entropy(
     dtype = call.dtype(dtype, *call.parameters())
     rows = Rows(call, target, where, temperature, call.computed_in(dtype))
     chunk = call.chunk(chunk, rows.number, rows.wide)
-    by = gradient_factor(call, target, reduction) if gradient else 1.0
+    divisor = divisor_of(call, target, reduction)
+    by = gradient_factor(divisor)
     parts, dh_parts, dw, db = _by_chunks(call, rows, chunk, z_loss, by, gradient)
-    xp, count = call.xp, counted(call, target) if reduction == "mean" else 1.0
+    xp = call.xp
     losses = xp.reshape(rows.whole(parts, widest(xp, call.x)), call.batch)
-    loss = reduced(call, losses, reduction, count, dtype)
+    loss = reduced(call, losses, reduction, divisor, dtype)
     if not gradient:
         return loss, (None, None, None)
     dh = xp.reshape(rows.whole(dh_parts, rows.wide, call.x.shape[-1]), call.x.shape)

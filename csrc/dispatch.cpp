@@ -8,6 +8,7 @@
 #include "split.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <xmmintrin.h>
 
 extern const onesum::Kernels onesum_x86_64_v2, onesum_x86_64_v3, onesum_x86_64_v4;
@@ -34,10 +35,16 @@ constexpr int size_of[] = {2, 2, 4, 8};  // by storage
 // vector registers alone; feclearexcept looks after the x87's flags too, which takes 70 ns, half of what a short row does.
 void clear_flags() { _mm_setcsr(_mm_getcsr() & ~_MM_EXCEPT_MASK); }
 
+// Which __builtin_cpu_supports cannot be asked for everywhere.
+bool has_f16c() {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
 bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
 bool has_v3() {
     return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+           __builtin_cpu_supports("bmi2") && has_f16c();
 }
 bool has_v4() {
     return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

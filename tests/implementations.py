@@ -51,9 +51,8 @@ def using(name: str) -> Iterator[Api]:
         yield Api(name, **_LIBRARIES[name])
         return
     if name == MISSING:
-        raise AssertionError(
-            "the compiled core is not built, and ONESUM_TEST_REQUIRE_CORE=1 asks for it"
-        )
+        reason = onesum.backends.numpy_reason()
+        raise AssertionError(f"{reason}, and ONESUM_TEST_REQUIRE_CORE=1 asks for the core")
     backends = onesum.backends
     module, _, isa = name.partition("-")
     before = backends.numpy_backend, core() and core().isa

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from . import backends
 from ._threads import get_num_threads
 
 
-def show_config(mode: str = "stdout") -> dict[str, Any]:
+def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any]:
     """Show the version, the backend of NumPy arrays and why, the instruction sets, the threads.
 
     Parameters
@@ -21,7 +21,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any]:
     Returns
     -------
     config : dict
-        Keys: version, numpy, backend, reason, isa (in use), isas (that this CPU has), built_isas,
+        Keys: version, numpy, backend, reason (why that backend; where the compiled core could not
+        be built, the first error of its build), isa (in use), isas (that this CPU has), built_isas,
         threads (that a call may use), overrides (the environment variables ONESUM_* that are set).
 
     Raises
@@ -42,7 +43,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any]:
         "version": sys.modules["onesum"].__version__,
         "numpy": np.__version__,
         "backend": backends.numpy_backend.__name__.rpartition(".")[2],
-        "reason": backends.numpy_reason,
+        "reason": backends.numpy_reason(),
         "isa": getattr(core, "isa", None),
         "isas": getattr(core, "isas", ()),
         "built_isas": getattr(core, "built_isas", ()),

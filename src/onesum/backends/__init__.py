@@ -1,6 +1,7 @@
 """Which backend serves which array. No array library is imported here but NumPy."""
 
 import os
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -13,25 +14,46 @@ from . import array_api
 _COMPAT = frozenset({"cupy", "dask", "torch"})
 
 
-def _choose_for_numpy() -> tuple[ModuleType, str]:
-    """The backend of NumPy arrays, and why it is that one."""
-    wish = os.environ.get("ONESUM_BACKEND", "")
-    if wish not in ("", "native", "array_api"):
-        raise ValueError(f"ONESUM_BACKEND: expected 'native' or 'array_api', got {wish!r}")
-    if wish == "array_api":
-        return array_api, "ONESUM_BACKEND=array_api"
+# What the environment asks for, as it was at import.
+_wish = os.environ.get("ONESUM_BACKEND", "")
+
+
+def _choose_for_numpy() -> ModuleType:
+    """The backend of NumPy arrays."""
+    if _wish not in ("", "native", "array_api"):
+        raise ImportError(f"ONESUM_BACKEND: expected 'native' or 'array_api', got {_wish!r}")
+    if _wish == "array_api":
+        return array_api
     try:
         import_module("onesum._core")
     except ModuleNotFoundError as error:
-        if wish or error.name != "onesum._core":
+        if error.name != "onesum._core":
             raise
-        return array_api, f"the compiled core was not built: {error}"
+        if _wish:
+            wanted = f"ONESUM_BACKEND: expected 'array_api', got 'native': {_why_no_core()}"
+            raise ImportError(wanted) from error
+        return array_api
     from . import native
 
-    return native, "the compiled core was built"
+    return native
 
 
-numpy_backend, numpy_reason = _choose_for_numpy()
+def numpy_reason() -> str:
+    """Why the backend of NumPy arrays is the one it is."""
+    if _wish:
+        return f"ONESUM_BACKEND={_wish}"
+    return "the compiled core was built" if sys.modules.get("onesum._core") else _why_no_core()
+
+
+def _why_no_core() -> str:
+    try:
+        reason = import_module("onesum._no_core").reason  # what tools/build_backend.py wrote
+    except ModuleNotFoundError:
+        reason = "no module onesum._core for this Python"
+    return f"the compiled core was not built: {reason}"
+
+
+numpy_backend = _choose_for_numpy()
 
 
 def backend_of(xp: Any) -> ModuleType:

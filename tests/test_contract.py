@@ -137,6 +137,38 @@ def test_dtype(numpy_api, function, source):
     assert call(x, dtype=float).dtype == np.float64
 
 
+@pytest.mark.parametrize("source", ["float16", "bfloat16", "float32"])
+def test_options_leave_the_dtype(any_api, source):
+    """Factors, weights and temperatures of a wider type do not widen the result."""
+    if source not in dtypes(any_api.name):
+        return
+    x, rows, y = NUMBERS[0].astype(source), np.linspace(0.5, 2, 5), np.arange(5)
+    b, where = np.linspace(-1, 2, 6), np.arange(6) != 3
+    weights = {"weight": np.linspace(0, 2, 6), "sample_weight": rows, "z_loss": 0.5}
+    t = {"temperature": rows, "where": where}
+    results = [
+        any_api.softmax(x, **t),
+        any_api.log_softmax(x, **t),
+        any_api.logsumexp(x, **t),
+        any_api.logsumexp(x, b=b, **t),
+        any_api.logsumexp(x[0], b=b),
+        *any_api.logsumexp(x, b=b, return_sign=True, keepdims=True, **t),
+        *any_api.logsumexp(x, return_sign=True, **t),
+        any_api.softmax_vjp(x, x, temperature=rows),
+        any_api.log_softmax_jvp(x, x, temperature=rows),
+        any_api.logsumexp_jvp(x, x, **t),
+        any_api.selective_log_softmax(x, y, **t),
+        any_api.entropy(x, **t),
+        any_api.kl_divergence(x, x, **t),
+        any_api.cross_entropy_hvp(x, y, x, **weights, **t),
+    ]
+    for reduction in ("none", "sum", "mean"):
+        options = {"reduction": reduction, **weights, **t}
+        results += any_api.cross_entropy_value_and_grad(x, y, **options)
+        results += any_api.cross_entropy_value_and_grad(x, np.full((5, 6), 0.25), **options)
+    assert [np.asarray(a).dtype.name for a in results] == [source] * len(results)
+
+
 PROMOTED = [
     ("float32", "float64", "float64"),
     ("float64", "float32", "float64"),
@@ -191,6 +223,11 @@ SIGNED = [
     ([0, 0], [True, True], LOG2, 1),
     ([LARGEST, LARGEST], [1, -1], -INF, 0),
     ([0, INF], [2, -3], INF, -1),
+    ([INF, INF], [2, 1], INF, 1),
+    ([INF, INF], [-2, -1], INF, -1),
+    ([INF, INF], [1, -1], NAN, NAN),  # inf - inf has no value, and no sign
+    ([INF, INF, 0], [2, -1, 1], NAN, NAN),
+    ([0, NAN], [1, -1], NAN, NAN),
 ]
 
 
@@ -207,6 +244,7 @@ def test_weights_and_signs(any_api, x, b, value, sign):
         assert np.array_equal(np.asarray(sign_of, float), sign, equal_nan=True)
         assert np.asarray(sign_of).dtype == np.asarray(size).dtype == np.dtype(dtype)
         plain = np.asarray(any_api.logsumexp(row, b=weights))
+        assert plain.dtype == np.dtype(dtype)
         assert np.isnan(plain) if sign == -1 else np.array_equal(plain, size, equal_nan=True)
 
 

@@ -448,49 +448,6 @@ def test_several_classes_of_a_row(any_api):
             check(got, wanted, "selective_log_softmax")
 
 
-# numpy.ma
-
-
-def test_masked_logits(numpy_api):
-    """The mask is a `where`, and masked arrays come back."""
-    mask = np.random.default_rng(8).random((5, 6)) < 0.3
-    mask[:, 0], mask[2] = False, True
-    x, y = NUMBERS[0], np.zeros(5, int)
-    masked = np.ma.array(np.where(mask, NAN, x), mask=mask)
-    loss, grad = numpy_api.cross_entropy_value_and_grad(masked, y, reduction="none")
-    plain = numpy_api.cross_entropy_value_and_grad(x, y, where=~mask, reduction="none")
-    for got, wanted, expected in zip((loss, grad), plain, (mask.all(axis=1), mask), strict=True):
-        assert isinstance(got, np.ma.MaskedArray)
-        assert same_bits(got.data, wanted)
-        assert np.array_equal(np.ma.getmaskarray(got), expected)
-    entropy = numpy_api.entropy(masked)
-    assert same_bits(entropy.data, numpy_api.entropy(x, where=~mask))
-    hv = numpy_api.cross_entropy_hvp(masked, y, COTANGENT[0])
-    assert same_bits(hv.data, numpy_api.cross_entropy_hvp(x, y, COTANGENT[0], where=~mask))
-    value, grads = numpy_api.kl_divergence_value_and_grad(x, masked)
-    wanted = numpy_api.kl_divergence_value_and_grad(x, x, where=~mask)
-    assert same_bits(value, wanted[0])
-    for got, plain in zip(grads, wanted[1], strict=True):
-        assert same_bits(got.data, plain)
-        assert np.array_equal(np.ma.getmaskarray(got), mask)
-
-
-def test_masked_targets(numpy_api):
-    """A masked index is a row to ignore, whatever it holds; masked probabilities are not read."""
-    x = NUMBERS[0]
-    y = np.ma.array([0, 99, 2, 3, -7], mask=[0, 1, 0, 1, 1])
-    got = numpy_api.cross_entropy_value_and_grad(x, y, ignore_index=2)
-    wanted = numpy_api.cross_entropy_value_and_grad(x, [0, 9, 9, 9, 9], ignore_index=9)
-    assert all(map(same_bits, got, wanted))
-    mask = np.random.default_rng(8).random((5, 6)) < 0.3
-    y = np.ma.array(np.where(mask, NAN, 0.2), mask=mask)
-    loss, grad = numpy_api.cross_entropy_value_and_grad(x, y)
-    wanted = numpy_api.cross_entropy_value_and_grad(x, np.full((5, 6), 0.2), where=~mask)
-    assert same_bits(loss, wanted[0])
-    assert same_bits(grad.data, wanted[1])
-    assert np.array_equal(np.ma.getmaskarray(grad), mask)
-
-
 # dtype=
 
 

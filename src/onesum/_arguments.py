@@ -2,19 +2,17 @@
 
 import math
 import operator
-import re
-import sys
 from typing import Any
 
 import numpy as np
 
 from . import backends
-from .backends._library import device, namespace, widest
+from ._aliasing import Read, may_write
+from ._dtypes import FLOATING, as_float, as_floating, dtype_name, library_name, promoted
+from ._masks import split_mask, unmasked
+from .backends._library import device, namespace, select, widest
 
 Array = Any
-
-FLOATING = ("float16", "bfloat16", "float32", "float64")
-_INTEGRAL = re.compile(r"u?int\d+")
 
 
 class Call:
@@ -22,6 +20,11 @@ class Call:
 
     The first array gives the library, the shape and the axes. A single class axis stays where it
     is; several go to the end and are merged there, and none becomes a new axis of size 1.
+
+    What numpy.ma masks takes no part. `mask` gathers it as the arguments come: None if none of
+    them is a masked array, else bool that broadcasts to the shape of x; a row without which the
+    call has to do is one that is masked whole. So `where` comes after all other arguments, and
+    then `out`, which no argument may be read after.
     """
 
     def __init__(self, name: str, x: Any, axis: Any):
@@ -29,6 +32,7 @@ class Call:
         x = backends.as_array(name, x)
         self.name = name
         self.xp = namespace(x)
+        self._read = [Read(x, True)]
         self.backend = backends.backend_of(self.xp)
         self.x = as_floating(self.xp, name, x)
         self.shape = tuple(x.shape)
@@ -49,7 +53,7 @@ class Call:
     def same_shape(self, name: str, g: Any) -> Array:
         """A second array, of the shape of the first."""
         g, mask = split_mask(g)
-        g = as_floating(self.xp, name, self._same_library(name, g))
+        g = as_floating(self.xp, name, self._same_library(name, g, in_step=True))
         if tuple(g.shape) != self.shape:
             wanted = f"the shape of {self.name}, {self.shape}"
             raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
@@ -58,42 +62,33 @@ class Call:
 
     def one_per_row(self, name: str, g: Any, keepdims: bool) -> Array:
         """An array with one element per row, brought to size 1 along the class axis."""
-        g, mask = split_mask(g)
+        g, mask = split_mask(g, hidden=0)
         g = as_floating(self.xp, name, self._same_library(name, g))
         shape = self.kept if keepdims else self.batch
         if tuple(g.shape) != shape:
             wanted = f"shape {shape}, one element per row of {self.name} (keepdims={keepdims})"
             raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
-        if mask is not None:
-            self.add_mask(np.broadcast_to(np.reshape(mask, self.kept), self.shape))
+        self.add_mask(mask, self.kept)
         return self._row_of_ones(g)
 
     def factors(self, name: str, b: Any) -> Array:
-        """Numbers that broadcast to the shape of x; what numpy.ma masks is 0."""
-        b, mask = split_mask(b)
+        """Numbers that broadcast to the shape of x."""
+        b, mask = split_mask(b, hidden=0)
         b = as_floating(self.xp, name, self.converted(name, b))
-        if mask is not None:
-            b = np.where(mask, 0.0, b)
-        return self.rows(self._broadcast(name, b))
-
-    def where(self, where: Any) -> Array:
-        """None or bool of the shape of x; what numpy.ma masks is outside."""
-        if where is not None:
-            where = self.converted("where", where)
-            if dtype_name(where.dtype) != "bool":
-                raise TypeError(f"where: expected bool, got dtype {where.dtype}")
-            where = self._broadcast("where", where)
-        if self.mask is not None:
-            where = ~self.mask if where is None else where & ~self.mask
-        return None if where is None else self.rows(where)
+        b = self._broadcast(name, b)
+        self.add_mask(mask)
+        return self.rows(b)
 
     def temperature(self, value: Any) -> Any:
         """A Python float, or an array of the widest type with size 1 along the class axis."""
         if isinstance(value, (float, int)) and not isinstance(value, bool):
-            if not value > 0:
+            number = as_float("temperature", value)
+            if not number > 0:
                 raise ValueError(f"temperature: expected a number > 0, got {value}")
-            return float(value)
-        t = self.converted("temperature", value)
+            return number
+        t = unmasked("temperature", value) if getattr(value, "ndim", 1) == 0 else value
+        t, mask = split_mask(t, hidden=1)
+        t = self.converted("temperature", t)
         if not dtype_name(t.dtype).startswith(("float", "bfloat16", "int", "uint")):
             got = f"{value!r:.60} of dtype {t.dtype}"
             raise TypeError(f"temperature: expected real numbers, got {got}")
@@ -110,14 +105,68 @@ class Call:
                 wanted = f"a number, or shape {self.batch} or {self.kept} (one per row)"
                 raise ValueError(f"temperature: expected {wanted}, got shape {shape}")
             t = self.xp.reshape(self.xp.broadcast_to(t, self.batch), self.kept)
+            mask = None if mask is None else np.broadcast_to(mask, self.batch)
+            self.add_mask(mask, self.kept)
+        else:
+            self.add_mask(mask)
         return self._row_of_ones(self.xp.broadcast_to(t, self.kept))
+
+    def where(self, where: Any) -> Array:
+        """None or bool of the shape of x, without what is masked in any argument."""
+        if where is not None:
+            where, mask = split_mask(where, hidden=False)
+            where = self.converted("where", where)
+            if dtype_name(where.dtype) != "bool":
+                raise TypeError(f"where: expected bool, got dtype {where.dtype}")
+            where = self._broadcast("where", where)
+            self.add_mask(mask)
+        if self.mask is not None:
+            inside = self.xp.broadcast_to(~self.ours(self.mask), self.shape)
+            where = inside if where is None else where & inside
+        return None if where is None else self.rows(where)
+
+    # --- what is masked ---
+
+    def add_mask(self, mask: Any, shape: tuple[int, ...] | None = None) -> None:
+        """Leave out what an argument masks, if it does; of this shape, beside that of x."""
+        if mask is None:
+            return
+        if shape is None:
+            shape = (1,) * (len(self.shape) - mask.ndim) + mask.shape
+        mask = np.reshape(mask, shape)
+        self.mask = mask if self.mask is None else self.mask | mask
+
+    @property
+    def ignored(self) -> Any:
+        """Which rows have nothing that is not masked: NumPy's bool, one per row, or None."""
+        if self.mask is None:
+            return None
+        return np.broadcast_to(np.all(self.mask, axis=self.axes), self.batch)
+
+    @property
+    def counted(self) -> int:
+        """The number of rows that are not ignored."""
+        every = int(math.prod(self.batch))
+        return every if self.mask is None else every - int(np.sum(self.ignored))
+
+    def filled(self, nothing: float) -> Array:
+        """x with `nothing` in the place of what is masked."""
+        if self.mask is None:
+            return self.x
+        return select(self.xp, self.ours(self.mask), nothing, self.x)
+
+    def ours(self, a: Any) -> Array:
+        """A NumPy array as one of the library of x."""
+        return a if self.xp is np else self.xp.asarray(a, device=device(self.x), copy=True)
+
+    # --- the result ---
 
     def dtype(self, dtype: Any, *others: Array) -> Any:
         """The type of the result: the one asked for, or what the arrays promote to."""
         if dtype is None:
             dtype = self.x.dtype
             for other in others:
-                dtype = _promoted(self.xp, dtype, other.dtype)
+                dtype = promoted(self.xp, dtype, other.dtype)
         try:
             name = np.dtype(dtype).name
         except TypeError:  # a type of another library
@@ -127,10 +176,14 @@ class Call:
         try:
             return np.dtype(name) if self.xp is np else getattr(self.xp, name)
         except (TypeError, AttributeError):
-            raise TypeError(f"dtype: {self.xp.__name__} has no {name}") from None
+            raise TypeError(f"dtype: {library_name(self.xp)} has no {name}") from None
 
     def out(self, out: Any, dtype: Any) -> Array:
-        """Check `out`, of the shape of x; return its rows if the backend may write into them."""
+        """Check `out`, of the shape of x; return its rows if the backend may write into them.
+
+        Then they are in native order, aligned, and apart from every argument; or x, or another
+        array of its shape, is exactly this memory.
+        """
         data = self._checked_out(out, dtype, self.shape)
         if data is None:
             return None
@@ -150,19 +203,14 @@ class Call:
             raise ValueError(f"out: expected an array of the library of {self.name}, got {kind}")
         if tuple(out.shape) != shape:
             raise ValueError(f"out: expected shape {shape}, got {tuple(out.shape)}")
-        if out.dtype != dtype:
+        if out.dtype != dtype and not (self.xp is np and out.dtype.newbyteorder("=") == dtype):
             raise ValueError(f"out: expected dtype {dtype}, got {out.dtype}")
         if self.xp is not np:
             return None
         if not out.flags.writeable:
             raise ValueError("out: expected a writeable array, got a read-only one")
-        return np.asarray(out)
-
-    def filled(self, nothing: float) -> Array:
-        """x with `nothing` in the place of what is masked."""
-        if self.mask is None:
-            return self.x
-        return np.where(self.mask, self.x.dtype.type(nothing), self.x)
+        data = np.asarray(out)
+        return data if may_write(data, self._read) else None
 
     # --- to rows and back ---
 
@@ -185,22 +233,21 @@ class Call:
         self, value: Array, keepdims: bool, out: Array = None, written: bool = False
     ) -> Array:
         """A result with one element per row, in out if there is one."""
-        if keepdims and not written:
-            value = self.xp.reshape(value, self.kept)
-        mask = self.mask
-        if mask is not None:
-            mask = np.all(mask, axis=self.axes, keepdims=keepdims)
+        mask = self.ignored
+        if keepdims:
+            value = value if written else self.xp.reshape(value, self.kept)
+            mask = None if mask is None else np.reshape(mask, self.kept)
         return self._deliver(value, out, written, mask)
 
-    def as_given(self, value: Array, dtype: Any) -> Array:
+    def as_given(self, value: Array, dtype: Any, mask: Any = None) -> Array:
         """A value of another shape than that of x, in the type of the result."""
-        value = self.xp.astype(self.xp.asarray(value), dtype)
-        return value[()] if self.xp is np and value.ndim == 0 else value
+        return self._deliver(self.xp.astype(self.xp.asarray(value), dtype), None, False, mask)
 
     def _deliver(self, result: Array, out: Array, written: bool, mask: Any) -> Array:
         if out is None:
-            if mask is not None:
-                return np.ma.MaskedArray(result, mask=mask)
+            if mask is not None and self.xp is np:  # other libraries have no masks
+                mask = np.broadcast_to(mask, np.shape(result))
+                return np.ma.MaskedArray(result, mask=np.array(mask))
             return result[()] if self.xp is np and result.ndim == 0 else result
         if not written:
             try:
@@ -210,6 +257,7 @@ class Call:
                 kind = f"{type(out).__module__}.{type(out).__qualname__}"
                 raise TypeError(f"out: a {kind} cannot be written to") from error
         if split_mask(out)[1] is not None:
+            out.unshare_mask()  # it may be another array's
             out.mask = False if mask is None else mask
         return out
 
@@ -227,33 +275,33 @@ class Call:
         except (TypeError, ImportError):  # not an array at all
             return False
 
-    def _same_library(self, name: str, value: Any) -> Array:
+    def _same_library(self, name: str, value: Any, in_step: bool = False) -> Array:
+        """An array of the library of x; what is no array at all is brought to it."""
         a = backends.as_array(name, value)
+        if isinstance(a, np.ndarray) and not isinstance(value, np.ndarray):
+            return self.converted(name, a, in_step)
         if not self._is_ours(a):
-            ours, theirs = self.xp.__name__, namespace(a).__name__
+            ours, theirs = library_name(self.xp), library_name(namespace(a))
             raise TypeError(f"{name}: expected an array of {ours}, as {self.name} is, got {theirs}")
+        self._read.append(Read(a, in_step))
         return a
 
-    def converted(self, name: str, value: Any) -> Array:
-        """As _same_library, but what is no array or NumPy's is brought to the library of x."""
+    def converted(self, name: str, value: Any, in_step: bool = False) -> Array:
+        """As _same_library, but NumPy's arrays are brought to the library of x as well."""
         a = backends.as_array(name, value)
         if self.xp is not np and isinstance(a, np.ndarray):
             try:
-                return self.xp.asarray(a, device=device(self.x), copy=True)
+                return self.ours(a)
             except (TypeError, ValueError) as error:
-                ours = self.xp.__name__
+                ours = library_name(self.xp)
                 raise TypeError(f"{name}: {ours} cannot take dtype {a.dtype}") from error
-        return self._same_library(name, a)
+        return self._same_library(name, a, in_step)
 
     def _broadcast(self, name: str, a: Array) -> Array:
         if not _fits(tuple(a.shape), self.shape):
             wanted = f"a shape that broadcasts to that of {self.name}, {self.shape}"
             raise ValueError(f"{name}: expected {wanted}, got {tuple(a.shape)}")
         return self.xp.broadcast_to(a, self.shape)
-
-    def add_mask(self, mask: Any) -> None:
-        if mask is not None:
-            self.mask = mask if self.mask is None else self.mask | mask
 
 
 def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -277,45 +325,8 @@ def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
-def dtype_name(dtype: Any) -> str:
-    """The bare name of a dtype of any library: float32 for torch.float32 and for NumPy's >f4."""
-    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
-
-
-def is_integral(name: str) -> bool:
-    """Whether a dtype of this name is one of integers."""
-    return _INTEGRAL.fullmatch(name) is not None
-
-
-def as_floating(xp: Any, name: str, a: Array) -> Array:
-    """Integers and bools become the widest type before anything is subtracted."""
-    kind = dtype_name(a.dtype)
-    if kind in FLOATING:
-        return a
-    if kind == "bool" or is_integral(kind):
-        return xp.astype(a, widest(xp, a))
-    wanted = f"{', '.join(FLOATING)}, integer or bool"
-    raise TypeError(f"{name}: expected {wanted}, got dtype {a.dtype}")
-
-
-def _promoted(xp: Any, a: Any, b: Any) -> Any:
-    if a == b:
-        return a
-    if {dtype_name(a), dtype_name(b)} == {"float16", "bfloat16"}:
-        return xp.float32
-    return xp.result_type(a, b)
-
-
 def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     """Whether a shape broadcasts to the target without enlarging it."""
     return len(shape) <= len(target) and all(
         n in (1, m) for n, m in zip(reversed(shape), reversed(target), strict=False)
     )
-
-
-def split_mask(x: Any) -> tuple[Any, Any]:
-    """The data and the mask of a numpy.ma array; there is none before numpy.ma is imported."""
-    ma = sys.modules.get("numpy.ma")
-    if ma is None or not isinstance(x, ma.MaskedArray):
-        return x, None
-    return x.data, ma.getmaskarray(x).copy()

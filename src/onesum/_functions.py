@@ -5,25 +5,54 @@ to the compiled core, which recognises it; where it answers NotImplemented, the 
 through `_arguments.Call`. In both cases all checks come before any writing.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 
 from . import backends
 from ._arguments import Call
+from ._typing import (
+    A,
+    AnyArray,
+    ArrayLike,
+    Axis,
+    DTypeLike,
+    F,
+    ForwardOptions,
+    KeepOptions,
+    NDArray,
+    NumPyLike,
+    ProductOptions,
+    SumOptions,
+)
+from .backends._library import quiet, select, widest
 
 Array = Any
 
 
+@overload
 def softmax(
-    x: Any,
-    axis: Any = -1,
+    x: NDArray[F], axis: Axis = -1, **options: Unpack[ForwardOptions[None]]
+) -> NDArray[F]: ...
+@overload
+def softmax(
+    x: NumPyLike, axis: Axis = -1, **options: Unpack[ForwardOptions[DTypeLike]]
+) -> NDArray[Any]: ...
+@overload
+def softmax(x: A, axis: Axis = -1, **options: Unpack[ForwardOptions[DTypeLike]]) -> A: ...
+@overload
+def softmax(x: ArrayLike, axis: Axis = -1, **options: Unpack[ForwardOptions[DTypeLike]]) -> Any: ...
+def softmax(
+    x: ArrayLike,
+    axis: Axis = -1,
     *,
-    where: Any = None,
-    temperature: Any = 1.0,
-    dtype: Any = None,
-    out: Any = None,
-) -> Array:
+    where: ArrayLike | None = None,
+    temperature: ArrayLike = 1.0,
+    dtype: DTypeLike = None,
+    out: AnyArray | None = None,
+) -> Any:
     r"""Probabilities proportional to the exponentials of the logits.
 
     .. math:: p_i = \frac{e^{x_i / T}}{\sum_j e^{x_j / T}}
@@ -41,14 +70,15 @@ def softmax(
         None of all. A 0-d array is a single class.
     where : array_like of bool, optional
         The classes to take part, broadcast to the shape of x. What lies outside is never read
-        and gets p = 0. The mask of a `numpy.ma.MaskedArray` is used in the same way.
+        and gets p = 0.
     temperature : float or array_like, optional
         T > 0. An array has one value per row: it broadcasts to the shape of x without the class
         axes, or it has all dimensions of x with size 1 along the class axes.
     dtype : dtype, optional
         Type of the result: float16, bfloat16, float32 or float64. By default the type of x.
     out : array, optional
-        Where to put the result: an array of exactly its shape and dtype, perhaps x itself.
+        Where to put the result: an array of exactly its shape and dtype, in any byte order. It may
+        be x itself, or share memory with any argument: the result is the same.
 
     Returns
     -------
@@ -70,6 +100,10 @@ def softmax(
     A NaN makes its row NaN and no other. The limit is taken for one +inf, p = 1 there; several,
     or a row of nothing but -inf, give NaN.
 
+    What a `numpy.ma.MaskedArray` masks takes no part, in any argument of any function: the class
+    is outside `where`, or the row, of an argument with one element per row, is one to ignore, as
+    is a row with nothing else. Results are masked there.
+
     References
     ----------
     V. Rangarajan, "SimplePyML Softmax Layer", 2024, section 1.
@@ -90,15 +124,29 @@ def softmax(
     return _forward("softmax", x, axis, where, temperature, dtype, out)
 
 
+@overload
 def log_softmax(
-    x: Any,
-    axis: Any = -1,
+    x: NDArray[F], axis: Axis = -1, **options: Unpack[ForwardOptions[None]]
+) -> NDArray[F]: ...
+@overload
+def log_softmax(
+    x: NumPyLike, axis: Axis = -1, **options: Unpack[ForwardOptions[DTypeLike]]
+) -> NDArray[Any]: ...
+@overload
+def log_softmax(x: A, axis: Axis = -1, **options: Unpack[ForwardOptions[DTypeLike]]) -> A: ...
+@overload
+def log_softmax(
+    x: ArrayLike, axis: Axis = -1, **options: Unpack[ForwardOptions[DTypeLike]]
+) -> Any: ...
+def log_softmax(
+    x: ArrayLike,
+    axis: Axis = -1,
     *,
-    where: Any = None,
-    temperature: Any = 1.0,
-    dtype: Any = None,
-    out: Any = None,
-) -> Array:
+    where: ArrayLike | None = None,
+    temperature: ArrayLike = 1.0,
+    dtype: DTypeLike = None,
+    out: AnyArray | None = None,
+) -> Any:
     r"""Logarithms of the softmax probabilities, right to the last digits also where p is near 1.
 
     .. math:: \log p_i = \frac{x_i - m}{T} - \operatorname{log1p}(r),
@@ -137,17 +185,37 @@ def log_softmax(
     return _forward("log_softmax", x, axis, where, temperature, dtype, out)
 
 
+@overload
 def logsumexp(
-    x: Any,
-    axis: Any = -1,
+    x: NumPyLike,
+    axis: Axis = -1,
     *,
-    b: Any = None,
-    where: Any = None,
-    temperature: Any = 1.0,
+    return_sign: Literal[False] = False,
+    **options: Unpack[SumOptions],
+) -> Any: ...
+@overload
+def logsumexp(
+    x: A, axis: Axis = -1, *, return_sign: Literal[False] = False, **options: Unpack[SumOptions]
+) -> A: ...
+@overload
+def logsumexp(
+    x: ArrayLike, axis: Axis = -1, *, return_sign: Literal[True], **options: Unpack[SumOptions]
+) -> tuple[Any, Any]: ...
+@overload
+def logsumexp(
+    x: ArrayLike, axis: Axis = -1, *, return_sign: bool = False, **options: Unpack[SumOptions]
+) -> Any: ...
+def logsumexp(
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    b: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    temperature: ArrayLike = 1.0,
     keepdims: bool = False,
     return_sign: bool = False,
-    dtype: Any = None,
-    out: Any = None,
+    dtype: DTypeLike = None,
+    out: AnyArray | None = None,
 ) -> Any:
     r"""Logarithm of a sum of exponentials.
 
@@ -165,14 +233,15 @@ def logsumexp(
     return_sign : bool, optional
         Return the sign of the sum too, and the logarithm of its absolute value.
     out : array, optional
-        Where to put the result, an array of exactly its shape and dtype.
+        Where to put the result, as in `softmax`.
 
     Returns
     -------
     value : array or scalar
         One number per row: -inf for an empty sum, NaN for a negative one unless `return_sign`.
     sign : array or scalar
-        With `return_sign` only: -1, 0 or 1, in the type of the result.
+        With `return_sign` only: -1, 0 or 1, in the type of the result; NaN where value is, as for
+        inf - inf, the sum of infinite terms of both signs.
 
     Raises
     ------
@@ -193,31 +262,55 @@ def logsumexp(
         if value is not NotImplemented:
             return value
     call = Call("x", x, axis)
-    where = call.where(where)
+    b = None if b is None else call.factors("b", b)
     temperature = call.temperature(temperature)
+    where = call.where(where)
     dtype = call.dtype(dtype)
     target = call.reduced_out(out, dtype, keepdims)
     if b is not None:
-        b, target = call.factors("b", b), None
+        target = None
         value, sign = call.backend.signed_logsumexp(
             call.rows(call.x), b, call.axis, where, temperature, dtype
         )
         if not return_sign:
-            value = call.xp.where(sign < 0, call.xp.nan, value)
+            value = select(call.xp, sign == -1.0, call.xp.nan, value)
     else:
+        wide = call.dtype(widest(call.xp, call.x)) if return_sign else dtype
+        target = target if wide == dtype else None
         value = call.backend.logsumexp(
-            call.rows(call.x), call.axis, where, temperature, dtype, target
+            call.rows(call.x), call.axis, where, temperature, wide, target
         )
-        # exp(value) > 0: its sign is 1, or 0 for -inf, or NaN for NaN.
-        sign = call.xp.where(value == -call.xp.inf, 0.0, call.xp.where(value == value, 1.0, value))
-        sign = call.xp.astype(sign, dtype)
+        # exp(value) > 0: its sign is 1, or 0 for -inf that is not rounded, or NaN for NaN.
+        sign = select(call.xp, value == value, 1.0, value)
+        sign = select(call.xp, value == -call.xp.inf, 0.0, sign)
+        if wide != dtype:
+            value, sign = (quiet(call.xp.astype)(call.xp.asarray(a), dtype) for a in (value, sign))
     value = call.reduced(value, keepdims, out, written=target is not None)
     return (value, call.reduced(sign, keepdims)) if return_sign else value
 
 
+@overload
 def softmax_vjp(
-    p: Any, g: Any, axis: Any = -1, *, temperature: Any = 1.0, out: Any = None
-) -> Array:
+    p: NDArray[F], g: NDArray[F], axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> NDArray[F]: ...
+@overload
+def softmax_vjp(
+    p: NumPyLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> NDArray[Any]: ...
+@overload
+def softmax_vjp(p: A, g: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]) -> A: ...
+@overload
+def softmax_vjp(
+    p: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> Any: ...
+def softmax_vjp(
+    p: ArrayLike,
+    g: ArrayLike,
+    axis: Axis = -1,
+    *,
+    temperature: ArrayLike = 1.0,
+    out: AnyArray | None = None,
+) -> Any:
     r"""The backward pass of softmax: g times its Jacobian, in O(n).
 
     .. math:: \frac{\partial L}{\partial x_i} = \frac{g_i p_i - p_i \sum_j g_j p_j}{T}
@@ -228,13 +321,13 @@ def softmax_vjp(
     Parameters
     ----------
     p : array_like
-        Probabilities, the result of `softmax`.
+        Probabilities, the result of `softmax`. That they are is not checked, see the notes.
     g : array_like
         Cotangent dL/dp, of the shape of p.
     axis, temperature
         As given to `softmax`.
     out : array, optional
-        Where to put the result, perhaps g or p itself.
+        As in `softmax`; perhaps g or p itself.
 
     Returns
     -------
@@ -246,6 +339,12 @@ def softmax_vjp(
     ------
     TypeError, ValueError, numpy.exceptions.AxisError
         As in `softmax`; also if p and g differ in shape.
+
+    Notes
+    -----
+    To look whether p is between 0 and 1 and sums to 1 would take as long as the product. For any
+    other numbers the last of the formulas is computed, with the largest as the pivot; the first
+    is another number where the sum of p is not 1.
 
     References
     ----------
@@ -264,9 +363,28 @@ def softmax_vjp(
     return _product("softmax_vjp", ("p", "g"), 0.0, p, g, axis, temperature, out)
 
 
+@overload
 def softmax_jvp(
-    p: Any, v: Any, axis: Any = -1, *, temperature: Any = 1.0, out: Any = None
-) -> Array:
+    p: NDArray[F], v: NDArray[F], axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> NDArray[F]: ...
+@overload
+def softmax_jvp(
+    p: NumPyLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> NDArray[Any]: ...
+@overload
+def softmax_jvp(p: A, v: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]) -> A: ...
+@overload
+def softmax_jvp(
+    p: ArrayLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> Any: ...
+def softmax_jvp(
+    p: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
+    *,
+    temperature: ArrayLike = 1.0,
+    out: AnyArray | None = None,
+) -> Any:
     r"""The change of softmax along v: its Jacobian times v, in O(n).
 
     .. math:: \dot p_i = \frac{p_i (v_i - \sum_j p_j v_j)}{T}
@@ -306,9 +424,30 @@ def softmax_jvp(
     return _product("softmax_vjp", ("p", "v"), 0.0, p, v, axis, temperature, out)
 
 
+@overload
 def log_softmax_vjp(
-    logp: Any, g: Any, axis: Any = -1, *, temperature: Any = 1.0, out: Any = None
-) -> Array:
+    logp: NDArray[F], g: NDArray[F], axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> NDArray[F]: ...
+@overload
+def log_softmax_vjp(
+    logp: NumPyLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> NDArray[Any]: ...
+@overload
+def log_softmax_vjp(
+    logp: A, g: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> A: ...
+@overload
+def log_softmax_vjp(
+    logp: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> Any: ...
+def log_softmax_vjp(
+    logp: ArrayLike,
+    g: ArrayLike,
+    axis: Axis = -1,
+    *,
+    temperature: ArrayLike = 1.0,
+    out: AnyArray | None = None,
+) -> Any:
     r"""The backward pass of log_softmax: g times its Jacobian, in O(n).
 
     .. math:: \frac{\partial L}{\partial x_i} = \frac{g_i - p_i \sum_j g_j}{T}
@@ -351,9 +490,30 @@ def log_softmax_vjp(
     return _product("log_softmax_vjp", ("logp", "g"), -np.inf, logp, g, axis, temperature, out)
 
 
+@overload
 def log_softmax_jvp(
-    logp: Any, v: Any, axis: Any = -1, *, temperature: Any = 1.0, out: Any = None
-) -> Array:
+    logp: NDArray[F], v: NDArray[F], axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> NDArray[F]: ...
+@overload
+def log_softmax_jvp(
+    logp: NumPyLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> NDArray[Any]: ...
+@overload
+def log_softmax_jvp(
+    logp: A, v: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> A: ...
+@overload
+def log_softmax_jvp(
+    logp: ArrayLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[ProductOptions]
+) -> Any: ...
+def log_softmax_jvp(
+    logp: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
+    *,
+    temperature: ArrayLike = 1.0,
+    out: AnyArray | None = None,
+) -> Any:
     r"""The change of log_softmax along v: its Jacobian times v, in O(n).
 
     .. math:: \frac{\mathrm d}{\mathrm dt} \log p_i = \frac{v_i - \sum_j p_j v_j}{T}
@@ -392,16 +552,30 @@ def log_softmax_jvp(
     return _product("log_softmax_jvp", ("logp", "v"), -np.inf, logp, v, axis, temperature, out)
 
 
+@overload
 def logsumexp_vjp(
-    x: Any,
-    g: Any,
-    axis: Any = -1,
+    x: NDArray[F], g: NDArray[F] | F, axis: Axis = -1, **options: Unpack[KeepOptions]
+) -> NDArray[F]: ...
+@overload
+def logsumexp_vjp(
+    x: NumPyLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[KeepOptions]
+) -> NDArray[Any]: ...
+@overload
+def logsumexp_vjp(x: A, g: ArrayLike, axis: Axis = -1, **options: Unpack[KeepOptions]) -> A: ...
+@overload
+def logsumexp_vjp(
+    x: ArrayLike, g: ArrayLike, axis: Axis = -1, **options: Unpack[KeepOptions]
+) -> Any: ...
+def logsumexp_vjp(
+    x: ArrayLike,
+    g: ArrayLike,
+    axis: Axis = -1,
     *,
-    where: Any = None,
-    temperature: Any = 1.0,
+    where: ArrayLike | None = None,
+    temperature: ArrayLike = 1.0,
     keepdims: bool = False,
-    out: Any = None,
-) -> Array:
+    out: AnyArray | None = None,
+) -> Any:
     r"""The backward pass of logsumexp: its gradient is softmax.
 
     .. math:: \frac{\partial L}{\partial x_i} = \frac{g\, p_i}{T},
@@ -414,7 +588,7 @@ def logsumexp_vjp(
     g : array_like
         Cotangent, of the shape of the result of `logsumexp`.
     out : array, optional
-        Where to put the result, perhaps x itself.
+        As in `softmax`; perhaps x itself.
 
     Returns
     -------
@@ -443,8 +617,8 @@ def logsumexp_vjp(
             return dx
     call = Call("x", x, axis)
     g = call.one_per_row("g", g, keepdims)
-    where = call.where(where)
     temperature = call.temperature(temperature)
+    where = call.where(where)
     dtype = call.dtype(None, g)
     target = call.out(out, dtype)
     rows = call.backend.logsumexp_vjp(
@@ -453,16 +627,26 @@ def logsumexp_vjp(
     return call.result(rows, out, written=target is not None)
 
 
+@overload
 def logsumexp_jvp(
-    x: Any,
-    v: Any,
-    axis: Any = -1,
+    x: NumPyLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[KeepOptions]
+) -> Any: ...
+@overload
+def logsumexp_jvp(x: A, v: ArrayLike, axis: Axis = -1, **options: Unpack[KeepOptions]) -> A: ...
+@overload
+def logsumexp_jvp(
+    x: ArrayLike, v: ArrayLike, axis: Axis = -1, **options: Unpack[KeepOptions]
+) -> Any: ...
+def logsumexp_jvp(
+    x: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
     *,
-    where: Any = None,
-    temperature: Any = 1.0,
+    where: ArrayLike | None = None,
+    temperature: ArrayLike = 1.0,
     keepdims: bool = False,
-    out: Any = None,
-) -> Array:
+    out: AnyArray | None = None,
+) -> Any:
     r"""The change of logsumexp along v, the mean of v under p.
 
     .. math:: \frac{1}{T} \sum_i p_i v_i, \quad p = \operatorname{softmax}(x / T)
@@ -474,7 +658,7 @@ def logsumexp_jvp(
     v : array_like
         Tangent, of the shape of x. Not read where x is -inf or left out.
     out : array, optional
-        Where to put the result, an array of exactly its shape and dtype.
+        Where to put the result, as in `softmax`.
 
     Returns
     -------
@@ -502,8 +686,8 @@ def logsumexp_jvp(
             return value
     call = Call("x", x, axis)
     v = call.same_shape("v", v)
-    where = call.where(where)
     temperature = call.temperature(temperature)
+    where = call.where(where)
     dtype = call.dtype(None, v)
     target = call.reduced_out(out, dtype, keepdims)
     value = call.backend.logsumexp_jvp(
@@ -517,8 +701,8 @@ def _forward(
 ) -> Array:
     """The general way of softmax and log_softmax."""
     call = Call("x", x, axis)
-    where = call.where(where)
     temperature = call.temperature(temperature)
+    where = call.where(where)
     dtype = call.dtype(dtype)
     target = call.out(out, dtype)
     function = getattr(call.backend, name)

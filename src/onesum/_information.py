@@ -3,25 +3,54 @@
 The ways to the backends are those of `_losses.py`.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, Unpack, overload
+
+import numpy as np
 
 from ._arguments import Call
 from ._reductions import gradient_factor, reduced, reduction_of, rows_divisor
 from ._targets import class_indices, integers
+from ._typing import (
+    A,
+    ArrayLike,
+    Axis,
+    DivergenceOptions,
+    DTypeLike,
+    F,
+    NDArray,
+    NumPyLike,
+    Reduction,
+    Total,
+    TypedRowOptions,
+)
 from .backends._library import quiet
 from .backends._target import Target
 
 Array = Any
 
 
+@overload
 def selective_log_softmax(
-    x: Any,
-    index: Any,
-    axis: Any = -1,
+    x: NumPyLike, index: ArrayLike, axis: Axis = -1, **options: Unpack[TypedRowOptions[DTypeLike]]
+) -> Any: ...
+@overload
+def selective_log_softmax(
+    x: A, index: ArrayLike, axis: Axis = -1, **options: Unpack[TypedRowOptions[DTypeLike]]
+) -> A: ...
+@overload
+def selective_log_softmax(
+    x: ArrayLike, index: ArrayLike, axis: Axis = -1, **options: Unpack[TypedRowOptions[DTypeLike]]
+) -> Any: ...
+def selective_log_softmax(
+    x: ArrayLike,
+    index: ArrayLike,
+    axis: Axis = -1,
     *,
-    temperature: Any = 1.0,
-    where: Any = None,
-    dtype: Any = None,
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    dtype: DTypeLike = None,
 ) -> Any:
     r"""Log-probabilities of chosen classes, without the array of all.
 
@@ -40,7 +69,7 @@ def selective_log_softmax(
     Returns
     -------
     logp : scalar or array
-        Of the shape of index.
+        Of the shape of index; masked where an index is, or the class that it names.
 
     Raises
     ------
@@ -56,17 +85,19 @@ def selective_log_softmax(
     array([-6.93147181e-01, -4.24835426e-18])
     """
     call = Call("x", x, axis).with_classes()
-    where = call.where(where)
+    indices, hidden = integers(call, "index", index)
     temperature = call.temperature(temperature)
+    where = call.where(where)
     dtype = call.dtype(dtype)
-    logits, index = call.rows(call.x), integers(call, "index", index)
-    chosen = tuple(index.shape)
+    logits = call.rows(call.x)
+    chosen = tuple(indices.shape)
     if chosen != call.batch:
         fits = len(call.axes) == 1 and len(chosen) == len(call.shape)
         if not fits or chosen[: call.axis] + chosen[call.axis + 1 :] != call.batch:
             wanted = f"shape {call.batch}, or any number of classes along the class axis of x"
             raise ValueError(f"index: expected {wanted}, got {chosen}")
-    classes, axis = class_indices(call, "index", index), call.axis
+    classes, axis = class_indices(call, "index", indices), call.axis
+    mask = _masked_choices(call, classes, hidden)
     if chosen != call.batch:  # every row as often as it is asked, all in one place
         shape = (*call.shape[:axis], chosen[axis], *call.shape[axis:])
 
@@ -81,16 +112,39 @@ def selective_log_softmax(
     losses, _ = call.backend.cross_entropy(
         logits, Target(classes), axis, 0.0, where, temperature, 1.0, False, dtype, None
     )
-    return quiet(call.as_given)(0.0 - losses, dtype)
+    return quiet(call.as_given)(0.0 - losses, dtype, mask)
 
 
+def _masked_choices(call: Call, chosen: Array, hidden: Any) -> Any:
+    """Where a chosen class, or the choice itself, is masked; None without masked arrays."""
+    if call.mask is None or call.xp is not np:
+        return hidden
+    mask = call.rows(np.broadcast_to(call.mask, call.shape))
+    if chosen.shape == call.batch:
+        chosen = np.expand_dims(chosen, call.axis)
+        mask = np.squeeze(np.take_along_axis(mask, chosen, call.axis), axis=call.axis)
+    else:
+        mask = np.take_along_axis(mask, chosen, call.axis)
+    return mask if hidden is None else mask | hidden
+
+
+@overload
 def entropy(
-    x: Any,
-    axis: Any = -1,
+    x: NumPyLike, axis: Axis = -1, **options: Unpack[TypedRowOptions[DTypeLike]]
+) -> Any: ...
+@overload
+def entropy(x: A, axis: Axis = -1, **options: Unpack[TypedRowOptions[DTypeLike]]) -> A: ...
+@overload
+def entropy(
+    x: ArrayLike, axis: Axis = -1, **options: Unpack[TypedRowOptions[DTypeLike]]
+) -> Any: ...
+def entropy(
+    x: ArrayLike,
+    axis: Axis = -1,
     *,
-    temperature: Any = 1.0,
-    where: Any = None,
-    dtype: Any = None,
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    dtype: DTypeLike = None,
 ) -> Any:
     r"""Entropy of the softmax of logits, in nats.
 
@@ -120,22 +174,44 @@ def entropy(
     array([6.93147181e-01, 1.74182524e-16])
     """
     call = Call("x", x, axis).with_classes()
-    where = call.where(where)
     temperature = call.temperature(temperature)
+    where = call.where(where)
     dtype = call.dtype(dtype)
     value = call.backend.entropy(call.rows(call.x), call.axis, where, temperature, dtype)
     return call.reduced(value, False)
 
 
+@overload
 def kl_divergence(
-    x: Any,
-    y: Any,
-    axis: Any = -1,
+    x: NDArray[F], y: NDArray[F], axis: Axis = -1, **options: Unpack[DivergenceOptions[Total, None]]
+) -> F: ...
+@overload
+def kl_divergence(
+    x: NumPyLike,
+    y: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[DivergenceOptions[Reduction, DTypeLike]],
+) -> Any: ...
+@overload
+def kl_divergence(
+    x: A, y: ArrayLike, axis: Axis = -1, **options: Unpack[DivergenceOptions[Reduction, DTypeLike]]
+) -> A: ...
+@overload
+def kl_divergence(
+    x: ArrayLike,
+    y: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[DivergenceOptions[Reduction, DTypeLike]],
+) -> Any: ...
+def kl_divergence(
+    x: ArrayLike,
+    y: ArrayLike,
+    axis: Axis = -1,
     *,
-    temperature: Any = 1.0,
-    where: Any = None,
-    reduction: str = "mean",
-    dtype: Any = None,
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    dtype: DTypeLike = None,
 ) -> Any:
     r"""Kullback-Leibler divergence from the softmax of y to the softmax of x, both logits.
 
@@ -152,8 +228,8 @@ def kl_divergence(
     axis, temperature, where, dtype
         As in `softmax`.
     reduction : {"mean", "sum", "none"}, optional
-        The mean over the rows, their sum, or one number per row. (A factor T^2, with which
-        distillation often keeps gradients of one size, is left to the caller.)
+        The mean over the rows that are not masked, their sum, or one number per row. (A factor
+        T^2, with which distillation often keeps gradients of one size, is left to the caller.)
 
     Returns
     -------
@@ -179,16 +255,38 @@ def kl_divergence(
     return _kl_divergence(x, y, axis, temperature, where, reduction, dtype, False)[0]
 
 
+@overload
 def kl_divergence_value_and_grad(
-    x: Any,
-    y: Any,
-    axis: Any = -1,
+    x: NDArray[F], y: NDArray[F], axis: Axis = -1, **options: Unpack[DivergenceOptions[Total, None]]
+) -> tuple[F, tuple[NDArray[F], NDArray[F]]]: ...
+@overload
+def kl_divergence_value_and_grad(
+    x: NumPyLike,
+    y: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[DivergenceOptions[Reduction, DTypeLike]],
+) -> tuple[Any, tuple[NDArray[Any], NDArray[Any]]]: ...
+@overload
+def kl_divergence_value_and_grad(
+    x: A, y: ArrayLike, axis: Axis = -1, **options: Unpack[DivergenceOptions[Reduction, DTypeLike]]
+) -> tuple[A, tuple[A, A]]: ...
+@overload
+def kl_divergence_value_and_grad(
+    x: ArrayLike,
+    y: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[DivergenceOptions[Reduction, DTypeLike]],
+) -> tuple[Any, tuple[Any, Any]]: ...
+def kl_divergence_value_and_grad(
+    x: ArrayLike,
+    y: ArrayLike,
+    axis: Axis = -1,
     *,
-    temperature: Any = 1.0,
-    where: Any = None,
-    reduction: str = "mean",
-    dtype: Any = None,
-) -> tuple[Any, tuple[Array, Array]]:
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    dtype: DTypeLike = None,
+) -> tuple[Any, tuple[Any, Any]]:
     r"""`kl_divergence`, and its gradients by x and by y.
 
     .. math:: \frac{\partial}{\partial x_i} = \frac{p_i}{T} \Bigl(\log \frac{p_i}{q_i}
@@ -234,8 +332,8 @@ def _kl_divergence(
     call = Call("x", x, axis).with_classes()
     y = call.same_shape("y", y)
     reduction = reduction_of(reduction)
-    where = call.where(where)
     temperature = call.temperature(temperature)
+    where = call.where(where)
     dtype = call.dtype(dtype, y)
     rows, divisor = (call.rows(call.x), call.rows(y)), rows_divisor(call, reduction)
     by = gradient_factor(divisor)

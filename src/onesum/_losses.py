@@ -4,30 +4,67 @@ As in `_functions.py`, what is plain goes straight to the compiled core, and all
 checks of `_arguments.py` and `_targets.py`. All checks come before any writing.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, SupportsIndex, Unpack, overload
 
 from . import backends
 from ._arguments import Call
 from ._reductions import divisor_of, gradient_factor, reduced, reduction_of
-from ._targets import target_of, z_loss_of
+from ._targets import loss_arguments
+from ._typing import (
+    A,
+    AnyArray,
+    ArrayLike,
+    Axis,
+    DTypeLike,
+    F,
+    GradientOptions,
+    LossOptions,
+    NDArray,
+    Number,
+    NumPyLike,
+    Reduction,
+    Total,
+)
 
-Array = Any
 
-
+@overload
 def cross_entropy(
-    x: Any,
-    target: Any,
-    axis: Any = -1,
+    x: NDArray[F], target: ArrayLike, axis: Axis = -1, **options: Unpack[LossOptions[Total, None]]
+) -> F: ...
+@overload
+def cross_entropy(
+    x: NumPyLike,
+    target: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[LossOptions[Reduction, DTypeLike]],
+) -> Any: ...
+@overload
+def cross_entropy(
+    x: A, target: ArrayLike, axis: Axis = -1, **options: Unpack[LossOptions[Reduction, DTypeLike]]
+) -> A: ...
+@overload
+def cross_entropy(
+    x: ArrayLike,
+    target: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[LossOptions[Reduction, DTypeLike]],
+) -> Any: ...
+def cross_entropy(
+    x: ArrayLike,
+    target: ArrayLike,
+    axis: Axis = -1,
     *,
-    weight: Any = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int | None = None,
-    sample_weight: Any = None,
-    z_loss: float = 0.0,
-    temperature: Any = 1.0,
-    where: Any = None,
-    reduction: str = "mean",
-    dtype: Any = None,
+    weight: ArrayLike | None = None,
+    label_smoothing: Number = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    sample_weight: ArrayLike | None = None,
+    z_loss: Number = 0.0,
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    dtype: DTypeLike = None,
 ) -> Any:
     r"""Cross entropy between targets and the softmax of logits.
 
@@ -55,7 +92,8 @@ def cross_entropy(
         From 0 to 1: so much of the target is spread evenly over all classes.
     ignore_index : int, optional
         Rows with this class index have loss 0 and gradient 0, whatever they hold, and are not
-        counted in the mean. Only for targets that are class indices.
+        counted in the mean. Only for targets that are class indices. PyTorch's default is -100;
+        here no index is ignored unasked.
     sample_weight : array_like, optional
         Weights of the rows, of the shape of x without the class axes, >= 0. They multiply the
         losses; the mean divides by the same with them and without.
@@ -63,8 +101,9 @@ def cross_entropy(
         Adds so many times the square of the row's logsumexp.
     temperature, where, dtype
         As in `softmax`. Classes outside `where` are no choice: no smoothing falls on them, their
-        probabilities in target are not read, and a class index that names one has loss inf. A
-        masked index of a `numpy.ma` target is a row to ignore.
+        probabilities in target are not read, and a class index that names one has loss inf. What
+        is masked in a `numpy.ma` array, of any argument, is outside too; a row that is masked, in
+        an argument with one element per row or in all its classes, is one to ignore.
     reduction : {"mean", "sum", "none"}, optional
         One number: the sum of the rows' losses, or that divided by the sum of w_y over the rows
         that count (class indices), by the number of rows (probabilities). Or one number per row.
@@ -101,22 +140,50 @@ def cross_entropy(
     return _cross_entropy(x, target, axis, options, reduction, dtype, False, None)[0]
 
 
+@overload
 def cross_entropy_value_and_grad(
-    x: Any,
-    target: Any,
-    axis: Any = -1,
+    x: NDArray[F],
+    target: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[GradientOptions[Total, None]],
+) -> tuple[F, NDArray[F]]: ...
+@overload
+def cross_entropy_value_and_grad(
+    x: NumPyLike,
+    target: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[GradientOptions[Reduction, DTypeLike]],
+) -> tuple[Any, NDArray[Any]]: ...
+@overload
+def cross_entropy_value_and_grad(
+    x: A,
+    target: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[GradientOptions[Reduction, DTypeLike]],
+) -> tuple[A, A]: ...
+@overload
+def cross_entropy_value_and_grad(
+    x: ArrayLike,
+    target: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[GradientOptions[Reduction, DTypeLike]],
+) -> tuple[Any, Any]: ...
+def cross_entropy_value_and_grad(
+    x: ArrayLike,
+    target: ArrayLike,
+    axis: Axis = -1,
     *,
-    weight: Any = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int | None = None,
-    sample_weight: Any = None,
-    z_loss: float = 0.0,
-    temperature: Any = 1.0,
-    where: Any = None,
-    reduction: str = "mean",
-    dtype: Any = None,
-    out: Any = None,
-) -> tuple[Any, Array]:
+    weight: ArrayLike | None = None,
+    label_smoothing: Number = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    sample_weight: ArrayLike | None = None,
+    z_loss: Number = 0.0,
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    dtype: DTypeLike = None,
+    out: AnyArray | None = None,
+) -> tuple[Any, Any]:
     r"""Cross entropy and its gradient by the logits, in one pass.
 
     .. math:: \frac{\partial L}{\partial x_c}
@@ -130,7 +197,7 @@ def cross_entropy_value_and_grad(
     where, reduction, dtype
         As in `cross_entropy`.
     out : array, optional
-        Where to put the gradient: an array of exactly its shape and dtype, perhaps x itself.
+        Where to put the gradient, as in `softmax`; perhaps x itself.
 
     Returns
     -------
@@ -161,23 +228,55 @@ def cross_entropy_value_and_grad(
     return _cross_entropy(x, target, axis, options, reduction, dtype, True, out)
 
 
+@overload
 def cross_entropy_hvp(
-    x: Any,
-    target: Any,
-    v: Any,
-    axis: Any = -1,
+    x: NDArray[F],
+    target: ArrayLike,
+    v: NDArray[F],
+    axis: Axis = -1,
+    **options: Unpack[GradientOptions[Reduction, None]],
+) -> NDArray[F]: ...
+@overload
+def cross_entropy_hvp(
+    x: NumPyLike,
+    target: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[GradientOptions[Reduction, DTypeLike]],
+) -> NDArray[Any]: ...
+@overload
+def cross_entropy_hvp(
+    x: A,
+    target: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[GradientOptions[Reduction, DTypeLike]],
+) -> A: ...
+@overload
+def cross_entropy_hvp(
+    x: ArrayLike,
+    target: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
+    **options: Unpack[GradientOptions[Reduction, DTypeLike]],
+) -> Any: ...
+def cross_entropy_hvp(
+    x: ArrayLike,
+    target: ArrayLike,
+    v: ArrayLike,
+    axis: Axis = -1,
     *,
-    weight: Any = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int | None = None,
-    sample_weight: Any = None,
-    z_loss: float = 0.0,
-    temperature: Any = 1.0,
-    where: Any = None,
-    reduction: str = "mean",
-    dtype: Any = None,
-    out: Any = None,
-) -> Array:
+    weight: ArrayLike | None = None,
+    label_smoothing: Number = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    sample_weight: ArrayLike | None = None,
+    z_loss: Number = 0.0,
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    dtype: DTypeLike = None,
+    out: AnyArray | None = None,
+) -> Any:
     r"""The Hessian of the cross entropy by the logits, times v.
 
     .. math:: H v = \frac{1}{T^2} \bigl(a\, (p \odot v - p\, (p \cdot v)) + b\, p\, (p \cdot v)
@@ -194,7 +293,7 @@ def cross_entropy_hvp(
     v : array_like
         A direction, of the shape of x. Not read where the probability is 0.
     out : array, optional
-        Where to put the result: an array of exactly its shape and dtype, perhaps x or v.
+        Where to put the result, as in `softmax`; perhaps x or v.
 
     Returns
     -------
@@ -214,18 +313,15 @@ def cross_entropy_hvp(
     """
     call = Call("x", x, axis)
     v = call.same_shape("v", v)
-    target = target_of(call, target, weight, label_smoothing, ignore_index, sample_weight)
-    z_loss, reduction = z_loss_of(z_loss), reduction_of(reduction)
-    where = call.where(where)
-    temperature = call.temperature(temperature)
+    options = weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where
+    target, z_loss, where, temperature = loss_arguments(call, target, *options)
+    kind = reduction_of(reduction)
     dtype = call.dtype(dtype, v)
     room = call.out(out, dtype)
-    rows, by = (
-        (call.rows(call.x), call.rows(v)),
-        gradient_factor(divisor_of(call, target, reduction)),
-    )
+    x, v = call.rows(call.x), call.rows(v)
+    by = gradient_factor(divisor_of(call, target, kind))
     hv = call.backend.cross_entropy_hvp(
-        rows[0], target, rows[1], call.axis, z_loss, where, temperature, by, dtype, room
+        x, target, v, call.axis, z_loss, where, temperature, by, dtype, room
     )
     return call.result(hv, out, written=room is not None)
 
@@ -246,12 +342,9 @@ def _cross_entropy(
         answer = direct(x, target, axis, *options, reduction, gradient, out)
         if answer is not NotImplemented:
             return answer  # type: ignore[no-any-return]
-    weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where = options
     call = Call("x", x, axis)
-    target = target_of(call, target, weight, label_smoothing, ignore_index, sample_weight)
-    z_loss, reduction = z_loss_of(z_loss), reduction_of(reduction)
-    where = call.where(where)
-    temperature = call.temperature(temperature)
+    target, z_loss, where, temperature = loss_arguments(call, target, *options)
+    reduction = reduction_of(reduction)
     dtype = call.dtype(dtype)
     room = call.out(out, dtype)
     divisor = divisor_of(call, target, reduction)

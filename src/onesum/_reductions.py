@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ._arguments import Call
-from .backends._library import quiet
+from .backends._library import quiet, select
 from .backends._target import Target
 
 Array = Any
@@ -27,14 +27,14 @@ def divisor_of(call: Call, target: Target, reduction: str) -> float:
     rows = target.classes >= 0
     if target.weight is None:
         return float(xp.sum(xp.astype(rows, xp.int64)))
-    index = xp.reshape(xp.where(rows, target.classes, 0), (-1,))
+    index = xp.reshape(select(xp, rows, target.classes, 0), (-1,))
     weights = xp.take(target.weight, index, axis=0)
-    return float(xp.sum(xp.where(xp.reshape(rows, (-1,)), weights, 0.0)))
+    return float(call.backend.total(select(xp, xp.reshape(rows, (-1,)), weights, 0.0)))
 
 
 def rows_divisor(call: Call, reduction: str) -> float:
-    """The same where all rows count alike."""
-    return float(math.prod(call.batch)) if reduction == "mean" else 1.0
+    """The same where all rows count alike, but those that are masked."""
+    return float(call.counted) if reduction == "mean" else 1.0
 
 
 def gradient_factor(divisor: float) -> float:
@@ -47,5 +47,5 @@ def reduced(call: Call, losses: Array, reduction: str, divisor: float, dtype: An
     """The losses of the rows as the caller wants them, rounded only here."""
     if reduction == "none":
         return call.reduced(call.xp.astype(losses, dtype), False)
-    loss = call.xp.sum(losses)
+    loss = call.backend.total(losses)
     return call.as_given(loss / divisor if divisor else loss * math.nan, dtype)

@@ -282,6 +282,9 @@ def test_linear_operator(numpy_api, name):
     assert same_bits(operator @ matrix, jacobian @ matrix)
     assert same_bits(operator.rmatmat(matrix), jacobian.T @ matrix)
     assert same_bits(operator.H @ v, jacobian.T @ v)
+    total = aslinearoperator(jacobian - 2 * jacobian.T)
+    assert same_bits(total @ v, (jacobian - 2 * jacobian.T) @ v)
+    assert same_bits(total.rmatmat(matrix), (jacobian - 2 * jacobian.T).T @ matrix)
 
 
 def test_p_is_not_copied(numpy_api, name):

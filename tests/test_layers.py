@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array_api_strict
 import numpy as np
 import pytest
+import torch
 from measure import same_bits
 
 import onesum
@@ -79,12 +81,37 @@ def test_backward_again(numpy_api, name):
     assert same_bits(y, kept)
 
 
-def test_a_failed_call_leaves_the_layer_as_it_was(numpy_api, name):
+def test_a_failed_call_leaves_nothing(name):
+    """Not the gradient of the call before, of other data."""
     layer = getattr(onesum, name)()
-    y = layer(X)
+    layer(X)
     with pytest.raises(TypeError):
         layer(X.astype(complex))
-    assert same_bits(layer.backward(DY), getattr(numpy_api, f"{LAYERS[name]}_vjp")(y, DY))
+    for use in [lambda: layer.backward(DY), layer.jacobian]:
+        with pytest.raises(RuntimeError, match=name):
+            use()
+
+
+@pytest.mark.parametrize("layer", [onesum.Softmax, onesum.LogSoftmax, onesum.CrossEntropyLoss])
+def test_a_call_is_forward(layer):
+    arguments = [X, INDEX] if layer is onesum.CrossEntropyLoss else [X]
+
+    class Louder(layer):
+        def forward(self, *arguments):
+            return 2 * super().forward(*arguments)
+
+    assert same_bits(layer().forward(*arguments), layer()(*arguments))
+    assert same_bits(Louder()(*arguments), 2 * layer()(*arguments))
+
+
+def test_masked(numpy_api, name):
+    """A masked array comes back from backward, too, with the mask of the last call."""
+    masked = np.ma.array(X, mask=X > 2)
+    layer = getattr(onesum, name)()
+    layer(X)
+    layer(masked)
+    dx = layer.backward(DY)
+    assert np.array_equal(np.ma.getmaskarray(dx), X > 2)
 
 
 def test_wrong_shape_of_dy(numpy_api, name):
@@ -183,17 +210,84 @@ def test_the_last_loss_counts(numpy_api):
     assert same_bits(layer.backward(), grad)
     with pytest.raises(IndexError):
         layer(X, INDEX + 6)
-    assert same_bits(layer.backward(), grad), "a failed call changed the layer"
+    with pytest.raises(RuntimeError, match=r"CrossEntropyLoss\.backward"):
+        layer.backward()
 
 
-def test_backward_of_the_loss_again(numpy_api):
-    """Asked for by a factor first, and twice."""
-    layer = onesum.CrossEntropyLoss()
+@pytest.mark.parametrize("dy", [1.0, 3.0, np.ones((4, 5))], ids=["1", "3", "rows"])
+def test_backward_of_the_loss_again(numpy_api, dy):
+    """Whatever the caller does to what he got, he gets the same again."""
+    layer = onesum.CrossEntropyLoss(reduction="none")
     layer(X, INDEX)
-    _, grad = numpy_api.cross_entropy_value_and_grad(X, INDEX)
-    layer.backward(3.0)[...] = 0
-    assert same_bits(layer.backward(), grad)
-    assert same_bits(layer.backward(), grad)
+    first = layer.backward(dy)
+    wanted = first.copy()
+    first *= 0.1
+    assert same_bits(layer.backward(dy), wanted)
+    assert same_bits(layer.backward(dy), wanted)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("number", [float, int, np.float32, np.float64, np.array, torch.tensor])
+def test_whatever_is_a_number(numpy_api, reduction, number):
+    layer = onesum.CrossEntropyLoss(reduction=reduction)
+    layer(np.float32(X), INDEX)
+    assert same_bits(layer.backward(number(2)), 2 * layer.backward())
+
+
+def test_backward_rounds_once(numpy_api):
+    """0.1 is not rounded to float32 first."""
+    layer = onesum.CrossEntropyLoss(reduction="none")
+    for dtype in [np.float16, np.float32]:
+        layer(X.astype(dtype), INDEX)
+        wanted = (layer.backward().astype(float) * 0.1).astype(dtype)
+        assert same_bits(layer.backward(0.1), wanted)
+        assert same_bits(layer.backward(np.full((4, 5), 0.1)), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_backward_does_not_warn(numpy_api, dtype):
+    """Overflow, underflow and infinities are answers, as everywhere."""
+    layer = onesum.CrossEntropyLoss(reduction="none")
+    layer(X.astype(dtype), INDEX)
+    kept = layer.backward().astype(float)
+    with np.errstate(all="raise"):
+        for dy in [1e308, np.inf, 1e-308, np.nan]:
+            for given in [dy, np.full((4, 5), dy)]:
+                got = layer.backward(given)
+                with np.errstate(all="ignore"):
+                    assert same_bits(got, (kept * dy).astype(dtype))
+
+
+def test_masked_gradients(numpy_api):
+    """backward(dy) has the mask of backward(), and what dy masks is masked, too."""
+    masked = np.ma.array(X, mask=X > 2)
+    rows = np.ma.array(np.full((4, 5), 2.0), mask=DY[..., 0] > 1)
+    layer = onesum.CrossEntropyLoss(reduction="none")
+    layer(masked, INDEX)
+    wanted = layer.backward()
+    assert np.array_equal(np.ma.getmaskarray(wanted), X > 2)
+    for dy, mask in [(2.0, X > 2), (rows, (X > 2) | rows.mask[..., None])]:
+        got = layer.backward(dy)
+        assert np.array_equal(np.ma.getmaskarray(got), mask)
+        assert np.array_equal(got.compressed(), 2 * np.ma.array(wanted, mask=mask).compressed())
+
+
+@pytest.mark.parametrize("xp", [torch, array_api_strict], ids=lambda xp: xp.__name__)
+def test_the_loss_of_other_arrays(xp):
+    """backward answers in kind, and in the type of x."""
+    x, target = xp.asarray(np.float32(X)), xp.asarray(INDEX)
+    ours = onesum.CrossEntropyLoss(weight=xp.asarray(np.linspace(0.5, 2, 6)), reduction="none")
+    ours(x, target)
+    plain = onesum.CrossEntropyLoss(weight=np.linspace(0.5, 2, 6), reduction="none")
+    plain(x, target)
+    rows = DY[..., 0]
+    for dy in [1.0, 0.5, np.float32(2), xp.asarray(2.0), xp.asarray(rows)]:
+        got = ours.backward(dy)
+        assert type(got) is type(x)
+        assert got.dtype == x.dtype
+        by = rows[..., None] if tuple(np.shape(dy)) else float(dy)
+        wanted = (np.asarray(plain.backward()).astype(float) * by).astype(np.float32)
+        assert same_bits(got, wanted)
 
 
 def test_dtype_of_the_loss(numpy_api):
@@ -202,6 +296,66 @@ def test_dtype_of_the_loss(numpy_api):
             layer = onesum.CrossEntropyLoss(reduction=reduction)
             assert layer(X.astype(dtype), INDEX).dtype == np.dtype(dtype)
             assert layer.backward(dy).dtype == np.dtype(dtype)
+
+
+# What can be known without data, the constructors say
+
+AT_ONCE = [
+    ("Softmax", {"axis": "x"}),
+    ("Softmax", {"axis": (0, 0)}),
+    ("LogSoftmax", {"axis": 1.5}),
+    ("CrossEntropyLoss", {"axis": [0]}),
+    ("Softmax", {"temperature": -1}),
+    ("LogSoftmax", {"temperature": 0.0}),
+    ("CrossEntropyLoss", {"temperature": np.nan}),
+    ("CrossEntropyLoss", {"temperature": "warm"}),
+    ("LogSoftmax", {"temperature": 1j}),
+    ("Softmax", {"temperature": np.array([[1.0, 1, 0, 1, 1]] * 4)}),
+    ("CrossEntropyLoss", {"reduction": "foo"}),
+    ("CrossEntropyLoss", {"reduction": None}),
+    ("CrossEntropyLoss", {"label_smoothing": 1.5}),
+    ("CrossEntropyLoss", {"label_smoothing": "much"}),
+    ("CrossEntropyLoss", {"z_loss": -1e-9}),
+    ("CrossEntropyLoss", {"z_loss": np.inf}),
+    ("CrossEntropyLoss", {"ignore_index": 1.5}),
+    ("CrossEntropyLoss", {"weight": [1.0, 1, 1, -1, 1, 1]}),
+    ("CrossEntropyLoss", {"weight": np.array([1.0, np.nan, 1, 1, 1, 1])}),
+    ("CrossEntropyLoss", {"weight": np.ones((2, 3))}),
+    ("CrossEntropyLoss", {"weight": ["1", "2"]}),
+]
+
+
+@pytest.mark.parametrize(("layer", "options"), AT_ONCE, ids=str)
+def test_constructors_check_at_once(numpy_api, layer, options):
+    """As the function would, with the same words."""
+    arguments = [X, INDEX] if layer == "CrossEntropyLoss" else [X]
+    function = getattr(numpy_api, {**LAYERS, "CrossEntropyLoss": "cross_entropy"}[layer])
+    with pytest.raises((TypeError, ValueError)) as wanted:
+        function(*arguments, **options)
+    with pytest.raises(wanted.type) as got:
+        getattr(onesum, layer)(**options)
+    assert str(got.value) == str(wanted.value)
+
+
+def test_weight_is_one_number_per_class():
+    """How many classes there are, only the data tells."""
+    for weight in [1.0, []]:
+        with pytest.raises(ValueError, match=r"weight: expected shape \(1,\)"):
+            onesum.CrossEntropyLoss(weight=weight)
+    with pytest.raises(ValueError, match=r"weight: expected shape \(6,\)"):
+        onesum.CrossEntropyLoss(weight=np.ones(5))(X, INDEX)
+
+
+@pytest.mark.parametrize("xp", [np, torch, array_api_strict], ids=lambda xp: xp.__name__)
+def test_constructors_take_what_the_functions_take(xp):
+    """And leave the options as they are."""
+    t, weight = xp.asarray(np.linspace(0.5, 2, 5)), xp.asarray(np.linspace(0, 1, 6))
+    for make in [onesum.Softmax, onesum.LogSoftmax, onesum.CrossEntropyLoss]:
+        assert make((0, -1), temperature=t).axis == (0, -1)
+        assert make(None).axis is None
+    layer = onesum.CrossEntropyLoss(weight=weight, ignore_index=-100, temperature=t)
+    assert layer.options["weight"] is weight
+    assert layer.options["temperature"] is t
 
 
 def test_backward_before_a_loss():

@@ -4,22 +4,30 @@ Dense, each row of p has a matrix of n * n elements. What one does with it, mult
 takes O(n) from p alone.
 """
 
-import copy
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, overload
 
 from . import backends
 from ._arguments import Call
+from ._arithmetic import scaled
 from ._functions import log_softmax_jvp, log_softmax_vjp, softmax_jvp, softmax_vjp
+from ._operators import Operator, taken
+from ._solve import log_softmax_solve, log_softmax_solve_transposed, softmax_solve
+from ._typing import A, ArrayLike, Axis, NDArray, NumPyLike
 from .backends import _words as words
-from .backends._library import device, finish, quiet, widen, widest
+from .backends._library import device, finish, quiet, widest
 
 Array = Any
 
 
-class _Jacobian:
-    """What the two Jacobians have in common: the layouts and the products."""
+class _Jacobian(Operator[A]):
+    """What the two Jacobians have in common: the layouts and the products.
+
+    It holds numbers, arrays and nothing else, so that it can be copied and pickled.
+    """
 
     # The products J @ v and g @ J, and the solvers of J and its transpose.
     _jvp: ClassVar[Callable[..., Array]]
@@ -29,66 +37,43 @@ class _Jacobian:
     _argument: ClassVar[str]
     _nothing: ClassVar[float]  # what stands for a class without probability
 
-    __array_ufunc__ = None  # array @ J is answered by __rmatmul__, not by NumPy
+    _transposed = False
 
-    def __init__(self, p: Any, axis: Any = -1, *, temperature: Any = 1.0):
+    @overload
+    def __init__(
+        self: _Jacobian[NDArray[Any]],
+        p: NumPyLike,
+        axis: Axis = -1,
+        *,
+        temperature: ArrayLike = 1.0,
+    ): ...
+    @overload
+    def __init__(self, p: A, axis: Axis = -1, *, temperature: ArrayLike = 1.0): ...
+    @overload
+    def __init__(
+        self: _Jacobian[Any], p: ArrayLike, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+    ): ...
+    def __init__(self, p: ArrayLike, axis: Axis = -1, *, temperature: ArrayLike = 1.0):
         call = Call(self._argument, p, axis)
-        self._t = call.temperature(temperature)
+        t = call.temperature(temperature)
+        self._temperature = t if isinstance(t, float) else call.xp.reshape(t, call.kept)
         self._p = call.filled(self._nothing)
-        call.mask = None
-        self._call = call
-        self._axis, self._temperature = axis, temperature
-        self._transposed = False
-        self.dtype = call.dtype(None)
-        self._n = math.prod(call.shape[i] for i in call.axes)
+        self._axes = call.axes
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(*batch, n, n): the axes of p that are no class axes, in order, and the classes."""
-        return (*self._call.batch, self._n, self._n)
+    def _call(self) -> Call:
+        return Call(self._argument, self._p, self._axes)
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
+    def dtype(self) -> Any:
+        return self._call.dtype(None)
 
     @property
     def T(self) -> Self:  # noqa: N802
         """The transposed operator."""
-        other = copy.copy(self)
-        other._transposed = not self._transposed
-        return other
+        return self._changed(_transposed=not self._transposed)
 
-    @property
-    def H(self) -> Self:  # noqa: N802
-        """The adjoint, which is the transposed operator: all is real."""
-        return self.T
-
-    def __repr__(self) -> str:
-        turned = ".T" if self._transposed else ""
-        return f"<{type(self).__name__}{turned} of shape {self.shape}, dtype {self.dtype}>"
-
-    def __matmul__(self, v: Any) -> Array:
-        """J @ v for a batch of vectors (the shape of p) or of matrices (*batch, n, m)."""
-        return self._apply(self._vjp if self._transposed else self._jvp, "v", v, -2)
-
-    def __rmatmul__(self, g: Any) -> Array:
-        """g @ J for a batch of vectors (the shape of p) or of matrices (*batch, m, n)."""
-        return self._apply(self._jvp if self._transposed else self._vjp, "g", g, -1)
-
-    def dot(self, v: Any) -> Array:
-        """J @ v."""
-        return self @ v
-
-    # The names that scipy.sparse.linalg.aslinearoperator looks for.
-    matvec = matmat = dot
-
-    def rmatvec(self, v: Any) -> Array:
-        """J.T @ v."""
-        return self.T @ v
-
-    rmatmat = rmatvec
-
-    def solve(self, b: Any) -> Array:
+    def solve(self, b: ArrayLike) -> A:
         """The least-squares solution of J @ v = b of least norm, pinv(J) @ b, in O(n).
 
         Parameters
@@ -102,112 +87,81 @@ class _Jacobian:
             Of the shape of b; 0 where p is 0.
         """
         solver = self._solve_transposed if self._transposed else self._solve
-        return self._apply(solver, "b", b, -2)
+        v: A = self._apply(solver, "b", b, -2)
+        if self._times != 1.0 or self._over != 1.0:
+            # The matrices 0 have the pseudo-inverse 0.
+            v = scaled(v, self._over, self._times) if self._times else scaled(v, 0.0)
+        return v
 
-    def diagonal(self) -> Array:
-        """The diagonal, of the shape of p."""
-        call = self._call
-        return call.result(self._diagonal(call.rows(self._p), call.axis, self._t, self.dtype))
+    def _from_left(self, v: Any) -> Array:
+        return self._apply(self._vjp if self._transposed else self._jvp, "v", v, -2)
 
-    @quiet
-    def to_dense(self) -> Array:
-        """The matrices themselves, of shape (*batch, n, n)."""
-        xp, p, t = self._last()
-        p = xp.astype(p, widest(xp, p), copy=False)
-        diagonal = self._diagonal(p, p.ndim - 1, t, p.dtype)
-        index = xp.arange(self._n, device=device(p))
-        on_diagonal = index[:, None] == index[None, :]
-        off = self._off_diagonal(xp, p) / (t if isinstance(t, float) else t[..., None])
-        dense = xp.where(on_diagonal, diagonal[..., None], off)
-        if self._transposed:
-            dense = xp.matrix_transpose(dense)
-        return finish(xp, dense, self.dtype, None)
-
-    def _diagonal(self, p: Array, axis: int, temperature: Any, dtype: Any) -> Array:
-        raise NotImplementedError
-
-    def _off_diagonal(self, xp: Any, p: Array) -> Array:
-        raise NotImplementedError
-
-    def _last(self) -> tuple[Any, Array, Any]:
-        """The namespace, p as (*batch, n) and the temperature, a float or (*batch, 1)."""
-        xp, axis = self._call.xp, self._call.axis
-        p = xp.moveaxis(self._call.rows(self._p), axis, -1)
-        return xp, p, self._t if isinstance(self._t, float) else xp.moveaxis(self._t, axis, -1)
+    def _from_right(self, g: Any) -> Array:
+        return self._apply(self._jvp if self._transposed else self._vjp, "g", g, -1)
 
     def _apply(self, function: Callable[..., Array], name: str, v: Any, axis: int) -> Array:
         """Apply a function of (p, v, axis, temperature) to vectors, or to matrices along axis."""
         v = v if hasattr(v, "shape") else backends.as_array(name, v)
-        shape, batch = tuple(v.shape), self._call.batch
-        if shape == self._call.shape:
-            return function(self._p, v, self._axis, temperature=self._temperature)
-        if len(shape) != len(batch) + 2 or shape[:-2] != batch or shape[axis] != self._n:
-            matrices = (*batch, self._n, "m") if axis == -2 else (*batch, "m", self._n)
-            wanted = f"shape {self._call.shape} (vectors) or {matrices} (matrices)"
+        shape = tuple(v.shape)
+        if shape == tuple(self._p.shape):
+            axes = self._axes[0] if len(self._axes) == 1 else self._axes
+            return function(self._p, v, axes, temperature=self._temperature)
+        call, n = self._call, self.shape[-1]
+        if len(shape) != len(call.batch) + 2 or shape[:-2] != call.batch or shape[axis] != n:
+            matrices = (*call.batch, n, "m") if axis == -2 else (*call.batch, "m", n)
+            wanted = f"shape {call.shape} (vectors) or {matrices} (matrices)"
             raise ValueError(f"{name}: expected {wanted}, got {shape}".replace("'m'", "m"))
         xp, p, t = self._last()
         p = p[..., :, None] if axis == -2 else p[..., None, :]
         t = t if isinstance(t, float) else t[..., None]
         return function(xp.broadcast_to(p, shape), v, axis, temperature=t)
 
-
-def _solver(formula: Callable[..., Array]) -> Callable[..., Array]:
-    """Make a function of (p, b, axis, temperature) from a formula for rows."""
+    def _diagonal(self) -> Array:
+        call = self._call
+        t = call.temperature(self._temperature)
+        return call.result(self._on_diagonal(call.rows(self._p), call.axis, t, self.dtype))
 
     @quiet
-    def solve(p: Array, b: Any, axis: Any, *, temperature: Any) -> Array:
-        call = Call("p", p, axis)
-        b = call.same_shape("b", b)
-        t, dtype = call.temperature(temperature), call.dtype(None, b)
-        xp, p, b = widen(call.rows(call.x), call.rows(b))
-        v = formula(xp, p, b, call.axis) * t
-        return call.result(finish(xp, v, dtype, None))
+    def _dense(self) -> Array:
+        xp, p, t = self._last()
+        p = xp.astype(p, widest(xp, p), copy=False)
+        diagonal = self._on_diagonal(p, p.ndim - 1, t, p.dtype)
+        index = xp.arange(p.shape[-1], device=device(p))
+        on_diagonal = index[:, None] == index[None, :]
+        off = self._off_diagonal(xp, p, t)
+        dense = xp.where(on_diagonal, diagonal[..., None], off)
+        if self._transposed:
+            dense = xp.matrix_transpose(dense)
+        return finish(xp, dense, self.dtype, None)
 
-    return solve
+    def _on_diagonal(self, p: Array, axis: int, temperature: Any, dtype: Any) -> Array:
+        raise NotImplementedError
 
+    def _off_diagonal(self, xp: Any, p: Array, t: Any) -> Array:
+        raise NotImplementedError
 
-def _centre(xp: Any, b: Array, live: Array, axis: int) -> Array:
-    """b minus its mean over the classes that are live, 0 elsewhere."""
-    b = xp.where(live, b, 0.0)
-    count = xp.sum(xp.astype(live, b.dtype), axis=axis, keepdims=True)
-    count = xp.where(count == 0.0, 1.0, count)
-    mean = words.divide(xp, words.total(xp, (b, xp.zeros_like(b)), axis), (count, 0.0))
-    centred = words.rounded(xp, words.add((b, 0.0), words.negative(mean)))
-    return xp.where(live, centred, 0.0)
+    def _last(self) -> tuple[Any, Array, Any]:
+        """The namespace, p as (*batch, n) and the temperature, a float or (*batch, 1)."""
+        call = self._call
+        xp, t = call.xp, call.temperature(self._temperature)
+        order = (*(i for i in range(len(call.batch) + 1) if i != call.axis), call.axis)
+        p = xp.permute_dims(call.rows(self._p), order)
+        return xp, p, t if isinstance(t, float) else xp.permute_dims(t, order)
 
+    def _part(self, entries: list[Any]) -> Self:
+        call, t = self._call, self._temperature
+        gone = [i for i, e in zip(call.batch_axes, entries, strict=True) if isinstance(e, int)]
+        return self._changed(
+            _p=taken(call.xp, call.x, call.batch_axes, entries),
+            _temperature=t if isinstance(t, float) else taken(call.xp, t, call.batch_axes, entries),
+            _axes=tuple(a - sum(i < a for i in gone) for a in self._axes),
+        )
 
-def _reject(xp: Any, b: Array, p: Array, axis: int) -> Array:
-    """b minus its part along p."""
-    zero = xp.zeros_like(p)
-    share = words.divide(
-        xp, words.dot(xp, (p, zero), (b, zero), axis), words.dot(xp, (p, zero), (p, zero), axis)
-    )
-    return b - p * words.rounded(xp, share)
-
-
-@_solver
-def _softmax_solve(xp: Any, p: Array, b: Array, axis: int) -> Array:
-    # J v = p (v - p.v) has the range sum(b) = 0, where v = b / p solves it; its null space is
-    # constants. So centring before gives least squares, and centring after gives least norm.
-    live = p != 0.0
-    return _centre(xp, _centre(xp, b, live, axis) / p, live, axis)
-
-
-@_solver
-def _log_softmax_solve(xp: Any, logp: Array, b: Array, axis: int) -> Array:
-    # J v = v - (p.v) 1 has the range p.b = 0, where v = b solves it; its null space is constants.
-    live = logp != -xp.inf
-    return _centre(xp, _reject(xp, xp.where(live, b, 0.0), xp.exp(logp), axis), live, axis)
+    def _name(self) -> str:
+        return super()._name() + (".T" if self._transposed else "")
 
 
-@_solver
-def _log_softmax_solve_transposed(xp: Any, logp: Array, b: Array, axis: int) -> Array:
-    # J^T v = v - sum(v) p has the range sum(b) = 0, where v = b solves it; its null space is p.
-    live = logp != -xp.inf
-    return _reject(xp, _centre(xp, b, live, axis), xp.exp(logp), axis)
-
-
-class SoftmaxJacobian(_Jacobian):
+class SoftmaxJacobian(_Jacobian[A]):
     r"""The Jacobian of softmax, a lazy operator: (diag(p) - p p^T) / T for every row of p.
 
     .. math:: J_{ij} = \frac{\partial p_i}{\partial x_j} = \frac{p_i (\delta_{ij} - p_j)}{T}
@@ -217,6 +171,12 @@ class SoftmaxJacobian(_Jacobian):
     where batch stands for the axes of p that are no class axes and n for all classes. For a single
     row the object is what `scipy.sparse.linalg.aslinearoperator` takes. p is kept, not copied.
 
+    What is made of an operator is lazy, too: ``J[i]``, a part of the batch; ``2 * J``, ``J / 2``
+    and ``-J``, whose results are those of J multiplied in float64 and rounded once more (those in
+    float64 once for each number); ``J + K`` and ``J - K``, a ``JacobianSum``. ``iter(J)`` goes
+    through the first axis of the batch. ``numpy.asarray(J)`` is ``J.to_dense()`` as a NumPy array.
+    An operator can be copied and pickled if its arrays can.
+
     Attributes
     ----------
     shape : tuple of ints
@@ -225,25 +185,36 @@ class SoftmaxJacobian(_Jacobian):
         The type of p.
     T : SoftmaxJacobian
         The transposed operator: J itself, which is symmetric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onesum
+    >>> J = onesum.softmax_jacobian([[0.5, 0.5], [0.75, 0.25]])
+    >>> 2 * J[1]
+    <2.0 * SoftmaxJacobian of shape (2, 2), dtype float64>
+    >>> np.asarray(2 * J[1])
+    array([[ 0.375, -0.375],
+           [-0.375,  0.375]])
     """
 
     _argument, _nothing = "p", 0.0
     _jvp = staticmethod(softmax_jvp)
     _vjp = staticmethod(softmax_vjp)
-    _solve = _solve_transposed = staticmethod(_softmax_solve)
+    _solve = _solve_transposed = staticmethod(softmax_solve)
 
     @property
     def T(self) -> Self:  # noqa: N802
         return self
 
-    def _diagonal(self, p: Array, axis: int, temperature: Any, dtype: Any) -> Array:
+    def _on_diagonal(self, p: Array, axis: int, temperature: Any, dtype: Any) -> Array:
         return self._call.backend.softmax_diagonal(p, axis, temperature, dtype)
 
-    def _off_diagonal(self, xp: Any, p: Array) -> Array:
-        return 0.0 - p[..., :, None] * p[..., None, :]
+    def _off_diagonal(self, xp: Any, p: Array, t: Any) -> Array:
+        return 0.0 - p[..., :, None] * (p / t)[..., None, :]  # a product may be no normal number
 
 
-class LogSoftmaxJacobian(_Jacobian):
+class LogSoftmaxJacobian(_Jacobian[A]):
     r"""The Jacobian of log_softmax, a lazy operator: (I - 1 p^T) / T for every row.
 
     .. math:: J_{ij} = \frac{\partial \log p_i}{\partial x_j} = \frac{\delta_{ij} - p_j}{T}
@@ -265,18 +236,34 @@ class LogSoftmaxJacobian(_Jacobian):
     _argument, _nothing = "logp", -math.inf
     _jvp = staticmethod(log_softmax_jvp)
     _vjp = staticmethod(log_softmax_vjp)
-    _solve = staticmethod(_log_softmax_solve)
-    _solve_transposed = staticmethod(_log_softmax_solve_transposed)
+    _solve = staticmethod(log_softmax_solve)
+    _solve_transposed = staticmethod(log_softmax_solve_transposed)
 
-    def _diagonal(self, p: Array, axis: int, temperature: Any, dtype: Any) -> Array:
+    def _on_diagonal(self, p: Array, axis: int, temperature: Any, dtype: Any) -> Array:
         return self._call.backend.log_softmax_diagonal(p, axis, temperature, dtype)
 
-    def _off_diagonal(self, xp: Any, p: Array) -> Array:
+    def _off_diagonal(self, xp: Any, p: Array, t: Any) -> Array:
         live = xp.astype(p != -xp.inf, p.dtype)
-        return 0.0 - live[..., :, None] * xp.exp(p)[..., None, :]
+        e, root = words.scaled_exp(xp, (p, xp.zeros_like(p)))
+        columns = words.rounded(xp, e) / t * root * root
+        return 0.0 - live[..., :, None] * columns[..., None, :]
 
 
-def softmax_jacobian(p: Any, axis: Any = -1, *, temperature: Any = 1.0) -> SoftmaxJacobian:
+@overload
+def softmax_jacobian(
+    p: NumPyLike, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+) -> SoftmaxJacobian[NDArray[Any]]: ...
+@overload
+def softmax_jacobian(
+    p: A, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+) -> SoftmaxJacobian[A]: ...
+@overload
+def softmax_jacobian(
+    p: ArrayLike, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+) -> SoftmaxJacobian[Any]: ...
+def softmax_jacobian(
+    p: ArrayLike, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+) -> SoftmaxJacobian[Any]:
     r"""The Jacobian of softmax as a lazy operator.
 
     .. math:: J = \frac{\operatorname{diag}(p) - p\, p^\mathsf{T}}{T}
@@ -319,9 +306,21 @@ def softmax_jacobian(p: Any, axis: Any = -1, *, temperature: Any = 1.0) -> Softm
     return SoftmaxJacobian(p, axis, temperature=temperature)
 
 
+@overload
 def log_softmax_jacobian(
-    logp: Any, axis: Any = -1, *, temperature: Any = 1.0
-) -> LogSoftmaxJacobian:
+    logp: NumPyLike, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+) -> LogSoftmaxJacobian[NDArray[Any]]: ...
+@overload
+def log_softmax_jacobian(
+    logp: A, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+) -> LogSoftmaxJacobian[A]: ...
+@overload
+def log_softmax_jacobian(
+    logp: ArrayLike, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+) -> LogSoftmaxJacobian[Any]: ...
+def log_softmax_jacobian(
+    logp: ArrayLike, axis: Axis = -1, *, temperature: ArrayLike = 1.0
+) -> LogSoftmaxJacobian[Any]:
     r"""The Jacobian of log_softmax as a lazy operator.
 
     .. math:: J_{ij} = \frac{\delta_{ij} - p_j}{T}

@@ -1,13 +1,21 @@
 """Layers: a forward call that remembers what its backward pass needs.
 
-A layer object keeps the result of its last call. A second call before `backward` replaces it, so
-use one object for each place in a network; and it is not to be shared by threads. The result is
-kept, not copied: do not write to it before `backward`.
+A layer object keeps the result of its last call. A second call before `backward` replaces it, and
+one that fails leaves nothing; so use one object for each place in a network, and one for each
+thread. What the options can be checked for without data, the constructors check.
 """
 
-from typing import Any
+from __future__ import annotations
 
-from ._arguments import Call
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, SupportsIndex, TypeVar, overload
+
+import numpy as np
+
+from . import backends
+from ._arguments import Call, class_axes
+from ._arithmetic import scaled
 from ._functions import log_softmax, log_softmax_vjp, softmax, softmax_vjp
 from ._jacobian import (
     LogSoftmaxJacobian,
@@ -15,31 +23,94 @@ from ._jacobian import (
     log_softmax_jacobian,
     softmax_jacobian,
 )
-from ._losses import cross_entropy_value_and_grad
+from ._losses import cross_entropy, cross_entropy_value_and_grad
 from ._targets import number_of
-from .backends._library import quiet
+from ._typing import A, ArrayLike, Axis, F, NDArray, Number, NumPyLike, Reduction
+from .backends._library import device, finish, namespace, quiet, widen
 
 Array = Any
+_Jacobian = TypeVar("_Jacobian", SoftmaxJacobian[Any], LogSoftmaxJacobian[Any])
+
+_MOST_AXES = 64  # of NumPy's arrays, and of PyTorch's
 
 
 class _Layer:
-    _output: Array = None
+    """What all layers have in common: what the last call left, and the options of the rows."""
 
-    def __init__(self, axis: Any = -1, temperature: Any = 1.0):
+    _kept: Array = None
+
+    def __init__(self, axis: Axis, temperature: ArrayLike):
+        if axis is not None:
+            class_axes(axis, _MOST_AXES)
+        t = backends.as_array("temperature", temperature)
+        x = namespace(t).zeros(tuple(t.shape), device=device(t))
+        Call("x", x, ()).temperature(temperature)  # one number, or one per row of x
         self.axis = axis
+
+    if not TYPE_CHECKING:  # the classes have it with the types of their forward
+
+        def __call__(self, *arguments: Any, **options: Any) -> Array:
+            """The same as `forward`."""
+            return self.forward(*arguments, **options)
+
+    def forward(self, *arguments: Any, **options: Any) -> Array:
+        raise NotImplementedError
+
+    def _last(self, what: str) -> Array:
+        if self._kept is None:
+            name = f"{type(self).__name__}.{what}"
+            raise RuntimeError(f"{name} needs a forward call first; there was none, or it failed")
+        return self._kept
+
+
+class _Normalization(_Layer, Generic[_Jacobian]):
+    """Softmax or its logarithm, of which the derivative is known from the output."""
+
+    _function: ClassVar[Callable[..., Array]]
+    _vjp: ClassVar[Callable[..., Array]]
+    _jacobian: ClassVar[Callable[..., Any]]
+
+    def __init__(self, axis: Axis = -1, temperature: ArrayLike = 1.0):
+        super().__init__(axis, temperature)
         self.temperature = temperature
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(axis={self.axis!r}, temperature={self.temperature!r})"
 
-    def _last_output(self, what: str) -> Array:
-        if self._output is None:
-            name = type(self).__name__
-            raise RuntimeError(f"{name}.{what} needs a forward call first: y = layer(x)")
-        return self._output
+    @overload
+    def forward(self, x: NDArray[F]) -> NDArray[F]: ...
+    @overload
+    def forward(self, x: NumPyLike) -> NDArray[Any]: ...
+    @overload
+    def forward(self, x: A) -> A: ...
+    @overload
+    def forward(self, x: ArrayLike) -> Any: ...
+    def forward(self, x: ArrayLike) -> Any:
+        """The function of the logits x, as an array that the layer keeps, too."""
+        self._kept = None  # this call may fail
+        self._kept = self._function(x, self.axis, temperature=self.temperature)
+        return self._kept
+
+    if TYPE_CHECKING:
+        __call__ = forward
+
+    @overload
+    def backward(self, dy: NDArray[Any]) -> NDArray[Any]: ...
+    @overload
+    def backward(self, dy: A) -> A: ...
+    @overload
+    def backward(self, dy: ArrayLike) -> Any: ...
+    def backward(self, dy: ArrayLike) -> Any:
+        """dL/dx from dL/dy, for the last call: an array that is the caller's."""
+        return self._vjp(self._last("backward"), dy, self.axis, temperature=self.temperature)
+
+    def jacobian(self) -> _Jacobian:
+        """dy/dx as a lazy operator, for the last call."""
+        y = self._last("jacobian")
+        return self._jacobian(y, self.axis, temperature=self.temperature)  # type: ignore[no-any-return]
 
 
-class Softmax(_Layer):
+class Softmax(_Normalization[SoftmaxJacobian[Any]]):
     """The softmax layer.
 
     Parameters
@@ -49,10 +120,19 @@ class Softmax(_Layer):
     temperature : float or array_like, optional
         T > 0, as in `onesum.softmax`.
 
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `onesum.softmax`: at once where the options alone are wrong, in `forward` where they
+        do not fit x. `backward` and `jacobian` raise RuntimeError if there was no call of
+        `forward`, or the last one failed.
+
     Notes
     -----
-    The layer keeps its last output for `backward` and `jacobian`. A second call replaces it: use
-    one object for each place in a network, and one for each thread.
+    ``layer.forward(x)``, or ``layer(x)``, gives the probabilities; ``layer.backward(dy)`` and
+    ``layer.jacobian()`` use them again. The layer keeps the very array that it returns, which is
+    not to be written to before. A second call replaces it: use one object for each place in a
+    network, and one for each thread.
 
     References
     ----------
@@ -63,30 +143,19 @@ class Softmax(_Layer):
     >>> import numpy as np
     >>> import onesum
     >>> layer = onesum.Softmax()
-    >>> layer(np.zeros((1, 2)))
+    >>> layer.forward(np.zeros((1, 2)))
     array([[0.5, 0.5]])
     >>> layer.backward(np.array([[1.0, 0.0]]))
     array([[ 0.25, -0.25]])
     """
 
-    def __call__(self, x: Any) -> Array:
-        """The probabilities of the logits x."""
-        self._output = softmax(x, self.axis, temperature=self.temperature)
-        return self._output
-
-    def backward(self, dy: Any) -> Array:
-        """dL/dx from dL/dy, for the last call."""
-        p = self._last_output("backward")
-        return softmax_vjp(p, dy, self.axis, temperature=self.temperature)
-
-    def jacobian(self) -> SoftmaxJacobian:
-        """dy/dx as a lazy operator, for the last call."""
-        p = self._last_output("jacobian")
-        return softmax_jacobian(p, self.axis, temperature=self.temperature)
+    _function = staticmethod(softmax)
+    _vjp = staticmethod(softmax_vjp)
+    _jacobian = staticmethod(softmax_jacobian)
 
 
-class LogSoftmax(_Layer):
-    """The log-softmax layer; parameters and use as in `Softmax`.
+class LogSoftmax(_Normalization[LogSoftmaxJacobian[Any]]):
+    """The log-softmax layer; parameters, errors and use as in `Softmax`.
 
     References
     ----------
@@ -97,29 +166,18 @@ class LogSoftmax(_Layer):
     >>> import numpy as np
     >>> import onesum
     >>> layer = onesum.LogSoftmax()
-    >>> layer(np.zeros((1, 2))).round(4)
+    >>> layer.forward(np.zeros((1, 2))).round(4)
     array([[-0.6931, -0.6931]])
     >>> layer.backward(np.array([[1.0, 0.0]]))
     array([[ 0.5, -0.5]])
     """
 
-    def __call__(self, x: Any) -> Array:
-        """The log-probabilities of the logits x."""
-        self._output = log_softmax(x, self.axis, temperature=self.temperature)
-        return self._output
-
-    def backward(self, dy: Any) -> Array:
-        """dL/dx from dL/dy, for the last call."""
-        logp = self._last_output("backward")
-        return log_softmax_vjp(logp, dy, self.axis, temperature=self.temperature)
-
-    def jacobian(self) -> LogSoftmaxJacobian:
-        """dy/dx as a lazy operator, for the last call."""
-        logp = self._last_output("jacobian")
-        return log_softmax_jacobian(logp, self.axis, temperature=self.temperature)
+    _function = staticmethod(log_softmax)
+    _vjp = staticmethod(log_softmax_vjp)
+    _jacobian = staticmethod(log_softmax_jacobian)
 
 
-class CrossEntropyLoss:
+class CrossEntropyLoss(_Layer):
     """The cross entropy of a layer's logits: the last layer of a network in training.
 
     Parameters
@@ -127,43 +185,53 @@ class CrossEntropyLoss:
     axis, weight, label_smoothing, ignore_index, z_loss, temperature, reduction
         As in `onesum.cross_entropy`.
 
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `onesum.cross_entropy`: at once where the options alone are wrong, in `forward` where
+        they do not fit x. `backward` raises RuntimeError if there was no call of `forward`, or the
+        last one failed.
+
     Notes
     -----
-    A call computes loss and gradient in one pass, and keeps the gradient for `backward`; where only
-    the loss is wanted, call `onesum.cross_entropy`. A second call replaces it: use one object for
-    each place in a network, and one for each thread.
+    ``layer.forward(x, target)``, or ``layer(x, target)``, computes loss and gradient in one pass,
+    and keeps the gradient for `backward`; where only the loss is wanted, call
+    `onesum.cross_entropy`. A second call replaces it: use one object for each place in a network,
+    and one for each thread.
 
     Examples
     --------
     >>> import numpy as np
     >>> import onesum
     >>> layer = onesum.CrossEntropyLoss()
-    >>> float(layer(np.zeros((2, 2)), [0, 1]).round(4))
+    >>> float(layer.forward(np.zeros((2, 2)), [0, 1]).round(4))
     0.6931
     >>> layer.backward()
     array([[-0.25,  0.25],
            [ 0.25, -0.25]])
     """
 
-    _grad: Array = None
-
     def __init__(
         self,
-        axis: Any = -1,
+        axis: Axis = -1,
         *,
-        weight: Any = None,
-        label_smoothing: float = 0.0,
-        ignore_index: int | None = None,
-        z_loss: float = 0.0,
-        temperature: Any = 1.0,
-        reduction: str = "mean",
+        weight: ArrayLike | None = None,
+        label_smoothing: Number = 0.0,
+        ignore_index: SupportsIndex | None = None,
+        z_loss: Number = 0.0,
+        temperature: ArrayLike = 1.0,
+        reduction: Reduction = "mean",
     ):
-        self.axis = axis
-        self.options = {
+        super().__init__(axis, temperature)
+        options = {
             "weight": weight,
             "label_smoothing": label_smoothing,
             "ignore_index": ignore_index,
             "z_loss": z_loss,
+        }
+        _check_over_no_rows(options, reduction)
+        self.options: dict[str, Any] = {
+            **options,
             "temperature": temperature,
             "reduction": reduction,
         }
@@ -172,28 +240,65 @@ class CrossEntropyLoss:
         options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         return f"CrossEntropyLoss(axis={self.axis!r}, {options})"
 
-    def __call__(
-        self, x: Any, target: Any, *, sample_weight: Any = None, where: Any = None
-    ) -> Array:
+    def forward(
+        self,
+        x: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        where: ArrayLike | None = None,
+    ) -> Any:
         """The loss of the logits x, as from `onesum.cross_entropy`."""
-        loss, self._grad = cross_entropy_value_and_grad(
+        self._kept = None  # this call may fail
+        loss, self._kept = cross_entropy_value_and_grad(
             x, target, self.axis, sample_weight=sample_weight, where=where, **self.options
         )
         return loss
 
-    def backward(self, dy: Any = 1.0) -> Array:
-        """dL/dx for the last call, from dL/dloss: a number, or one per row for reduction "none".
+    if TYPE_CHECKING:
+        __call__ = forward
 
-        Where dL/dloss is 1, it is the gradient that the layer keeps, not a copy.
+    @quiet
+    def backward(self, dy: ArrayLike = 1.0) -> Any:
+        """dL/dx for the last call, from dL/dloss.
+
+        Parameters
+        ----------
+        dy : float or array_like, optional
+            dL/dloss: a number, which with reduction "none" is that of all rows, or one per row.
+
+        Returns
+        -------
+        dx : array
+            Of the shape, type and mask of the gradient that the layer keeps; a copy of it where dy
+            is 1. So it is the caller's, and what is asked for again is the same.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no forward call, or the last one failed.
+        TypeError, ValueError
+            If dy is not such a number or such an array.
         """
-        if self._grad is None:
-            raise RuntimeError("CrossEntropyLoss.backward needs a call first: loss = layer(x, y)")
-        if self.options["reduction"] != "none" or isinstance(dy, (int, float)):
-            dy = number_of("dy", dy)
-            if dy == 1.0:
-                return self._grad
-            call = Call("x", self._grad, self.axis)
-            return quiet(call.as_given)(self._grad * dy, self._grad.dtype)
-        call = Call("x", self._grad, self.axis)
-        dy = call.one_per_row("dy", dy, False)
-        return call.result(call.xp.astype(call.rows(call.x) * dy, call.x.dtype))
+        grad = self._last("backward")
+        shape, reduction = tuple(backends.as_array("dy", dy).shape), self.options["reduction"]
+        if shape == ():
+            return scaled(grad, number_of("dy", dy))
+        if reduction != "none":
+            wanted = f"a number, for the reduction is {reduction!r}"
+            raise TypeError(f"dy: expected {wanted}, got an array of shape {shape}")
+        call = Call("x", grad, self.axis)
+        by = call.one_per_row("dy", dy, False)
+        xp, rows = call.xp, call.rows(call.x)
+        if by.dtype != rows.dtype:
+            xp, rows, by = widen(rows, by)
+        return call.result(finish(xp, rows * by, call.x.dtype, None))
+
+
+def _check_over_no_rows(options: dict[str, Any], reduction: Reduction) -> None:
+    """Let the loss itself check its options, over no rows of as many classes as weights."""
+    weight = options["weight"]
+    w = np.ones(1) if weight is None else backends.as_array("weight", weight)
+    xp, here, classes = namespace(w), device(w), max(1, math.prod(w.shape))
+    x, target = xp.zeros((0, classes), device=here), xp.zeros(0, dtype=xp.int64, device=here)
+    cross_entropy(x, target, reduction=reduction, **options)

@@ -194,6 +194,19 @@ def test_targets_of_any_real_type():
     np.testing.assert_array_equal(gradient_and_curvature(X.tolist(), Y.tolist()), wanted)
 
 
+def test_the_least_curvature():
+    """No type lacks one, and none has one below 1e-16; in float16 that is its smallest number."""
+    least = {"float16": 2.0**-24, "bfloat16": 1e-16, "float32": 1e-16, "float64": 1e-16}
+    for dtype, wanted in least.items():
+        for mode in CURVATURES:
+            _, h = gradient_and_curvature([[80.0, 0.0]], [0], curvature=mode, dtype=dtype)
+            assert h.dtype == np.dtype(dtype)
+            assert np.all(h.astype(float) >= 1e-16)
+            np.testing.assert_array_equal(h, np.full((1, 2), wanted).astype(dtype))
+    _, h = gradient_and_curvature([[0.0, 14.0]], [0], dtype=np.float16)
+    assert h[0, 0] == np.float16(8.315e-07)  # subnormal there, and told as it is
+
+
 def test_no_rows():
     for a in gradient_and_curvature(np.empty((0, 3), np.float32), []):
         assert a.shape == (0, 3)
@@ -230,6 +243,14 @@ def test_no_rows():
         ({"gamma": np.inf}, ValueError, "gamma: expected a number >= 0, got inf"),
         ({"gamma": "2"}, TypeError, "gamma: expected a number, got '2'"),
         ({"dtype": int}, TypeError, "dtype: expected one of float16"),
+        ({"x": np.ma.masked_equal(X, 30)}, ValueError, r"x: expected no masked .* \(3, 2\)"),
+        ({"target": np.ma.masked_equal(Y, 2)}, ValueError, "target: expected no masked .* 2"),
+        (
+            {"weight": np.ma.masked_equal([1, 2, 3], 2)},
+            ValueError,
+            "weight: expected no masked .* 1",
+        ),
+        ({"sample_weight": np.ma.masked_less(Y, 1)}, ValueError, "sample_weight: expected no .* 0"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
@@ -250,10 +271,16 @@ def test_bad_objectives():
             SoftmaxObjective(n)
     objective = SoftmaxObjective(4)
     for preds in (X, X[0], np.zeros((6, 5))):
-        with pytest.raises(ValueError, match=r"y_pred: expected shape \(n, 4\)"):
-            objective.xgboost_sklearn(Y, preds)
-        with pytest.raises(ValueError, match=r"y_pred: expected shape \(n, 4\)"):
-            objective.log_loss(Y, preds)
+        text = r"y_pred: expected shape \(n, 4\), a score for each of the classes 0 to 3, got "
+        for call in (objective.xgboost_sklearn, objective.log_loss):
+            with pytest.raises(ValueError, match=text):
+                call(Y, preds)
+    with pytest.raises(ValueError, match=r"y_pred: expected no masked elements.*\(3, 2\)"):
+        SoftmaxObjective(3).xgboost_sklearn(Y, np.ma.masked_equal(X, 30))
+    masked = data_like(np.ma.masked_less([0, 1, 1, 1, 1, 1], 1))
+    with pytest.raises(ValueError, match=r"sample_weight: expected no masked elements.* 0"):
+        SoftmaxObjective(3).lightgbm(X, masked)
+    gradient_and_curvature(np.ma.array(X), np.ma.array(Y), sample_weight=np.ma.array(Y + 1.0))
 
 
 # The interfaces

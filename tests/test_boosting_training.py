@@ -64,7 +64,7 @@ def train_lightgbm(x, y, n_classes, objective, metric=None, weight=None, rounds=
     return SimpleNamespace(
         scores=model.predict(x, raw_score=True),
         history=history,
-        sums=[tree["tree_structure"]["internal_weight"] for tree in trees[:n_classes]],
+        sums=[tree["tree_structure"].get("internal_weight") for tree in trees[:n_classes]],
     )
 
 
@@ -176,6 +176,52 @@ def test_starting_where_the_built_in_objectives_start(library, curvature):
         model = xgboost.train(params, data, ROUNDS, obj=objective.xgboost)
         got = model.predict(data, output_margin=True)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=SCORES[library])
+
+
+FITTED = {
+    "lightgbm": lambda o, **given: lightgbm.LGBMClassifier(
+        objective=o.lightgbm_sklearn, n_estimators=2, n_jobs=1, verbose=-1, **given
+    ),
+    "xgboost": lambda o, **given: xgboost.XGBClassifier(
+        objective=o.xgboost_sklearn, n_estimators=2, n_jobs=1, **given
+    ),
+}
+
+
+@pytest.mark.parametrize("fitted", [3, 2])
+def test_a_fold_without_a_class(library, fitted):
+    """A classifier counts the classes it is fitted on: what it found is said, and what is wanted.
+
+    With the native interface the number of classes is told, and such a fold is one like any other.
+    """
+    x, y = points(4)
+    some, objective = y < fitted, SoftmaxObjective(4)
+    text = rf"of the classes 0 to 3, got .* {fitted} classes in the labels \(0, 1.*a fold may lack"
+    with pytest.raises(ValueError, match=text):
+        FITTED[library](objective).fit(x[some], y[some])
+    scores = TRAIN[library](x[some], y[some], 4, of(objective, library)).scores
+    assert scores.shape == (some.sum(), 4)
+    assert np.all(scores.argmax(axis=1) < fitted)
+
+
+def test_a_fold_of_cross_validation_without_a_class():
+    """`lightgbm.cv` tells the number of classes."""
+    x, y = points(4)
+    order, objective = np.argsort(y, kind="stable"), SoftmaxObjective(4)
+    params = {"num_class": 4, "objective": objective.lightgbm, "metric": "None", "verbose": -1}
+    folds = [(np.flatnonzero(y[order] < 3), np.flatnonzero(y[order] == 3))]
+    data = lightgbm.Dataset(x[order], y[order])
+    history = lightgbm.cv(params, data, 3, folds=folds, feval=objective.lightgbm_metric)
+    losses = history["valid log_loss-mean"]
+    assert losses == sorted(losses)  # of a class that is never seen
+
+
+def test_the_number_of_classes_has_to_be_told():
+    x, y = points(4)
+    params = {"objective": SoftmaxObjective(4).lightgbm, "num_threads": 1, "verbose": -1}
+    for few in ({}, {"num_class": 3}):
+        with pytest.raises(ValueError, match=r"4 classes in the labels .* num_class=4"):
+            lightgbm.train({**params, **few}, lightgbm.Dataset(x, y), 1)
 
 
 @pytest.mark.parametrize("mode", CURVATURES)

@@ -264,6 +264,38 @@ def test_classes_that_a_bias_rules_out(numpy_api, chunk):
         assert np.isnan(nothing)
 
 
+@pytest.mark.parametrize("chunk", [(4, N), (4, 3), (1, 1)])
+def test_the_mean_of_no_weight(numpy_api, chunk):
+    """NaN, but the gradient of a class that is no choice is 0, also in blocks that lie apart."""
+    nothing = {"weight": np.zeros(N), "ignore_index": -100}
+    bias, z_loss = np.where(np.arange(N) == 3, -np.inf, B), 0.125
+    with np.errstate(all="ignore"):
+        for options in ({}, {"label_smoothing": 0.25}, {"label_smoothing": 1, "z_loss": z_loss}):
+            for where in (None, np.arange(N) != 6, PER_ELEMENT):
+                options = {**options, **nothing, "where": where}
+                got = numpy_api.linear_cross_entropy_value_and_grad(
+                    H, W, INDICES, bias, chunk=chunk, **options
+                )
+                check(flat(got), composed(H, W, INDICES, bias, **options), note=options)
+                assert np.isnan(got[0])
+                assert np.all(got[1][1][3] == 0)
+
+
+@pytest.mark.parametrize("chunk", [None, (2, 3)])
+def test_arrays_that_lack_nothing(numpy_api, chunk):
+    """Masked arrays without a masked element are arrays; what the options mask is ignored."""
+    target, options = np.abs(INDICES) % N, {"chunk": chunk, "reduction": "sum"}
+    arrays = [np.ma.array(a) for a in (H, W, target, B)]
+    call = numpy_api.linear_cross_entropy_value_and_grad
+    got = flat(call(*arrays, **options))
+    assert all(map(same_bits, got, flat(call(H, W, target, B, **options))))
+    s = np.ma.masked_greater(np.arange(6.0).reshape(2, 3), 3)
+    loss, grads = call(H, W, target, B, sample_weight=s, **options)
+    wanted = composed(H, W, target, B, sample_weight=s.filled(0), reduction="sum")
+    check([np.asarray(loss), *grads], wanted)
+    assert np.all(grads[0][1, 1:] == 0)
+
+
 @pytest.mark.parametrize("chunk", [None, (2, 3)])
 @pytest.mark.parametrize("batch", [(), (0,), (1,), (3, 0), (2, 1, 4)])
 def test_shapes(numpy_api, batch, chunk):
@@ -282,8 +314,9 @@ def test_masked_probabilities(numpy_api):
     """What numpy.ma masks of them is no choice, as for cross_entropy."""
     target = np.ma.MaskedArray(PROBABILITIES, mask=~PER_ELEMENT)
     for chunk in CHUNKS:
-        got = numpy_api.linear_cross_entropy_value_and_grad(H, W, target, chunk=chunk)
-        wanted = composed(H, W, PROBABILITIES, where=PER_ELEMENT)
+        options = {"chunk": chunk, "reduction": "sum"}
+        got = numpy_api.linear_cross_entropy_value_and_grad(H, W, target, **options)
+        wanted = composed(H, W, PROBABILITIES, where=PER_ELEMENT, reduction="sum")
         check(flat(got), wanted)
 
 
@@ -347,15 +380,24 @@ def test_other_libraries(xp, dtype, chunk):
 BAD = {
     "h without axes": ({"h": 1.0}, ValueError, ("h:", "()")),
     "h complex": ({"h": H * 1j}, TypeError, ("h:", "complex128")),
-    "h masked": ({"h": np.ma.masked_less(H, 0)}, TypeError, ("h:", "mask")),
+    "h masked": (
+        {"h": np.ma.masked_equal(H, H[1, 0, 3])},
+        ValueError,
+        ("h:", "no masked elements", "(1, 0, 3)"),
+    ),
     "features": ({"weight_matrix": W[:, 1:]}, ValueError, ("weight_matrix:", "(7, 4)", "5")),
     "turned": ({"weight_matrix": W.T}, ValueError, ("weight_matrix:", "(5, 7)", "(classes, 5)")),
     "a vector": ({"weight_matrix": W[0]}, ValueError, ("weight_matrix:", "(5,)")),
     "no classes": ({"weight_matrix": W[:0]}, ValueError, ("at least one class", "(2, 3, 0)")),
     "masked matrix": (
-        {"weight_matrix": np.ma.masked_less(W, 0)},
-        TypeError,
-        ("weight_matrix:", "mask"),
+        {"weight_matrix": np.ma.masked_equal(W, W[5, 1])},
+        ValueError,
+        ("weight_matrix:", "no masked elements", "(5, 1)"),
+    ),
+    "masked bias": (
+        {"bias": np.ma.masked_equal(B, B[2])},
+        ValueError,
+        ("bias:", "no masked elements", "position 2"),
     ),
     "words": ({"weight_matrix": "abc"}, TypeError, ("weight_matrix:",)),
     "another library": (

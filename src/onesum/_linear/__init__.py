@@ -4,12 +4,26 @@ The parts of it: the call with its checks (`_call.py`), the rows (`_rows.py`), t
 matrix products (`_products.py`), and the classes in blocks (`_blocks.py`).
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, SupportsIndex, Unpack, overload
 
 import numpy as np
 
 from .._reductions import divisor_of, gradient_factor, reduced, reduction_of
-from .._targets import target_of, z_loss_of
+from .._targets import loss_arguments
+from .._typing import (
+    A,
+    ArrayLike,
+    DTypeLike,
+    F,
+    LinearOptions,
+    NDArray,
+    Number,
+    NumPyLike,
+    Reduction,
+    Total,
+)
 from ..backends._library import quiet, widest
 from ._blocks import Blocks
 from ._call import LinearCall
@@ -19,22 +33,54 @@ from ._rows import Part, Rows
 Array = Any
 
 
+@overload
 def linear_cross_entropy(
-    h: Any,
-    weight_matrix: Any,
-    target: Any,
-    bias: Any = None,
+    h: NDArray[F],
+    weight_matrix: NDArray[F],
+    target: ArrayLike,
+    bias: NDArray[F] | None = None,
+    **options: Unpack[LinearOptions[Total, None]],
+) -> F: ...
+@overload
+def linear_cross_entropy(
+    h: NumPyLike,
+    weight_matrix: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    **options: Unpack[LinearOptions[Reduction, DTypeLike]],
+) -> Any: ...
+@overload
+def linear_cross_entropy(
+    h: A,
+    weight_matrix: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    **options: Unpack[LinearOptions[Reduction, DTypeLike]],
+) -> A: ...
+@overload
+def linear_cross_entropy(
+    h: ArrayLike,
+    weight_matrix: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    **options: Unpack[LinearOptions[Reduction, DTypeLike]],
+) -> Any: ...
+def linear_cross_entropy(
+    h: ArrayLike,
+    weight_matrix: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
     *,
-    weight: Any = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int | None = None,
-    sample_weight: Any = None,
-    z_loss: float = 0.0,
-    temperature: Any = 1.0,
-    where: Any = None,
-    reduction: str = "mean",
-    dtype: Any = None,
-    chunk: tuple[int, int] | None = None,
+    weight: ArrayLike | None = None,
+    label_smoothing: Number = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    sample_weight: ArrayLike | None = None,
+    z_loss: Number = 0.0,
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    dtype: DTypeLike = None,
+    chunk: tuple[SupportsIndex, SupportsIndex] | None = None,
 ) -> Any:
     r"""Cross entropy of the logits of a linear layer, which are never there all at once.
 
@@ -78,8 +124,9 @@ def linear_cross_entropy(
     IndexError
         If a class index is out of range.
     TypeError, ValueError
-        If h, weight_matrix, bias and target do not fit one another, or an argument is not as said
-        above or in `cross_entropy`. Nothing has been computed then.
+        If h, weight_matrix, bias and target do not fit one another, one of the first three has
+        masked elements, or an argument is not as said above or in `cross_entropy`. Nothing has been
+        computed then.
 
     Notes
     -----
@@ -108,23 +155,55 @@ def linear_cross_entropy(
     )[0]
 
 
+@overload
 def linear_cross_entropy_value_and_grad(
-    h: Any,
-    weight_matrix: Any,
-    target: Any,
-    bias: Any = None,
+    h: NDArray[F],
+    weight_matrix: NDArray[F],
+    target: ArrayLike,
+    bias: NDArray[F] | None = None,
+    **options: Unpack[LinearOptions[Total, None]],
+) -> tuple[F, tuple[NDArray[F], NDArray[F], NDArray[F] | None]]: ...
+@overload
+def linear_cross_entropy_value_and_grad(
+    h: NumPyLike,
+    weight_matrix: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    **options: Unpack[LinearOptions[Reduction, DTypeLike]],
+) -> tuple[Any, tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]]: ...
+@overload
+def linear_cross_entropy_value_and_grad(
+    h: A,
+    weight_matrix: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    **options: Unpack[LinearOptions[Reduction, DTypeLike]],
+) -> tuple[A, tuple[A, A, A | None]]: ...
+@overload
+def linear_cross_entropy_value_and_grad(
+    h: ArrayLike,
+    weight_matrix: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    **options: Unpack[LinearOptions[Reduction, DTypeLike]],
+) -> tuple[Any, tuple[Any, Any, Any]]: ...
+def linear_cross_entropy_value_and_grad(
+    h: ArrayLike,
+    weight_matrix: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
     *,
-    weight: Any = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int | None = None,
-    sample_weight: Any = None,
-    z_loss: float = 0.0,
-    temperature: Any = 1.0,
-    where: Any = None,
-    reduction: str = "mean",
-    dtype: Any = None,
-    chunk: tuple[int, int] | None = None,
-) -> tuple[Any, tuple[Array, Array, Array | None]]:
+    weight: ArrayLike | None = None,
+    label_smoothing: Number = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    sample_weight: ArrayLike | None = None,
+    z_loss: Number = 0.0,
+    temperature: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    dtype: DTypeLike = None,
+    chunk: tuple[SupportsIndex, SupportsIndex] | None = None,
+) -> tuple[Any, tuple[Any, Any, Any]]:
     r"""`linear_cross_entropy`, and its gradients by h, weight_matrix and bias.
 
     .. math:: \frac{\partial L}{\partial h} = G W, \quad \frac{\partial L}{\partial W} = G^\top h,
@@ -193,12 +272,9 @@ def _linear_cross_entropy(
     gradient: bool,
 ) -> tuple[Any, tuple[Any, Any, Any]]:
     """The loss, and the gradients or None."""
-    weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where = options
     call = LinearCall(h, weight_matrix, bias)
-    target = target_of(call, target, weight, label_smoothing, ignore_index, sample_weight)
-    z_loss, reduction = z_loss_of(z_loss), reduction_of(reduction)
-    where = call.where(where)
-    temperature = call.temperature(temperature)
+    target, z_loss, where, temperature = loss_arguments(call, target, *options)
+    reduction = reduction_of(reduction)
     dtype = call.dtype(dtype, *call.parameters())
     rows = Rows(call, target, where, temperature, call.computed_in(dtype))
     chunk = call.chunk(chunk, rows.number, rows.wide)

@@ -112,7 +112,8 @@ class Blocks:
             g = x[:, :-1]
             g[rows, at] += np.where(self._x_y > -np.inf, b * scale, 0.0)[rows]
             if d is not None:
-                d *= (self._s * scale)[:, None].astype(x.dtype)
+                # What has no part in it has none either where the scale, that of a mean, is NaN.
+                np.multiply(d, (self._s * scale)[:, None].astype(x.dtype), out=d, where=d != 0)
                 g -= d
             dh += self._products.backward(g, part.h, classes)
         return dh

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import Call, as_floating, dtype_name, split_mask
+from .._arguments import Call
+from .._dtypes import as_floating, dtype_name
+from .._masks import unmasked
 from ..backends import array_api
 
 Array = Any
@@ -27,11 +29,9 @@ class LinearCall(Call):
     """
 
     def __init__(self, h: Any, weight_matrix: Any, bias: Any):
-        super().__init__("h", h, -1)
+        super().__init__("h", unmasked("h", h), -1)
         if not self.shape:
             raise ValueError("h: expected at least one axis, that of the features, got shape ()")
-        if self.mask is not None:
-            raise TypeError("h: expected an array without a mask, got a numpy.ma.MaskedArray")
         self.weight_matrix = self._parameter("weight_matrix", weight_matrix)
         shape = tuple(self.weight_matrix.shape)
         if len(shape) != 2 or shape[1] != self.shape[-1]:
@@ -44,11 +44,7 @@ class LinearCall(Call):
         self.name, self.shape = "h @ weight_matrix.T", (*self.batch, shape[0])
 
     def _parameter(self, name: str, value: Any) -> Array:
-        value, mask = split_mask(value)
-        if mask is not None:
-            wanted = "an array without a mask"
-            raise TypeError(f"{name}: expected {wanted}, got a numpy.ma.MaskedArray")
-        return as_floating(self.xp, name, self._same_library(name, value))
+        return as_floating(self.xp, name, self._same_library(name, unmasked(name, value)))
 
     def parameters(self) -> tuple[Array, ...]:
         return (self.weight_matrix,) if self.bias is None else (self.weight_matrix, self.bias)

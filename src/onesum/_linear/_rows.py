@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import Call
-from ..backends._library import device
+from ..backends._library import device, select
 from ..backends._target import Target
 
 Array = Any
@@ -26,8 +26,8 @@ class Rows:
                 self._live = xp.nonzero(counted)[0]
                 self.number = self._live.shape[0]
                 # Where a row's result is among theirs, or behind them all.
-                place = xp.cumulative_sum(xp.astype(counted, xp.int64)) - 1
-                self._place = xp.where(counted, place, self.number)
+                order = xp.argsort(xp.astype(~counted, xp.int8), stable=True)
+                self._place = select(xp, counted, xp.argsort(order), self.number)
         self.h = xp.reshape(call.x, (self.all, call.x.shape[-1]))
         self.target = target._replace(
             classes=self._column(target.classes),

@@ -32,15 +32,32 @@ def device(x: Array) -> Any:
 
 def widest(xp: Any, x: Array) -> Any:
     """float64, or float32 where the library or the device of x has nothing wider."""
+    if xp is np or getattr(xp, "__array_api_version__", "") < "2023.12":  # it cannot be asked
+        return xp.float64
     info = getattr(xp, "__array_namespace_info__", None)
-    if xp is np or info is None:
+    if info is None:
         return xp.float64
     return info().dtypes(device=device(x), kind="real floating").get("float64", xp.float32)
 
 
 def widen(*arrays: Array) -> Any:
+    """The namespace and the arrays in its widest type.
+
+    NumPy's are copied: its exponential has other last bits where an array is read backwards.
+    """
     xp = namespace(arrays[0])
+    if xp is np:
+        return xp, *(np.array(a, dtype=np.float64, order="C") for a in arrays)
     return xp, *(xp.astype(a, widest(xp, a), copy=False) for a in arrays)
+
+
+def select(xp: Any, condition: Array, a: Any, b: Any) -> Array:
+    """xp.where, where one of the values may be a number: the older standards want arrays."""
+    if isinstance(a, (int, float)):
+        a = xp.asarray(a, dtype=b.dtype, device=device(b))
+    elif isinstance(b, (int, float)):
+        b = xp.asarray(b, dtype=a.dtype, device=device(a))
+    return xp.where(condition, a, b)
 
 
 def finish(xp: Any, x: Array, dtype: Any, out: Array) -> Array:

@@ -1,21 +1,25 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
 """The parts that the definitions share: the pivot of a row, its exponents, its normalizer.
 
-The words are those of `array_api.py`. A number that matters is kept in two words (`_words.py`).
+The words are those of `array_api.py`. A number that matters is kept in two words, and e, p and r
+are scaled as well (`_words.py`): in double precision exp(-750) is 0, but 1e300 exp(-750) is not.
 """
 
 from . import _words as words
-from ._library import device
+from ._library import device, select
 
 
 def probabilities(xp, x, axis, where, temperature):
-    """2^32 e / (1 + r) in two words, and m. What rounding takes from a tiny e would underflow."""
+    """p = e / (1 + r), scaled, and m."""
     d, m, pivot = exponents(xp, x, axis, where, temperature)
-    e = words.exp(xp, d)
-    normalizer = normalizer_of(xp, e, pivot, axis)
-    e = e[0] * 2.0**32
-    p, error = words.divide(xp, (e, e * d[1]), normalizer)
-    return (fill(xp, where, p, 0.0), fill(xp, where, error, 0.0)), m
+    e = words.scaled_exp(xp, d)
+    p, root = quotient(xp, e, normalizer_of(rest_of(xp, e, pivot, axis)))
+    return (p if where is None else either(xp, where, p, (0.0, 0.0)), root), m
+
+
+def quotient(xp, e, normalizer):
+    """p, scaled as e is."""
+    return words.divide(xp, e[0], normalizer), e[1]
 
 
 def exponents(xp, x, axis, where, temperature):
@@ -26,21 +30,37 @@ def exponents(xp, x, axis, where, temperature):
     return scaled_difference(xp, x, m, pivot & (m > -xp.inf), temperature), m, pivot
 
 
-def normalizer_of(xp, e, pivot, axis):
+def rest_of(xp, e, pivot, axis):
+    """r, the sum of e over all but the pivot, scaled as the largest of these."""
+    (hi, lo), root = e
+    if hi.shape[axis] == 0:
+        return words.total(xp, e[0], axis), xp.sum(root, axis=axis, keepdims=True) + 1.0
+    others = xp.where(pivot, xp.min(root, axis=axis, keepdims=True), root)
+    of_row = xp.max(others, axis=axis, keepdims=True)
+    down = root / of_row  # 1, or so little that what is lost does not count beside the largest
+    return sum_of_others(xp, (hi * down * down, lo * down * down), pivot, axis), of_row
+
+
+def normalizer_of(r):
     """1 + r."""
-    return words.add(sum_of_others(xp, e, pivot, axis), (1.0, 0.0))
+    return words.add(words.plain(r), (1.0, 0.0))
+
+
+def log1p(xp, r):
+    """log(1 + r), scaled as r is: it is r itself, where that is so little."""
+    return either(xp, r[1] < 1.0, r[0], words.log1p(xp, words.plain(r))), r[1]
 
 
 def sum_of_others(xp, a, pivot, axis):
     """The sum over all but the pivot."""
-    return words.total(xp, (xp.where(pivot, 0.0, a[0]), xp.where(pivot, 0.0, a[1])), axis)
+    return words.total(xp, either(xp, pivot, (0.0, 0.0), a), axis)
 
 
 def centred(xp, p, g, pivot, axis):
-    """w - S, with w = g - g_pivot and S = sum p w."""
-    w = words.two_sum(g, -at_pivot(xp, pivot, g, axis))
-    s = words.dot(xp, exact(xp, p), w, axis)
-    return words.rounded(xp, words.add(w, words.negative(s)))
+    """w - S, with w = g - g_pivot, S = sum p w, and g in two words."""
+    w = words.add(g, (-at_pivot(xp, pivot, g[0], axis), -at_pivot(xp, pivot, g[1], axis)))
+    s = words.total(xp, words.times(xp, p, w), axis)
+    return words.add(w, words.negative(s))
 
 
 def scaled_difference(xp, x, m, same, temperature):
@@ -50,20 +70,33 @@ def scaled_difference(xp, x, m, same, temperature):
         d = words.two_sum(x, -m)
     else:
         # A power of two, so that the difference cannot overflow where its quotient does not.
-        scale = xp.where(t > 1.0, xp.full_like(t, 2.0**-64), 1.0)
+        scale = select(xp, t > 1.0, xp.full_like(t, 2.0**-64), 1.0)
         d = words.two_sum(x * scale, -m * scale)
         d = words.divide(xp, d, (t * scale, 0.0))
     hi = xp.where(xp.isinf(x) | xp.isinf(m), x - m, d[0])
-    return xp.where(same, 0.0, hi), words.finite(xp, d[1])
+    return select(xp, same, 0.0, hi), words.finite(xp, d[1])
 
 
 def over(xp, a, temperature):
-    """a / T in two words; an infinite a stays infinite."""
-    t = temperature_array(xp, temperature, a)
+    """a / T, of a number in two words; infinity stays what it is."""
+    t = temperature_array(xp, temperature, a[0])
     if t is None:
-        return exact(xp, a)
-    hi, lo = words.divide(xp, exact(xp, a), (t, 0.0))
-    return xp.where(xp.isinf(a), a, hi), lo
+        return a
+    hi, lo = words.divide(xp, a, (t, 0.0))
+    return xp.where(xp.isinf(a[0]), a[0], hi), lo
+
+
+def shared(xp, g, axis, temperature):
+    """g / T in two words, and what the result is to be divided by: a power of two, with which no
+    row overflows before it is multiplied with p, which may be next to nothing.
+    """
+    t = temperature_array(xp, temperature, g)
+    if t is None:
+        return exact(xp, g), 1.0
+    most, less = (2.0**1022, 2.0**-1000) if g.dtype == xp.float64 else (2.0**126, 2.0**-100)
+    much = xp.any(xp.abs(g) > t * most, axis=axis, keepdims=True)
+    down = select(xp, much, xp.full_like(t, less), 1.0)
+    return over(xp, exact(xp, g * down), temperature), down
 
 
 def temperature_array(xp, temperature, like):
@@ -87,11 +120,16 @@ def pivot_of(xp, x, axis):
 
 def at_pivot(xp, pivot, x, axis):
     """The value at the pivot."""
-    return xp.sum(xp.where(pivot, x, 0.0), axis=axis, keepdims=True)
+    return xp.sum(select(xp, pivot, x, 0.0), axis=axis, keepdims=True)
 
 
 def fill(xp, where, x, value):
-    return x if where is None else xp.where(where, x, value)
+    return x if where is None else select(xp, where, x, value)
+
+
+def either(xp, condition, a, b):
+    """xp.where of numbers in two words."""
+    return tuple(select(xp, condition, *parts) for parts in zip(a, b, strict=True))
 
 
 def exact(xp, x):

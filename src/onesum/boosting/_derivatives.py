@@ -11,33 +11,36 @@ So the focal loss has the gradient of a cross entropy with the masses q F, and w
 that of the plain one, times a number per row. F is 1 where gamma is 0.
 """
 
+from __future__ import annotations
+
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from .._functions import log_softmax, softmax
 from .._losses import cross_entropy, cross_entropy_value_and_grad
+from .._typing import ArrayLike, Curvature, DTypeLike, NDArray, Number
 from ..backends._target import Target
 from ._rows import blocks, checked, masses, need_finite, row_weights, rows_of_a_block
 
 Array = Any
 
-CURVATURES = ("diagonal", "scaled", "upper_bound", "absolute")
-FLOOR = 1e-16  # XGBoost's: no leaf divides by 0
+CURVATURES: tuple[Curvature, ...] = get_args(Curvature)
+FLOOR = 1e-16  # XGBoost's: no leaf divides by 0; in each type its first number from there on
 
 
 def gradient_and_curvature(
-    x: Any,
-    target: Any,
+    x: ArrayLike,
+    target: ArrayLike,
     *,
-    curvature: str = "diagonal",
-    label_smoothing: float = 0.0,
-    weight: Any = None,
-    sample_weight: Any = None,
-    gamma: float = 0.0,
-    dtype: Any = None,
-) -> tuple[Array, Array]:
+    curvature: Curvature = "diagonal",
+    label_smoothing: Number = 0.0,
+    weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    gamma: Number = 0.0,
+    dtype: DTypeLike = None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     r"""First and second derivatives of the log loss by the scores, row by row.
 
     .. math:: g_c = M p_c - q_c F(p_c), \quad h_c = M \, k \, p_c (1 - p_c)
@@ -72,14 +75,16 @@ def gradient_and_curvature(
     Returns
     -------
     gradient, curvature : array
-        Of the shape and the memory order of x. The curvature is at least 1e-16.
+        Of the shape and the memory order of x. The curvature is at least the type's smallest number
+        from 1e-16 on: in float16 that is 2^-24, its smallest positive one.
 
     Raises
     ------
     IndexError
         If a class is out of range.
     TypeError, ValueError
-        If an argument is not as said above, or the loss of a row is not finite.
+        If an argument is not as said above, or has masked elements, or the loss of a row is not
+        finite.
 
     Notes
     -----
@@ -108,7 +113,8 @@ def gradient_and_curvature(
     result = np.empty_like(gradient)
     some = gradient[: rows_of_a_block(call.x)]
     space = [np.empty_like(some, dtype=np.float64) for _ in range(3)]
-    floor = np.full_like(some, FLOOR)  # NumPy compares two arrays faster than one with a number
+    # NumPy compares two arrays faster than one with a number.
+    floor = np.full_like(some, _floor(some.dtype))
     with np.errstate(all="ignore"):  # underflow is a value
         for at, scores, block in blocks(call.x, rows):
             g, h, other = (a[: len(scores)] for a in space)
@@ -126,13 +132,13 @@ def gradient_and_curvature(
 
 
 def log_loss(
-    x: Any,
-    target: Any,
+    x: ArrayLike,
+    target: ArrayLike,
     *,
-    label_smoothing: float = 0.0,
-    weight: Any = None,
-    sample_weight: Any = None,
-    gamma: float = 0.0,
+    label_smoothing: Number = 0.0,
+    weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    gamma: Number = 0.0,
 ) -> float:
     r"""The mean of the loss whose derivatives `gradient_and_curvature` gives.
 
@@ -170,6 +176,12 @@ def log_loss(
     weights = row_weights(rows)
     count = len(call.x) * weights if isinstance(weights, float) else float(np.sum(weights))
     return total / count if count else math.nan
+
+
+def _floor(dtype: Any) -> Any:
+    """The least curvature in this type."""
+    floor = dtype.type(FLOOR)
+    return floor if float(floor) >= FLOOR else np.nextafter(floor, dtype.type(1))
 
 
 def _factor(curvature: Any, n: int) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import Call
+from .._masks import unmasked
 from .._targets import number_of, target_of
 from ..backends._target import Target
 
@@ -18,6 +19,8 @@ BLOCK = 1 << 16  # elements: enough for the threads, while what is made of them 
 def checked(
     x: Any, target: Any, label_smoothing: Any, weight: Any, sample_weight: Any, gamma: Any
 ) -> tuple[Call, Target, float]:
+    x, target = unmasked("x", x), unmasked("target", target)
+    weight, sample_weight = unmasked("weight", weight), unmasked("sample_weight", sample_weight)
     call = Call("x", np.asarray(x), -1)
     if len(call.shape) != 2 or call.shape[1] < 2:
         wanted = "shape (n, K), a score for each of K >= 2 classes"

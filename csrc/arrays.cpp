@@ -93,7 +93,7 @@ void register_bfloat16(int type) { bfloat16_type = type; }
 bool Form::take(PyObject* object, bool row, int type, Operand& operand) const {
     if (!PyArray_CheckExact(object)) return false;
     PyArrayObject* a = array(object);
-        const bool dropped = row && !keepdims;
+    const bool dropped = row && !keepdims;
     if (PyArray_TYPE(a) != type || !PyArray_ISBEHAVED_RO(a) || PyArray_NDIM(a) != ndim - dropped) return false;
     const npy_intp *a_dims = PyArray_DIMS(a), *a_strides = PyArray_STRIDES(a);
     for (int d = 0, k = 0; d < ndim; ++d) {
@@ -147,8 +147,10 @@ bool may_write(PyArrayObject* out) {
 bool may_write_beside(PyArrayObject* out, PyArrayObject* in) {
     const bool same = PyArray_DATA(out) == PyArray_DATA(in) && PyArray_SAMESHAPE(out, in) &&
                       !memcmp(PyArray_STRIDES(out), PyArray_STRIDES(in), PyArray_NDIM(out) * sizeof(npy_intp));
-    return same || !Extent(out).meets(Extent(in));
+    return same || !meet(out, in);
 }
+
+bool meet(PyArrayObject* a, PyArrayObject* b) { return Extent(a).meets(Extent(b)); }
 
 bool walk(int kernel, const char* letters, const Form& form, const int* order, const Operand* operands, bool writes) {
     const int count = operand_count(letters);

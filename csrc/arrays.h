@@ -52,6 +52,8 @@ PyObject* new_result(const Form& form, bool row, bool c_order, const int* order)
 bool may_write(PyArrayObject* out);
 // A kernel may write each element over the one it is computed from, and else nowhere over its inputs.
 bool may_write_beside(PyArrayObject* out, PyArrayObject* in);
+// Whether the memory of one lies, even in part, between the ends of the other's.
+bool meet(PyArrayObject* a, PyArrayObject* b);
 
 // All rows, by kernel calls; `letters` are the operands as in kernels.h. Axes along which the rows of every operand lie evenly are made one; a call
 // goes along the one whose rows are nearest. False: no memory.

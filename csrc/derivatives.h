@@ -115,29 +115,33 @@ template <bool logarithms> struct FromOutput {
     }
 };
 
-// (w - S) / T in two words, with w = v - v_pivot and S in two words.
-template <class C, class V> ONESUM_INLINE Sum2<V> deviation(V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
-    const auto w = two_sum(v, -v_pivot);
-    auto d = two_sum(w.hi, -sum.hi);
-    d.lo = d.lo + (w.lo - sum.lo);
-    if (!scaled) return d;
-    const V z = d.hi * inverse.hi;
-    return {z, fma(d.lo, inverse.hi, fma(d.hi, inverse.lo, product_error(d.hi, inverse.hi, z)))};
+// x / T in two words: x itself where T is 1. What is infinite has no second word.
+template <class C, class V> ONESUM_INLINE Sum2<V> over(Sum2<V> x, const InverseTemperature<C>& inverse) {
+    const V z = x.hi * inverse.hi, rest = fma(x.lo, inverse.hi, fma(x.hi, inverse.lo, product_error(x.hi, inverse.hi, z)));
+    return {z, z - z == 0 ? rest : V{}};
 }
 
-// p (w - S) / T. With a fused multiply-add in fewer steps: w is rounded, p S and the result.
+// (w - S) / T in two words, with w = v - v_pivot; S is over T already.
+template <class C, class V> ONESUM_INLINE Sum2<V> deviation(V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
+    auto w = two_sum(v, -v_pivot);
+    if (scaled) w = over<C>(w, inverse);
+    const auto d = two_sum(w.hi, -sum.hi);
+    const V rest = d.lo + (w.lo - sum.lo);
+    return {d.hi, d.hi - d.hi == 0 ? rest : V{}};
+}
+
+// p (w - S) / T, in the same words. With a fused multiply-add in fewer steps: w is rounded, p S and the result.
 template <class C, class V>
 ONESUM_INLINE V times_deviation(V p, V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
-#if defined(__FMA__) || defined(__ARM_NEON)
-    const V w = v - v_pivot;
-    if (!scaled) return fma(p, w, -fma(p, sum.hi, p * sum.lo));
-    const V q = p * inverse.hi;
-    const V q_lo = fma(p, inverse.lo, product_error(p, inverse.hi, q));
-    return fma(q, w, -fma(q, sum.hi, q * sum.lo)) + q_lo * (w - sum.hi);
-#else
-    const auto d = deviation(v, v_pivot, sum, inverse, scaled);
-    return p * d.hi + p * d.lo;
-#endif
+    if constexpr (fused) {
+        Sum2<V> w{v - v_pivot, V{}};
+        if (scaled) w = over<C>(w, inverse);
+        const V y = fma(p, w.hi, -fma(p, sum.hi, p * sum.lo));
+        return scaled ? fma(p, w.lo, y) : y;
+    } else {
+        const auto d = deviation(v, v_pivot, sum, inverse, scaled);
+        return p * d.hi + p * d.lo;
+    }
 }
 
 // p (w - S) / T
@@ -177,7 +181,9 @@ struct SoftmaxVjp : FromOutput<false> {
             });
         }
         Then end(Group<W>& g, Totals<W>& totals) {
-            const auto sum = g.walk.sum_of(totals.sum).two_words();
+            auto total = g.walk.sum_of(totals.sum);
+            if (g.scaled) total = total * inverse.wide();
+            const auto sum = total.two_words();
             sum_hi = sum.hi, sum_lo = sum.lo;
             if constexpr (Form::careful) {
                 nan = count_of(g.walk, totals.count).rounded();
@@ -208,14 +214,15 @@ struct SoftmaxVjp : FromOutput<false> {
                     V p = read<S>(p_at.at(j), lanes, V{});
                     V v = read<S>(v_at.at(j), lanes, V{});
                     V y = times_deviation(p, v, v_pivot, sum, inverse, scaled);
-                    ::write<S>(out.at(j), lanes, p == 0 ? nan : y, g.streamed);
+                    ::write_derivative<S>(out.at(j), lanes, p == 0 ? nan : y, g.streamed);
                 });
             });
         }
     };
 };
 
-// exp(log p). Where the largest is above 0, as no log-probability is, its exponent is set aside so that nothing wraps.
+// exp(log p) over `power`, so that the digits of a p below the normal numbers are there; what is below the range even so is 0. Where the largest is above 0, as no
+// log-probability is, its exponent is set aside so that nothing wraps.
 template <class C> struct Exponentials {
     using V = typename Vec<C>::V;
     using K = Constants<C>;
@@ -232,8 +239,8 @@ template <class C> struct Exponentials {
     Exponentials(V rounder, V power) : rounder(rounder), power(power) {}
     template <class Row> Exponentials of(const Row& row) const { return {row.of(rounder), row.of(power)}; }
     ONESUM_INLINE V operator()(V logp) const {
-        auto e = exp_parts<true>(max(splat(K::below), logp), V{}, rounder);
-        return e.rounded() * power;
+        const V e = exp_parts<true>(max(splat(K::below), logp), V{}, rounder).rounded();
+        return logp <= K::below ? V{} : e;
     }
 };
 
@@ -289,7 +296,9 @@ struct LogSoftmaxJvp : FromOutput<true> {
             });
         }
         void end(Group<W>& g, Totals<W>& totals) {
-            const auto sum = g.walk.sum_of(totals.sum).two_words();
+            auto total = g.walk.sum_of(totals.sum);
+            if (g.scaled) total = total * this->inverse.wide();
+            const auto sum = total.scaled(this->exponential.power).two_words();
             if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
             sum_hi = sum.hi + this->nan, sum_lo = sum.lo;
         }
@@ -305,7 +314,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                     const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
                     V y = d.hi + d.lo;
                     if constexpr (Form::careful) y = read<S>(p_at.at(j), lanes, V{}) == nothing ? nan : y;
-                    ::write<S>(out.at(j), lanes, y, g.streamed);
+                    ::write_derivative<S>(out.at(j), lanes, y, g.streamed);
                 });
             });
         }
@@ -323,7 +332,8 @@ struct LogSoftmaxVjp : FromOutput<true> {
         using FromLogarithms<W>::FromLogarithms;
         static constexpr C nothing = C(-infinity);
         Wide<C> others;
-        V all;
+        V all, all_lo;  // sum g / T
+        V p_power, all_power;  // exponential.power as factors of p and of all: neither may take digits from p sum g
 
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             const long first = this->pivot.first - g.walk.first;
@@ -354,7 +364,15 @@ struct LogSoftmaxVjp : FromOutput<true> {
         void end(Group<W>& g, Totals<W>& totals) {
             if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
             others = g.walk.sum_of(totals.sum);
-            all = (others + Wide<C>::of(this->v_pivot)).rounded() + this->nan;
+            auto total = others + Wide<C>::of(this->v_pivot);
+            if (g.scaled) total = total * this->inverse.wide();
+            const auto words = total.two_words();
+            all = words.hi + this->nan;
+            const V one = splat(C(1)), size = all < 0 ? -all : all;
+            p_power = size < 1 ? this->exponential.power : one;
+            all_power = size < 1 ? one : this->exponential.power;
+            all = all * all_power;
+            all_lo = all - all == 0 ? words.lo * all_power : V{};
         }
         // On the way the other p are summed, for what comes last.
         ONESUM_APART void write(Group<W>& g, Totals<W>& totals) const {
@@ -362,7 +380,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
-                const V all = row.of(this->all), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
+                const V all = row.of(this->all), all_lo = row.of(this->all_lo), p_power = row.of(this->p_power), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
                 Next<W> next(g, row, 1);
                 alignas(64) char room[OnTheWay<W>::room];
@@ -371,22 +389,30 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     next.fetch(j);
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                     V v = read<S>(v_at.at(j), lanes, V{});
-                    V p = exponential(logp);
-                    if constexpr (Form::careful || !lanes.all) p = logp == nothing ? V{} : p;
-                    V y = fma(-p, all, v);
-                    if (g.scaled) y = fma(y, hi, y * lo);
+                    V p = exponential(logp) * p_power;
+                    Sum2<V> z{v, V{}};
+                    if (g.scaled) z = over<C>(z, {hi, lo, V{}});
+                    V y;
+                    if constexpr (fused) {
+                        y = fma(-p, all, z.hi);
+                        if (g.scaled) y = y + z.lo;
+                    } else {  // the product and the sum are rounded one by one
+                        const auto d = two_sum(z.hi, -p * all);
+                        y = d.hi - d.hi == 0 ? d.hi + (d.lo + (z.lo - p * all_lo)) : d.hi;
+                    }
                     if constexpr (Form::careful) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
-                    ::write<S>(sum.to.at(j), lanes, y, sum.streamed);
+                    ::write_derivative<S>(sum.to.at(j), lanes, y, sum.streamed);
                 });
             });
         }
         void last(Group<W>& g, Totals<W>& totals) const {
-            auto p_pivot = Wide<C>::of(this->exponential(this->pivot.value));
-            auto y = Wide<C>::of(this->v_pivot) * g.walk.sum_of(totals.sum) - p_pivot * others;
-            if (g.scaled) y = y * this->inverse.wide();
-            const V at_pivot = this->pivot.value > nothing ? y.rounded() + this->nan : this->nan;
+            const auto p_pivot = Wide<C>::of(this->exponential(this->pivot.value) * this->exponential.power);
+            auto there = Wide<C>::of(this->v_pivot), elsewhere = others;
+            if (g.scaled) there = there * this->inverse.wide(), elsewhere = elsewhere * this->inverse.wide();
+            const auto y = there.scaled(all_power) * g.walk.sum_of(totals.sum) - p_pivot * elsewhere;
+            const V at_pivot = (this->pivot.value > nothing ? y.rounded() : V{}) + this->nan;  // 0 is +0, as write_derivative has it
             if constexpr (W::across)
                 if (this->pivot.has_v) return put_across(g, at_pivot);
             for (int k = 0; k < g.walk.count; ++k)

@@ -1,7 +1,8 @@
 // The Kullback-Leibler divergence of two rows of logits, and its gradients.
 //
-// With u = (y - x) / T and w = u - sum p u: KL = log1p(sum p (exp(w) - 1 - w)), of which no term is negative, however near the two rows are. That takes
-// the mean of u first, and a second walk. Where they are far apart, KL is log1p(r_y) - log1p(r_x) - sum p u, counted from the tops of the rows.
+// With u = (y - x) / T, less what it is at the top of x, and w = u - sum p u: KL = log1p(sum p (exp(w) - 1 - w)), of which no term is negative, however near the two
+// rows are. That takes the mean of u first, and a second walk. Where they are far apart, KL is log1p(r_y) - log1p(r_x) + (m_y - y) / T - sum p u, with y at the top
+// of x.
 // log(q / p) = w - KL, so the gradients are -p w / T by x and p (exp(w - KL) - 1) / T = (q - p) / T by y.
 #pragma once
 
@@ -17,6 +18,19 @@ template <int terms> f64v exp_less_line(f64v w) {
 }
 inline Wide<float> exp_less_line(Wide<float> w) { return {exp_less_line<10>(w.a), exp_less_line<10>(w.b)}; }
 inline Wide<double> exp_less_line(Wide<double> w) { return Wide<double>::of(exp_less_line<16>(w.rounded())); }
+
+// (y - y_top) - (x - x_top), in twice the digits: the levels of the two rows may be far apart, or the rows nearly equal but for that.
+inline f64v apart(f64v y, f64v y_top, f64v x, f64v x_top) {
+    const auto b = two_sum(y, -y_top), a = two_sum(x, -x_top), sum = two_sum(b.hi, -a.hi);
+    return sum.hi + (sum.lo + (b.lo - a.lo));
+}
+inline Wide<float> apart(Wide<float> y, Wide<float> y_top, Wide<float> x, Wide<float> x_top) { return {apart(y.a, y_top.a, x.a, x_top.a), apart(y.b, y_top.b, x.b, x_top.b)}; }
+inline Wide<double> apart(Wide<double> y, Wide<double> y_top, Wide<double> x, Wide<double> x_top) { return (y - y_top) - (x - x_top); }
+
+// Means of u are sums of exponentials times u. Of float lanes they are doubles, and hold them with the scales' excess; those of double lanes must do without it
+// where u may be anything.
+template <class C> constexpr C without_excess() { return sizeof(C) == 4 ? C(1) : Constants<C>::unbias; }
+template <class C> constexpr C excess_left() { return sizeof(C) == 4 ? Constants<C>::unbias : C(1); }
 
 // The sums of the first walk: both exponentials, the first times u below its top, u at the top, and how many classes attain the tops.
 template <class C> struct DivergenceSum {
@@ -39,16 +53,34 @@ template <class C> struct DeviationSum {
     ONESUM_INLINE void end_part(long k) { deviations.end_part(k), mean.end_part(k); }
 };
 
-template <class V> struct Tops { V x, y; };
+// The maxima, and the largest y where x attains its own.
+template <class V> struct Tops { V x, y, y_there; };
+template <class W> ONESUM_APART typename W::V max_where_top(const Group<W>& g, typename W::V tops) {
+    using V = typename W::V;
+    const V nothing = splat(typename W::C(-infinity));
+    V partial[W::views];
+    g.walk.rows([&](auto row) ONESUM_INLINED {
+        const Logits<General, W> x(g, row, 0), y(g, row, 1);
+        const V top = row.of(tops);
+        V m = nothing;
+        row.each([&](long j, auto lanes) ONESUM_INLINED { m = max(x.at(j, lanes) == top ? y.at(j, lanes) : nothing, m); });
+        partial[row.r] = m;
+    });
+    return g.walk.max_of(partial);
+}
 
 struct Divergence {
     static constexpr bool rescales = false, needs_memo = false;
     static constexpr int known_from = 2;
     template <class W> using Sums = MoreTotals<W>;
     template <class W> static Tops<typename W::V> known(const Group<W>& g) {
-        return {row_max(g, 0), row_max(g, 1)};
+        const auto top = row_max(g, 0);
+        return {top, row_max(g, 1), max_where_top(g, top)};
     }
-    template <class W, class V> static Tops<V> together(const W&, Tops<V> a, Tops<V> b) { return {max(b.x, a.x), max(b.y, a.y)}; }
+    template <class W, class V> static Tops<V> together(const W&, Tops<V> a, Tops<V> b) {
+        const V both = max(b.y_there, a.y_there);
+        return {max(b.x, a.x), max(b.y, a.y), a.x > b.x ? a.y_there : b.x > a.x ? b.y_there : both};
+    }
     template <class W, class T> static int form(const Group<W>&, const T&) { return 0; }
     template <class F> static ONESUM_INLINE void with(int, F f) { f(General{}); }
 
@@ -58,17 +90,19 @@ struct Divergence {
         using V = typename W::V;
         using I = typename W::I;
         Shift<Form, W> x, y;
+        V y_there;            // at the top of x: from there u is counted
         bool second = false;  // walk
         V mean_hi{}, mean_lo{};  // of u, less what it is at the top
         double at_top[W::lanes] = {}, at_top_rest[W::lanes] = {};  // u there, in two words
         I one_top{}, same_top{};  // of x; where that of y is, and the complements tell the gradient there best
         V at_same_top, complements;  // that gradient; 1 - p and 1 - q there, added
         V value_hi, value_lo; // KL, where w is needed
-        Wide<C> all_x, all_y, inverse_x, inverse_y, shrink;  // exp of all over that of the top; 1 / all; exp(-mean)
+        V mean_scale;         // what takes the scales' excess out of the second sum of the mean: nothing where KL, and with it what is summed, leaves room for it
+        Wide<C> all_x, all_y, inverse_x, inverse_y, shrink;  // exp of all over that of the top; 1 / all; exp(KL) without the logarithms
         V nan, nan_y;         // of a row whose KL is not finite; is NaN
         bool is_near[W::lanes];
 
-        Run(const Group<W>& g, const Tops<V>& tops) : x(g, tops.x), y(g, tops.y) {}
+        Run(const Group<W>& g, const Tops<V>& tops) : x(g, tops.x), y(g, tops.y), y_there(tops.y_there) {}
 
         // What is known of a class: its exponentials, and u.
         struct Class {
@@ -79,12 +113,12 @@ struct Divergence {
         struct Classes {
             const Logits<Form, W> x, y;
             const Terms<Form, C> terms_x, terms_y;
-            const V m_x, m_y;
+            const V m_x, m_y, y_there;
             const Wide<C> inverse, base;
             const I one_top;
 
             ONESUM_INLINE Classes(const Run& run, const Group<W>& g, const typename W::Row& row)
-                : x(g, row, 0), y(g, row, 1), terms_x(run.x.of(row)), terms_y(run.y.of(row)), m_x(row.of(run.x.m)), m_y(row.of(run.y.m)),
+                : x(g, row, 0), y(g, row, 1), terms_x(run.x.of(row)), terms_y(run.y.of(row)), m_x(row.of(run.x.m)), m_y(row.of(run.y.m)), y_there(row.of(run.y_there)),
                   inverse(Wide<C>::of(row.of(run.x.inverse.hi), row.of(run.x.inverse.lo))), base(of_row<W>(row, run.at_top) + of_row<W>(row, run.at_top_rest)), one_top(bits<I>(row.of(bits<V>(run.one_top)))) {}
             // u less what it is at the top.
             ONESUM_INLINE Wide<C> less_top(const Class& c) const { return Wide<C>::choose((c.top_x & one_top) | ~c.live | c.lost, Wide<C>{}, c.u - base); }
@@ -94,17 +128,13 @@ struct Divergence {
                 result.live = result.e_x.scale != 0;
                 const V below = b - m_y;
                 result.lost = result.live & ~result.top_y & (below == C(-infinity));
-                const I counts = result.live & ~result.lost & (m_x < C(infinity)) & (m_y < C(infinity));
-                const auto apart = (Wide<C>::of(b) - Wide<C>::of(a)) + (Wide<C>::of(m_x) - Wide<C>::of(m_y));
-                result.u = Wide<C>::choose(counts, apart * inverse, Wide<C>{});
+                // Of a row that has a logit of +inf in x, p is 1 there and 0 elsewhere.
+                const I won = m_x == C(infinity), counts = result.live & ~result.lost & (~won | result.top_x) & (m_y < C(infinity)) & (y_there > C(-infinity));
+                const auto difference = apart(Wide<C>::of(b), Wide<C>::of(y_there), Wide<C>::of(won ? V{} : a), Wide<C>::of(won ? V{} : m_x));
+                result.u = Wide<C>::choose(counts, difference * inverse, Wide<C>{});
                 return result;
             }
         };
-        static ONESUM_INLINE Wide<C> factor_of(const Exp<C>& e) {
-            const auto factor = Wide<C>::of(splat(C(1)), e.hi);
-            return Exp<C>::one_word ? factor : factor + Wide<C>::of(e.lo);
-        }
-
         ONESUM_APART void sum(Group<W>& g, MoreTotals<W>& totals) {
             if (second) sum_deviations(g, totals);
             else sum_all(g, totals);
@@ -126,11 +156,13 @@ struct Divergence {
             all_x = one + r_x, all_y = one + r_y;
             inverse_x = one / (x.pivot() * all_x), inverse_y = one / (y.pivot() * all_y);
             const auto base = g.walk.sum_of(totals.more[3]) / wide_from<C>(tops_x);
-            const auto mean_below = (g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) - base * below) * inverse_x, mean_u = base + mean_below;
+            const auto mean_below = (g.walk.sum_of(totals.other).scaled(excess_left<C>()) - base * below) * inverse_x, mean_u = base + mean_below;
             wide_to(at_top, base);
             wide_to(at_top_rest, base - wide_from<C>(at_top));
             one_top = wide_from<C>(tops_x).rounded() == C(1);
-            wide_to(value, log1p(r_y) - log1p(r_x) - mean_u);
+            const I levels = (y.m < C(infinity)) & (y_there > C(-infinity));
+            const auto rest = Wide<C>::choose(levels, Wide<C>::of(y.m) - Wide<C>::of(y_there), Wide<C>{}) * x.inverse.wide() - mean_u;
+            wide_to(value, log1p(r_y) - log1p(r_x) + rest);
             bool near = false;
             nan = nan_y = V{};
             for (int k = 0; k < W::lanes; ++k) {
@@ -150,50 +182,53 @@ struct Divergence {
                 is_near[k] = k < g.walk.count && loss < 1 && m_x > -infinity;
                 near |= is_near[k];
             }
-            const auto words = mean_below.two_words(), all_words = mean_u.two_words();
+            const auto words = mean_below.two_words(), rest_words = rest.two_words();
             mean_hi = words.hi, mean_lo = words.lo;
             const auto away_x = r_x / all_x, away_y = r_y / all_y;
             same_top = one_top & (wide_from<C>(tops_y).rounded() == C(1));
             at_same_top = ((away_x - away_y) * wide_splat<C>(g.aims.options->by) * x.inverse.wide()).rounded();
             complements = (away_x + away_y).rounded();
             const V large = splat(C(80));  // of two that are near, no mean is
-            const auto e = exp_parts<false>(max(-max(all_words.hi, -large), -large), -all_words.lo, rounder_for(V{}));
-            shrink = factor_of(e) * Wide<C>::of(e.scale * Constants<C>::unbias);
+            const auto e = exp_parts<false>(max(-max(-rest_words.hi, -large), -large), rest_words.lo, rounder_for(V{}));
+            shrink = factor_of<C>(e) * Wide<C>::of(e.scale * Constants<C>::unbias);
             known_value(g);
+            mean_scale = value_hi < C(sizeof(C) == 4 ? infinity : 0x1p400) ? splat(C(1)) : splat(without_excess<C>());
             second = true;
             return near || g.aims.options->gradient ? Then::again : Then::nothing;
         }
         ONESUM_APART void write(Group<W>& g) const {
-            const auto factor_of_all = wide_splat<C>(g.aims.options->by) * x.inverse.wide();
-            double factors[W::lanes], per_x[W::lanes], per_y[W::lanes];
-            wide_to(factors, factor_of_all);
-            wide_to(per_x, inverse_x.scaled(Constants<C>::unbias));
-            wide_to(per_y, inverse_y.scaled(Constants<C>::unbias));
+            const auto factor = wide_splat<C>(g.aims.options->by) * x.inverse.wide();
+            double per_x[W::lanes], per_y[W::lanes];
+            wide_to(per_x, inverse_x * factor);
+            wide_to(per_y, inverse_y * factor);
             const bool by_second = g.aims.options->by_second;
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const Classes classes(*this, g, row);
-                const auto mean = Wide<C>::of(row.of(mean_hi), row.of(mean_lo)), value = Wide<C>::of(row.of(value_hi), row.of(value_lo));
-                const auto factor = of_row<W>(row, factors), scale_x = of_row<W>(row, per_x), scale_y = of_row<W>(row, per_y);
+                const V row_value = row.of(value_hi);
+                const auto mean = Wide<C>::of(row.of(mean_hi), row.of(mean_lo)), value = Wide<C>::of(row_value, row.of(value_lo));
+                const auto scale_x = of_row<W>(row, per_x), scale_y = of_row<W>(row, per_y);
                 const V nan = row.of(by_second ? nan_y : this->nan), at_same_top = row.of(this->at_same_top);
                 const I at_tops = bits<I>(row.of(bits<V>(same_top)));
                 const auto out = row.of(g.out);
                 row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
                     const auto c = classes.at(j, lanes);
-                    const auto p = factor_of(c.e_x) * Wide<C>::of(c.e_x.scale) * scale_x, w = classes.less_top(c) - mean;
+                    const auto p = factor_of<C>(c.e_x) * Wide<C>::of(c.e_x.scale), w = classes.less_top(c) - mean;
                     V result;
                     I dead;
                     if (by_second) {
-                        const auto q = factor_of(c.e_y) * Wide<C>::of(c.e_y.scale) * scale_y, delta = w - value;
-                        const V size = delta.rounded();
-                        const I small = c.live & ~c.lost & (size < C(0.5)) & (size > C(-0.5));
-                        result = (Wide<C>::choose(small, p * (exp_less_line(Wide<C>::choose(small, delta, Wide<C>{})) + delta), q - p) * factor).rounded() + nan;
+                        const auto q = factor_of<C>(c.e_y) * Wide<C>::of(c.e_y.scale), delta = w - value;
+                        const V size = w.rounded();
+                        const I small = c.live & ~c.lost & ((size < 0 ? -size : size) + row_value < C(0.5));  // or delta has lost its digits
+                        const auto near = exp_less_line(Wide<C>::choose(small, delta, Wide<C>{})) + delta;
+                        const V apart = (q * scale_y - p * scale_x).scaled(Constants<C>::unbias).rounded();
+                        result = (small ? unbiased_product(p, near * scale_x).rounded() : apart) + nan;
                         result = at_tops & c.top_x & c.top_y ? at_same_top + nan : result;
                         dead = classes.y.at(j, lanes) == C(-infinity);
                     } else {
-                        result = (c.live ? -(p * w * factor).rounded() : V{}) + nan;
+                        result = (c.live ? -unbiased_product(p, w * scale_x).rounded() : V{}) + nan;
                         dead = classes.x.at(j, lanes) == C(-infinity);
                     }
-                    ::write<S>(out.at(j), lanes, dead ? V{} : result, g.streamed);
+                    ::write_derivative<S>(out.at(j), lanes, dead ? V{} : result, g.streamed);
                 });
             });
         }
@@ -214,7 +249,7 @@ struct Divergence {
                     add_to(sum.tops_y.sum, Wide<C>::of((c.top_y ? splat(C(1)) : V{}) + (c.lost ? splat(C(lost)) : V{})));
                     c.e_x.scale = c.top_x ? V{} : c.e_x.scale;
                     c.e_y.scale = c.top_y ? V{} : c.e_y.scale;
-                    sum.u.sum = add_product(sum.u.sum, factor_of(c.e_x) * c.u, c.e_x.scale);
+                    sum.u.sum = add_product(sum.u.sum, factor_of<C>(c.e_x) * c.u, c.e_x.scale * without_excess<C>());
                     sum.x.add(c.e_x);
                     sum.y.add(c.e_y);
                 });
@@ -230,15 +265,16 @@ struct Divergence {
             wide_to(per_y, (one / y.pivot()).scaled(Constants<C>::unbias));
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const Classes classes(*this, g, row);
+                const V mean_scale = row.of(this->mean_scale);
                 const auto mean = Wide<C>::of(row.of(mean_hi), row.of(mean_lo)), shrink = of_row<W>(row, shrinks), scale_x = of_row<W>(row, per_x), scale_y = of_row<W>(row, per_y);
                 DeviationSum<C> sum(totals);
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
                     const auto c = classes.at(j, lanes);
-                    const auto e_x = factor_of(c.e_x) * Wide<C>::of(c.e_x.scale) * scale_x, e_y = factor_of(c.e_y) * Wide<C>::of(c.e_y.scale) * scale_y;
+                    const auto e_x = factor_of<C>(c.e_x) * Wide<C>::of(c.e_x.scale) * scale_x, e_y = factor_of<C>(c.e_y) * Wide<C>::of(c.e_y.scale) * scale_y;
                     const auto u = classes.less_top(c), w = u - mean;
                     const V size = w.rounded();
                     const I small = (size < C(0.5)) & (size > C(-0.5));
-                    add_to(sum.mean.sum, e_x * u);
+                    sum.mean.sum = add_product(sum.mean.sum, factor_of<C>(c.e_x) * u, c.e_x.scale * mean_scale);
                     const auto near = e_x * exp_less_line(Wide<C>::choose(small, w, Wide<C>{})), direct = e_y * shrink - e_x * (one + w);
                     add_to(sum.deviations.sum, Wide<C>::choose(c.lost, Wide<C>{}, Wide<C>::choose(small & c.live, near, direct)));
                 });
@@ -250,7 +286,7 @@ struct Divergence {
             for (int k = 0; k < W::lanes; ++k)
                 if (is_near[k]) g.aims.losses[k] = value[k];
             known_value(g);
-            const auto words = (g.walk.sum_of(totals.more[3]) / all_x).two_words();
+            const auto words = (g.walk.sum_of(totals.more[3]).scaled(Constants<C>::unbias / mean_scale) / (x.pivot() * all_x)).two_words();
             mean_hi = words.hi, mean_lo = words.lo;
             compare_complements();
         }

@@ -33,7 +33,7 @@ template <> struct Constants<float> {
     static constexpr int mantissa = 23, exponent_of_one = 127;
     static constexpr int bias = 64;          // scales are kept 2^bias too large, so that small ones stay normal
     static constexpr float unbias = 0x1p-64f;
-    static constexpr float below = -110;     // exp(-110) is far below half the least subnormal
+    static constexpr float below = -125;     // less counts as nothing: exp(-125) is 2^-180, and 2^bias times as much a normal number
     static constexpr float far = 256;        // from here on the maximum itself is subtracted
     static constexpr float largest = 0x1.fffffep127f;
     // exp(t) = 1 + t + t^2 q(t), relative error 2^-28.3; with a table of 8, 2^-32.5; of 32, 2^-33.2
@@ -112,8 +112,8 @@ template <class V, class C = decltype(+V{}[0])> inline V rounder_for(V exponent)
     return (K::rounder + (K::bias + K::exponent_of_one) * K::entries) - exponent * K::entries;
 }
 
-// exp(y + y_lo), abs(y) <= far + abs(below) and abs(y_lo) below an ulp of it. NaN gives NaN. The scale is 2^bias too large, for an exponent from
-// -2 bias to bias.
+// exp(y + y_lo), abs(y) <= far + abs(below) and abs(y_lo) below an ulp of it. NaN gives NaN. The scale is 2^bias too large: a normal number for an exponent
+// between that of `below` and bias.
 // `in_one`: y_lo is 0, which the compiler may not leave out by itself.
 template <bool in_one, class V, class C = decltype(+V{}[0])> ONESUM_INLINE Exp<C> exp_parts(V y, V y_lo, V rounder) {
     using K = Constants<C>;

@@ -228,25 +228,72 @@ struct LogSumExp : Forward {
     };
 };
 
+// Factors of a row's p between these keep it among normal numbers on its way, and with it the digits of a p that is none; others are taken apart.
+template <class C> constexpr double least_factor = sizeof(C) == 4 ? 0x1p-30 : 0x1p-300;
+template <class C> constexpr double most_factor = sizeof(C) == 4 ? 0x1p60 : 0x1p300;
+
+// A factor as a power of two, where it is extreme, and the rest.
+template <class W> typename W::V taken_apart(Wide<typename W::C>& factor) {
+    using C = typename W::C;
+    double factors[W::lanes];
+    wide_to(factors, factor);
+    typename W::V power = splat(C(1)), inverse = power;
+    for (int k = 0; k < W::lanes; ++k) {
+        const double size = factors[k] < 0 ? -factors[k] : factors[k];
+        if (size == 0 || (size >= least_factor<C> && size <= most_factor<C>) || !(size < infinity)) continue;
+        int64_t exponent = (bits<int64_t>(size) >> 52) - 1023;
+        if (size > most_factor<C>) exponent -= (bits<int64_t>(most_factor<C>) >> 52) - 1023;
+        constexpr int most = sizeof(C) == 4 ? 126 : 1000;
+        exponent = exponent < -most ? -most : exponent > most ? most : exponent;
+        power[k] = C(bits<double>((1023 + exponent) << 52)), inverse[k] = C(bits<double>((1023 - exponent) << 52));
+    }
+    factor = factor.scaled(inverse);
+    return power;
+}
+
 // g p / T for the cotangent g of a row
 struct LogSumExpVjp : Forward {
     static constexpr bool needs_memo = true;
-    template <class Form, class W> struct Run : Probabilities<Form, W> {
+    template <class W> static int form(const Group<W>& g, const typename W::V& m) {
+        using C = typename W::C;
+        const auto size = g.row_in < 0 ? -g.row_in : g.row_in;
+        const auto usual = (size == 0) | ((size >= C(least_factor<C>)) & (size <= C(most_factor<C>)));
+        return any(first_lanes<typename W::I>(g.walk.count) & ~usual) || Forward::form(g, m);
+    }
+    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        using P = Probabilities<Form, W>;
+        using I = typename W::I;
+        using P = Probabilities<Form, W, true>;
         using P::P;
-        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals); }
-        void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, 0); }
+        V power;  // what is left to multiply by
+
+        ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals, [](auto, auto&) ONESUM_INLINED { return [](auto...) ONESUM_INLINED {}; }); }
+        void end(Group<W>& g, Totals<W>& totals) {
+            P::end(g, totals, 0);
+            auto factor = Wide<C>::of(g.row_in);
+            I special = this->no_finite_logit();
+            if constexpr (Form::general) {
+                // An infinite g, or NaN, has its say where p is not 0.
+                const I finite = g.row_in - g.row_in == 0;
+                factor = Wide<C>::choose(finite, factor, Wide<C>::of(splat(C(1)))) * this->inverse.wide();
+                power = taken_apart<W>(factor);
+                power = finite ? power : g.row_in;
+                special = special | this->infinite();
+                this->at_infinity = this->at_infinity * factor.rounded();
+            }
+            const auto words = (factor * this->inverse_sum).two_words();
+            this->hi = special ? this->hi : words.hi * Constants<C>::unbias;
+            this->lo = special ? this->lo : words.lo * Constants<C>::unbias;
+        }
         ONESUM_APART void write(Group<W>& g) const {
-            V factors = g.row_in;
-            if constexpr (Form::general) factors = factors * this->inverse.hi;
             this->each(g, [&](auto row) ONESUM_INLINED {
-                return [&g, row, factor = row.of(factors)](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
-                    V y = p == 0 ? V{} : p * factor;
-                    if constexpr (Form::general) y = g.mask.template at<W>(row, j, lanes) ? y : V{};
-                    ::write<S>(out, lanes, y, g.streamed);
+                V power{};
+                if constexpr (Form::general) power = row.of(this->power);
+                return [&g, row, power](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
+                    if constexpr (Form::general) p = ((p == 0) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : p * power;
+                    write_derivative<S>(out, lanes, p, g.streamed);
                 };
             });
         }
@@ -278,7 +325,7 @@ struct LogSumExpJvp : Forward {
                 return [&sums, v_at = row.of(g.in[1]), m](long j, auto lanes, V x, const auto& e) ONESUM_INLINED {
                     V v = read<S>(v_at.at(j), lanes, V{});
                     v = x == C(-infinity) ? V{} : v;
-                    if constexpr (Form::general) v = (m == C(infinity)) & (x != m) ? V{} : v;
+                    if constexpr (Form::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;
                     auto& sum = sums.weighted.sum;
                     sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v), e.scale);
                 };

@@ -60,6 +60,7 @@ template <class W> struct Aims {
     typename W::I in_lanes;       // the same, as lanes count
     typename W::V logits;         // there; -inf where the mask leaves the class out
     double sample[W::lanes];      // the weight of the row, 0 if it is ignored
+    double masses[W::lanes];      // the sum of each row's target masses, where the kernel is given it
     double spread[W::lanes];      // the smoothing over the number of classes that the mask leaves
     typename W::I ignored;        // rows
     double losses[W::lanes];

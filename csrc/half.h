@@ -83,9 +83,10 @@ template <class S, class V> inline void store(char* p, V x) {
     memcpy(p, &raw, sizeof raw);
 }
 
-// A mask of the first `count` lanes.
+// 0, 1, 2, ...
 template <class I, size_t... K> inline I iota(std::index_sequence<K...>) { return I{K...}; }
 template <class I> inline I iota() { return iota<I>(std::make_index_sequence<sizeof(I) / sizeof(I{}[0])>()); }
+// A mask of the first `count` lanes.
 template <class I> inline I first_lanes(int count) { return iota<I>() < count; }
 
 // The first `count` lanes, 0 < count <= lanes; nothing behind them is touched.

@@ -6,6 +6,7 @@
 #include "derivatives.h"
 #include "divergence.h"
 #include "forward.h"
+#include "hessian.h"
 #include "layout.h"
 
 namespace {
@@ -22,6 +23,7 @@ using logsumexp_jvp = LogSumExpJvp;
 using cross_entropy = CrossEntropy;
 using soft_cross_entropy = SoftCrossEntropy;
 using kl_divergence = Divergence;
+using cross_entropy_hvp = CrossEntropyHvp;
 }  // namespace operation
 
 #define ONESUM_PLACES(name, operands) constexpr Places name##_places{operands};

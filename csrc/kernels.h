@@ -16,18 +16,20 @@ namespace onesum {
     X(logsumexp_jvp, "xmxT>r")
 
 // Losses: after x come probabilities (or x again, or the divergence's second logits), the mask, class indices `i` (an int64 a row), row weights `s` (a double a row), T, and the
-// options `o`, the same for all rows; then the losses `l` (a double a row) and the gradient (or x again, if there is to be none).
+// options `o`, the same for all rows; then the losses `l` (a double a row) and the gradient (or x again, if there is to be none). The Hessian's second x is what it
+// is multiplied by, and it takes the sums of the target masses `q` (a double a row).
 #define ONESUM_LOSSES(X)                     \
     X(cross_entropy, "xmisTo>lx")            \
     X(soft_cross_entropy, "xxmisTo>lx")      \
-    X(kl_divergence, "xxmisTo>lx")
+    X(kl_divergence, "xxmisTo>lx")           \
+    X(cross_entropy_hvp, "xxmisqTo>x")
 
 enum Wanted { wanted_loss, wanted_entropy, wanted_masses };  // the sums of the target masses
 struct LossOptions {
     double smoothing, z_loss;
     double by;             // multiplies the gradient
     const double* weight;  // one per class, or null
-    bool probabilities;    // else class indices
+    bool probabilities;    // else class indices, -1 for rows to ignore
     bool gradient;
     bool by_second;        // the gradient of the divergence, by the second logits
     int wanted;            // of the soft cross entropy

@@ -16,7 +16,7 @@ namespace {
 // Where each operand stands in NumPy's list; -1 if the operation has none.
 struct Places {
     int core[2] = {-1, -1}, mask = -1, row_in = -1, temperature = -1, out = -1;
-    int classes = -1, sample = -1, options = -1, loss = -1;
+    int classes = -1, sample = -1, masses = -1, options = -1, loss = -1;
     int core_strides[2] = {-1, -1}, mask_stride = -1, out_stride = -1;
     bool row_out = false;
 
@@ -38,6 +38,7 @@ struct Places {
                 case 'T': temperature = place; break;
                 case 'i': classes = place; break;
                 case 's': sample = place; break;
+                case 'q': masses = place; break;
                 case 'o': options = place; break;
                 case 'l': loss = place; break;
             }
@@ -148,6 +149,8 @@ template <class S, class Op, const Places& places> struct Driver {
             }
         }
         for (int k = count; k < lanes; ++k) aims.classes[k] = -1, aims.sample[k] = 0;
+        if constexpr (places.masses >= 0)
+            for (int k = 0; k < lanes; ++k) memcpy(&aims.masses[k], at(places.masses, first + (k < count ? k : 0)), sizeof aims.masses[k]);
         for (int k = 0; k < lanes; ++k) aims.spread[k] = options().smoothing == 0 ? 0 : options().smoothing / double(choices(first + (k < count ? k : 0)));
     }
     long choices(long row) const {

@@ -55,7 +55,7 @@ constexpr long no_class = -1;
 // What a kernel takes; the first three are of the shape of x.
 struct Request {
     Form form;
-    Operand x, probabilities, mask = everywhere(nullptr), classes = everywhere(&no_class), sample = everywhere(&one_weight), temperature, losses, gradient;
+    Operand x, second, mask = everywhere(nullptr), classes = everywhere(&no_class), sample = everywhere(&one_weight), masses, temperature, losses, gradient;
     LossOptions options{0, 0, 1, nullptr, false, false, false, wanted_loss};
 
     npy_intp rows() const {
@@ -65,14 +65,19 @@ struct Request {
     }
     // False: no memory.
     bool run(Loss loss, const int* order) const {
+        const Operand result = options.gradient ? gradient : x, others = everywhere(&options);
+        const Operand* inputs[] = {&x, &second, &result};
         Operand operands[max_operands], *next = operands;
+        int arrays = 0;
         for (const char* c = letters_of[loss - operations]; *c; ++c) switch (*c) {
-                case 'x': *next = next == operands ? x : next == operands + 1 ? (options.probabilities ? probabilities : x) : options.gradient ? gradient : x, ++next; break;
+                case '>': arrays = 2; break;
+                case 'x': *next++ = *inputs[arrays++]; break;
                 case 'm': *next++ = mask; break;
                 case 'i': *next++ = classes; break;
                 case 's': *next++ = sample; break;
+                case 'q': *next++ = masses; break;
                 case 'T': *next++ = temperature; break;
-                case 'o': *next++ = everywhere(&options); break;
+                case 'o': *next++ = others; break;
                 case 'l': *next++ = losses; break;
             }
         PyThreadState* thread = rows() * form.dims[form.axis] > worth_releasing_the_gil ? PyEval_SaveThread() : nullptr;
@@ -85,15 +90,17 @@ struct Request {
 PyObject* not_here() { return Py_NewRef(Py_NotImplemented); }
 PyObject* no_fit(const char* name) { return PyErr_Format(PyExc_TypeError, "losses: %s has not the form that was agreed on", name); }
 
-// losses(name, x, probabilities, mask, classes, weight, sample_weight, axis, temperature, smoothing, z_loss, by, gradient, out): the losses of the rows,
-// as float64, and the gradient (by the first array if `gradient` is 1, by the second if it is 2) or None. Arrays are aligned, in native byte order; those with one element a row have size 1 along the axis, or lack it.
+// losses(name, x, second, mask, classes, weight, sample_weight, masses, axis, temperature, smoothing, z_loss, by, gradient, out): the losses of the rows, as
+// float64, and the gradient (by the first array if `gradient` is 1, by the second if it is 2) or None. The second array has probabilities, the divergence's second
+// logits, or what the Hessian is multiplied by, which takes the gradient's place. Arrays are aligned, in native byte order; those with one element a row have size
+// 1 along the axis, or lack it. Without classes no row is ignored.
 PyObject* losses(PyObject*, PyObject* args) {
     const char* name;
-    PyObject *x, *probabilities, *mask, *classes, *weight, *sample, *temperature, *out;
+    PyObject *x, *second, *mask, *classes, *weight, *sample, *masses, *temperature, *out;
     Request request{};
     int axis, gradient;
     LossOptions& options = request.options;
-    if (!PyArg_ParseTuple(args, "sOOOOOOiOdddiO:losses", &name, &x, &probabilities, &mask, &classes, &weight, &sample, &axis, &temperature, &options.smoothing,
+    if (!PyArg_ParseTuple(args, "sOOOOOOOiOdddiO:losses", &name, &x, &second, &mask, &classes, &weight, &sample, &masses, &axis, &temperature, &options.smoothing,
                           &options.z_loss, &options.by, &gradient, &out))
         return nullptr;
     options.gradient = gradient > 0;
@@ -102,11 +109,14 @@ PyObject* losses(PyObject*, PyObject* args) {
     Form& form = request.form;
     form = {PyArray_TYPE(array(x)), PyArray_NDIM(array(x)), axis, PyArray_DIMS(array(x)), false};
     if (storage_of(form.type) < 0 || !form.take(x, false, request.x)) return no_fit("x");
-    options.probabilities = probabilities != Py_None;
-    if (options.probabilities && !form.take(probabilities, false, request.probabilities)) return no_fit("probabilities");
+    request.second = request.x;
+    if (second != Py_None && !form.take(second, false, request.second)) return no_fit("the second array");
     if (mask != Py_None && !form.take(mask, false, NPY_BOOL, request.mask)) return no_fit("mask");
+    options.probabilities = classes == Py_None;
     if (classes != Py_None && !form.take(classes, true, NPY_INT64, request.classes)) return no_fit("classes");
     if (sample != Py_None && !form.take(sample, true, NPY_DOUBLE, request.sample)) return no_fit("sample_weight");
+    request.masses = everywhere(&one_weight);
+    if (masses != Py_None && !form.take(masses, true, NPY_DOUBLE, request.masses)) return no_fit("masses");
     double number = 1;
     request.temperature = everywhere(&number);
     if (PyFloat_Check(temperature)) number = PyFloat_AsDouble(temperature);
@@ -116,9 +126,12 @@ PyObject* losses(PyObject*, PyObject* args) {
             return no_fit("weight");
         options.weight = static_cast<const double*>(PyArray_DATA(array(weight)));
     }
-    const bool soft = options.probabilities || options.smoothing != 0;
+    const bool soft = second != Py_None || options.smoothing != 0;
     options.wanted = !strcmp(name, "entropy") ? wanted_entropy : !strcmp(name, "masses") ? wanted_masses : wanted_loss;
-    const Loss loss = !strcmp(name, "kl_divergence") ? loss_kl_divergence : soft || options.wanted ? loss_soft_cross_entropy : loss_cross_entropy;
+    const Loss loss = !strcmp(name, "kl_divergence")       ? loss_kl_divergence
+                      : !strcmp(name, "cross_entropy_hvp") ? loss_cross_entropy_hvp
+                      : soft || options.wanted             ? loss_soft_cross_entropy
+                                                           : loss_cross_entropy;
 
     int order[NPY_MAXDIMS];
     sort_axes(form.ndim, PyArray_STRIDES(array(x)), order);
@@ -143,21 +156,38 @@ PyObject* losses(PyObject*, PyObject* args) {
     return nullptr;
 }
 
-// The sum, as good as if twice the digits had been kept.
-double sum_of(const double* x, npy_intp count) {
-    constexpr int lanes = 8;  // at once
-    double sum[lanes] = {}, rest[lanes] = {};
-    const auto add = [&](int k, double term) {
+// A sum, as good as if twice the digits had been kept. Term i goes to lane i mod 8, so that several are added at once; terms of 0 may be left out.
+class CompensatedSum {
+  public:
+    static constexpr int lanes = 8;
+    void add(npy_intp i, double term) {
+        const npy_intp k = i % lanes;
         const double s = sum[k] + term, part = s - sum[k];
         rest[k] += (sum[k] - (s - part)) + (term - part);
         sum[k] = s;
-    };
+    }
+    double total() {
+        for (int k = 1; k < lanes; ++k) add(0, sum[k]), rest[0] += rest[k];
+        return std::isfinite(rest[0]) ? sum[0] + rest[0] : sum[0];
+    }
+
+  private:
+    double sum[lanes] = {}, rest[lanes] = {};
+};
+double sum_of(const double* x, npy_intp count) {
+    constexpr int lanes = CompensatedSum::lanes;
+    CompensatedSum sum;
     npy_intp i = 0;
     for (; i + lanes <= count; i += lanes)
-        for (int k = 0; k < lanes; ++k) add(k, x[i + k]);
-    for (; i < count; ++i) add(0, x[i]);
-    for (int k = 1; k < lanes; ++k) add(0, sum[k]), rest[0] += rest[k];
-    return std::isfinite(rest[0]) ? sum[0] + rest[0] : sum[0];
+        for (int k = 0; k < lanes; ++k) sum.add(k, x[i + k]);
+    for (; i < count; ++i) sum.add(i, x[i]);
+    return sum.total();
+}
+
+// total(x): the sum of a contiguous array of float64.
+PyObject* total(PyObject*, PyObject* x) {
+    if (!PyArray_CheckExact(x) || PyArray_TYPE(array(x)) != NPY_DOUBLE || !PyArray_ISCARRAY_RO(array(x))) return no_fit("x");
+    return PyFloat_FromDouble(sum_of(static_cast<const double*>(PyArray_DATA(array(x))), PyArray_SIZE(array(x))));
 }
 
 // A number as a scalar of x's type.
@@ -175,7 +205,7 @@ template <class T> bool read_classes(const Operand& given, const Form& form, npy
     npy_intp at[NPY_MAXDIMS] = {};
     const char* p = given.data;
     npy_intp rows = 0;
-    double weights = 0, rest = 0;
+    CompensatedSum weights;
     for (npy_intp i = 0; i < count; ++i) {
         T y;
         memcpy(&y, p, sizeof y);
@@ -185,11 +215,7 @@ template <class T> bool read_classes(const Operand& given, const Form& form, npy
             if (y < 0 || y >= n) return false;
             classes[i] = y;
             ++rows;
-            if (weight) {
-                const double s = weights + weight[y], part = s - weights;
-                rest += (weights - (s - part)) + (weight[y] - part);
-                weights = s;
-            }
+            if (weight) weights.add(i, weight[y]);
         }
         for (int d = form.ndim - 1; d >= 0; --d) {
             if (d == form.axis) continue;
@@ -199,7 +225,7 @@ template <class T> bool read_classes(const Operand& given, const Form& form, npy
             at[d] = 0;
         }
     }
-    counted = weight ? weights + rest : double(rows);
+    counted = weight ? weights.total() : double(rows);
     return true;
 }
 
@@ -241,6 +267,7 @@ PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t cou
     form = {PyArray_TYPE(array(x)), ndim, int(axis), PyArray_DIMS(array(x)), false};
     const npy_intp n = form.dims[axis], rows = request.rows();
     if (n == 0 || (form.type != NPY_FLOAT && form.type != NPY_DOUBLE) || !form.take(x, false, request.x)) return not_here();
+    request.second = request.x;
     request.temperature = everywhere(&temperature);
     if (weight != Py_None) {
         if (!PyArray_CheckExact(weight) || PyArray_TYPE(array(weight)) != NPY_DOUBLE || !PyArray_ISCARRAY_RO(array(weight)) || PyArray_NDIM(array(weight)) != 1 || PyArray_SIZE(array(weight)) != n)
@@ -261,7 +288,7 @@ PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t cou
     Rows<long> classes(options.probabilities ? 0 : rows);
     double counted = double(rows);
     if (options.probabilities) {
-        if (ignored_given != Py_None || !form.take(target, false, request.probabilities)) return not_here();
+        if (ignored_given != Py_None || !form.take(target, false, request.second)) return not_here();
     } else {
         if (ignored_given != Py_None) {
             if (!PyLong_CheckExact(ignored_given)) return not_here();
@@ -286,8 +313,10 @@ PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t cou
     PyObject* slope = nullptr;
     if (gradient && out != Py_None) {
         if (!form.take(out, false, request.gradient) || !may_write(array(out))) return not_here();
-        for (PyObject* in : {x, target, weight, sample})
-            if (in != Py_None && !may_write_beside(array(out), array(in))) return not_here();
+        for (PyObject* in : {x, target, weight, sample}) {
+            const bool class_by_class = in == x || (in == target && options.probabilities);
+            if (in != Py_None && !(class_by_class ? may_write_beside(array(out), array(in)) : !meet(array(out), array(in)))) return not_here();
+        }
         slope = Py_NewRef(out);
     } else if (gradient) {
         slope = new_result(form, false, PyArray_IS_C_CONTIGUOUS(array(x)), order);
@@ -316,7 +345,9 @@ PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t cou
     return Py_BuildValue("(NN)", loss, slope ? slope : Py_NewRef(Py_None));
 }
 
-PyMethodDef methods[] = {{"losses", losses, METH_VARARGS, "The losses of the rows and their gradient."}, {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {{"losses", losses, METH_VARARGS, "The losses of the rows and their gradient."},
+                         {"total", total, METH_O, "A sum, as good as if twice the digits had been kept."},
+                         {nullptr, nullptr, 0, nullptr}};
 PyMethodDef direct_methods[] = {
     {"cross_entropy", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(direct_cross_entropy)), METH_FASTCALL,
      "Compute the plain case; answer NotImplemented to others."},

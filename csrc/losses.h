@@ -9,30 +9,6 @@
 
 namespace {
 
-// One double for each lane.
-inline Wide<float> wide_from(const double* p, float) {
-    Wide<float> x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-inline Wide<double> wide_from(const double* p, double) {
-    Wide<double> x{};
-    memcpy(&x.hi, p, sizeof x.hi);
-    return x;
-}
-template <class C> Wide<C> wide_from(const double* p) { return wide_from(p, C()); }
-inline void wide_to(double* p, Wide<float> x) { memcpy(p, &x, sizeof x); }
-inline void wide_to(double* p, Wide<double> x) {
-    const f64v rounded = x.rounded();
-    memcpy(p, &rounded, sizeof rounded);
-}
-
-template <class C> Wide<C> wide_splat(double x) {
-    double lanes[Vec<C>::lanes];
-    for (double& lane : lanes) lane = x;
-    return wide_from<C>(lanes);
-}
-
 // The class that the loss of a row aims at.
 template <class W> ONESUM_INLINE typename W::Row::Chosen aimed_at(const Group<W>& g, const typename W::Row& row) {
     if constexpr (W::across) return {g.aims.in_lanes - typename W::Int(g.walk.first)};
@@ -46,9 +22,14 @@ template <class W> bool nothing_left(const Group<W>& g, int k) {
     return g.mask.p;
 }
 
-// Factors of the gradient between these keep it among normal numbers on its way; others are taken apart.
-template <class C> constexpr double least_factor = sizeof(C) == 4 ? 0x1p-30 : 0x1p-300;
-template <class C> constexpr double most_factor = sizeof(C) == 4 ? 0x1p60 : 0x1p300;
+// e q for an e that is 2^bias too large, as sums of exponentials are, and they themselves: a q from 1 on makes up for that, so that no digits of an e below the normal
+// numbers are lost; elsewhere e does.
+inline Wide<float> unbiased_product(Wide<float> e, Wide<float> q) { return (e * q).scaled(Constants<float>::unbias); }
+inline Wide<double> unbiased_product(Wide<double> e, Wide<double> q) {
+    const f64v one = splat(1.0), unbias = splat(Constants<double>::unbias);
+    const i64v large = (q.hi >= 1) | (q.hi <= -1);
+    return e.scaled(large ? one : unbias) * q.scaled(large ? unbias : one);
+}
 
 // Adds z s (log sum)^2 to the losses; 2 z s (log sum).
 template <class W> Wide<typename W::C> add_z_loss(Group<W>& g, typename W::V m, Wide<typename W::C> log_sum) {
@@ -62,24 +43,6 @@ template <class W> Wide<typename W::C> add_z_loss(Group<W>& g, typename W::V m, 
         rising[k] = s != 0 && l != -infinity ? 2 * z * s * l : 0;
     }
     return wide_from<C>(rising);
-}
-
-// The factor of a row's gradient as a power of two, where it is extreme, and the rest.
-template <class W> typename W::V taken_apart(Wide<typename W::C>& factor) {
-    using C = typename W::C;
-    double factors[W::lanes];
-    wide_to(factors, factor);
-    typename W::V power = splat(C(1)), rest = power;
-    for (int k = 0; k < W::lanes; ++k) {
-        const double size = factors[k] < 0 ? -factors[k] : factors[k];
-        if (size == 0 || (size >= least_factor<C> && size <= most_factor<C>) || !(size < infinity)) continue;
-        int64_t exponent = (bits<int64_t>(size) >> 52) - 1023;
-        constexpr int most = sizeof(C) == 4 ? 126 : 1000;
-        exponent = exponent < -most ? -most : exponent > most ? most : exponent;
-        power[k] = C(bits<double>((1023 + exponent) << 52)), rest[k] = C(bits<double>((1023 - exponent) << 52));
-    }
-    factor = factor.scaled(rest);
-    return power;
 }
 
 struct CrossEntropy : Forward {
@@ -121,21 +84,24 @@ struct CrossEntropy : Forward {
             const auto& options = *aims.options;
             const V x = aims.logits, m = this->m;
             const I is_top = x == m;
-            const auto others = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias), aim = this->exponential_of(x), all = others + aim, top = this->pivot();
-            const auto log = log1p(Wide<C>::choose(is_top, others, all - top) / top);
+            const auto biased = g.walk.sum_of(totals.sum), others = biased.scaled(Constants<C>::unbias), aim = this->exponential_of(x), all = others + aim, top = this->pivot();
+            const auto log = log1p(Wide<C>::choose(is_top, others, (others - top) + aim) / top);
             auto away = Wide<C>::choose(is_top, Wide<C>{}, Wide<C>::of(m) - Wide<C>::of(x));
             if constexpr (Form::general) away = away * this->inverse.wide();
             double masses[W::lanes];
             for (int k = 0; k < W::lanes; ++k) masses[k] = mass(g, k);
             const auto q = wide_from<C>(masses);
-            wide_to(aims.losses, (log + away) * q);
-            const V total = all.rounded();
-            const I special = (m - x == C(infinity)) | (x == C(-infinity)) | (m == C(infinity));
+            // A logarithm of next to nothing is that nothing.
+            const I tiny = is_top & (others.rounded() < C(0x1p-100)) & (others.rounded() > 0);
+            const auto losses = Wide<C>::choose(tiny, unbiased_product(biased / top, q), (log + away) * q);
+            wide_to(aims.losses, losses);
+            const V total = all.rounded(), loss = losses.rounded();
+            const I special = (m - x == C(infinity)) | (x == C(-infinity)) | (m == C(infinity)) | ((loss != loss) & (total == total));
             if (any(special)) lose_specially(g, special, total, log.rounded(), masses);
             auto rising = Wide<C>{};  // 2 z s (log sum)
             if constexpr (Form::general)
                 if (options.z_loss != 0) rising = add_z_loss(g, m, Wide<C>::of(m) * this->inverse.wide() + log);
-            if (options.gradient) slope(g, others, aim, all, q, rising);
+            if (options.gradient) slope(g, biased, aim, all, q, rising);
             // In a row with a NaN the classes of logit -inf get 0 all the same: the general form sees to it.
             return !Form::general && any(first_lanes<I>(g.walk.count) & (total != total)) ? Then::carefully : Then::nothing;
         }
@@ -151,7 +117,7 @@ struct CrossEntropy : Forward {
                     if constexpr (Form::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
                     if constexpr (W::across && Form::general) p = bits<I>(ignored) ? V{} : p;
                     if (all_ignored) p = V{};
-                    ::write<S>(out, lanes, p, g.streamed);
+                    ::write_derivative<S>(out, lanes, p, g.streamed);
                 };
             });
         }
@@ -162,16 +128,15 @@ struct CrossEntropy : Forward {
             else return 1;
         }
         // The derivative by the logits: what p is multiplied by, and the whole of it at the aim.
-        ONESUM_INLINE void slope(const Group<W>& g, Wide<C> others, Wide<C> aim, Wide<C> all, Wide<C> q, Wide<C> rising) {
+        ONESUM_INLINE void slope(const Group<W>& g, Wide<C> biased_others, Wide<C> aim, Wide<C> all, Wide<C> q, Wide<C> rising) {
             auto factor = wide_splat<C>(g.aims.options->by);
             if constexpr (Form::general) factor = factor * this->inverse.wide();
             const auto inverse = wide_splat<C>(1) / all;
             auto of_p = q * factor;
-            auto at = -others * of_p;
+            auto at = -unbiased_product(biased_others, of_p);
             if constexpr (Form::general) at = at + rising * aim * factor, of_p = of_p + rising * factor;
             at_aim = (at * inverse).rounded();
             at_aim = g.aims.logits == C(-infinity) ? V{} : at_aim;
-            this->at_infinity = of_p.rounded();
             if constexpr (Form::general) power = taken_apart<W>(of_p);
             const auto words = (of_p * inverse).two_words();
             this->hi = this->no_finite_logit() ? V{} : words.hi * Constants<C>::unbias;

@@ -15,7 +15,8 @@ inline long at_once(long n) {
 }
 
 // `whole` are groups of the same n classes as they are in memory. desk_of(i) makes the desk of one of `team` tasks, which has groups like them, of tiles:
-// desk.in(first, classes, which) brings an input to where groups[t].in is, and desk.out(first, classes) takes from groups[t].out.
+// desk.in(first, classes, soon, which) brings an input to where groups[t].in is, while the `soon` classes after them are fetched, and
+// desk.out(first, classes) takes from groups[t].out.
 // False: no memory.
 //
 // Where sums can be rescaled, they are taken by the maximum so far.

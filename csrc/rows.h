@@ -66,6 +66,9 @@ template <class S, class Lanes, class V> inline void write(char* p, Lanes lanes,
     }
 }
 
+// A derivative that is 0 is +0: the sign of what has underflowed depends on the form it was computed in.
+template <class S, class Lanes, class V> inline void write_derivative(char* p, Lanes lanes, V x, bool streamed) { write<S>(p, lanes, x + V{}, streamed); }
+
 template <class S_> struct Rows {
     using S = S_;
     using C = typename Compute<S>::type;

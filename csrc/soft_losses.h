@@ -34,6 +34,12 @@ template <class W> ONESUM_INLINE Wide<typename W::C> of_row(const typename W::Ro
     else return wide_splat<typename W::C>(p[row.r]);
 }
 
+// An exponential over its scale.
+template <class C> ONESUM_INLINE Wide<C> factor_of(const Exp<C>& e) {
+    const auto factor = Wide<C>::of(splat(C(1)), e.hi);
+    return Exp<C>::one_word ? factor : factor + Wide<C>::of(e.lo);
+}
+
 // The masses of the classes of a row, before they are multiplied by s.
 template <class W> struct Masses {
     using C = typename W::C;
@@ -95,7 +101,7 @@ struct SoftCrossEntropy : Forward {
                     add_to(sums.below.sum, Wide<C>::choose(is_top, Wide<C>{}, q));
                     add_to(sums.top.sum, Wide<C>::choose(is_top, q, Wide<C>{}));
                     V count = is_top ? splat(C(1)) : V{};
-                    count = count + (is_nowhere & (q.rounded() != 0) ? splat(C(lost)) : V{});
+                    count = count + ((is_nowhere & (q.rounded() != 0)) ? splat(C(lost)) : V{});
                     add_to(sums.tops.sum, Wide<C>::of(count));
                     e.scale = is_top ? V{} : e.scale;
                 };
@@ -127,25 +133,34 @@ struct SoftCrossEntropy : Forward {
             const auto r = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / this->pivot() + (count - one);
             const auto log = log1p(r);
             if (options.wanted == onesum::wanted_masses) return wide_to(aims.losses, s * q);
-            if (options.wanted == onesum::wanted_entropy) return end_entropy(g, log + g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) / (this->pivot() * (one + r)) * this->inverse.wide(), tops);
+            if (options.wanted == onesum::wanted_entropy) return end_entropy(g, r.rounded(), log + g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) / (this->pivot() * (one + r)) * this->inverse.wide(), tops);
             const auto away = g.walk.sum_of(totals.other) + at_aim_alone * Wide<C>::choose(aim_is_top | aim_is_nowhere, zero, Wide<C>::of(m) - Wide<C>::of(x));
-            wide_to(aims.losses, s * (q * log + away * this->inverse.wide()));
+            const auto losses = s * (q * log + away * this->inverse.wide());
+            wide_to(aims.losses, losses);
+            const V loss = losses.rounded(), given = (q + r).rounded();
+            special = special | ((loss != loss) & (given == given));  // further apart than a number can tell
             if (any(special)) lose_specially(g, special, r.rounded(), tops, loses, below, aimed);
             auto rising = zero;
             if (options.z_loss != 0) rising = add_z_loss(g, m, Wide<C>::of(m) * this->inverse.wide() + log);
             if (!options.gradient) return;
 
             const auto factor = wide_splat<C>(options.by) * this->inverse.wide(), all = one + r;
-            const V nan = this->infinite() ? one_hot_or_nan(count.rounded(), count.rounded()) : V{};
+            const V nan = this->infinite() ? one_hot_or_nan(count.rounded(), r.rounded()) : V{};
             one_top = count.rounded() == C(1);
-            at_top = ((s * (below - top * r) + rising) * factor / all).rounded() + nan;
+            const auto at_top_alone = s * (below - top * r);
+            at_top = ((at_top_alone + rising) * factor / all).rounded();
+            if (any(this->infinite())) {  // there p is 1, and the slope of the z-loss infinite, which has no second word
+                const V f = factor.rounded();
+                at_top = this->infinite() ? at_top_alone.rounded() * f + rising.rounded() * f : at_top;
+            }
+            at_top = at_top + nan;
             auto of_p = (s * q + rising) * factor;
-            wide_to(scale, s * factor);
             const auto p_there = this->exponential_of(x) / this->pivot() / all, q_there = wide_from<C>(aims.spread) * weights_there(g) + at_aim_alone;
             at_aim = (of_p * p_there - s * factor * q_there).rounded() + nan;
             at_aim = aim_is_top & one_top ? at_top : at_aim;
             at_aim = aim_is_nowhere ? V{} : at_aim;
             power = taken_apart<W>(of_p);
+            wide_to(scale, s * factor);
             this->at_infinity = of_p.rounded() + nan;
             const auto words = (of_p / (all * this->pivot())).two_words();
             this->hi = this->infinite() ? nan : words.hi * Constants<C>::unbias;
@@ -156,11 +171,11 @@ struct SoftCrossEntropy : Forward {
                 return [&g, row, masses = Masses<W>(g, row), scale = of_row<W>(row, this->scale), aim = aimed_at(g, row), at_aim = row.of(this->at_aim),
                         at_top = row.of(this->at_top), m = row.of(this->m), one_top = bits<I>(row.of(bits<V>(this->one_top))), power = row.of(this->power),
                         ignored = bits<I>(row.of(bits<V>(g.aims.ignored)))](long j, auto lanes, V x, V p, char* out) ONESUM_INLINED {
-                    V y = p * power - (masses.at(j, lanes) * scale).rounded();
-                    y = one_top & (x == m) ? at_top : y;
+                    V y = (Wide<C>::of(p).scaled(power) - masses.at(j, lanes) * scale).rounded();
+                    y = (one_top & (x == m)) ? at_top : y;
                     if (aim.may_be_at(j)) y = aim.at(j) ? at_aim : y;
                     y = ~g.mask.template at<W>(row, j, lanes) | (x == C(-infinity)) | ignored ? V{} : y;
-                    ::write<S>(out, lanes, y, g.streamed);
+                    ::write_derivative<S>(out, lanes, y, g.streamed);
                 };
             });
         }
@@ -171,11 +186,11 @@ struct SoftCrossEntropy : Forward {
             for (int k = 0; k < W::lanes; ++k) weights[k] = g.aims.options->weight && g.aims.classes[k] >= 0 ? g.aims.options->weight[g.aims.classes[k]] : 1;
             return wide_from<C>(weights);
         }
-        void end_entropy(Group<W>& g, Wide<C> entropy, const double* tops) const {
+        void end_entropy(Group<W>& g, V r, Wide<C> entropy, const double* tops) const {
             wide_to(g.aims.losses, entropy);
             for (int k = 0; k < g.walk.count; ++k) {
                 double& value = g.aims.losses[k];
-                if (this->m[k] == C(infinity)) value = tops[k] == 1 ? 0 : not_a_number;
+                if (this->m[k] == C(infinity)) value = tops[k] == 1 && r[k] == r[k] ? 0 : not_a_number;
                 if (this->m[k] == C(-infinity)) value = nothing_left(g, k) ? 0 : not_a_number;
             }
         }

@@ -17,7 +17,7 @@ constexpr long long_row = 1 << 18;
 constexpr long least_line = 8192, parts_a_thread = 2;
 // A thread that is late leaves its chunks to the others. Of rows side by side the first panel of a chunk is waited for: fewer chunks.
 constexpr long chunks_a_thread = 8, chunks_of_columns = 3;
-// Short rows are tiles: chunks of whole ones. Rows side by side go in runs of this many, if there are as many for
+// Chunks are of whole tiles of short rows. Of rows side by side they are of whole runs of so many, or of the largest power of two that leaves a run for
 // every thread.
 constexpr long tile = 64, run_of_columns = 256;
 

@@ -35,6 +35,12 @@
 namespace {
 
 constexpr int vector_bytes = ONESUM_VECTOR_BYTES;
+// Whether fma rounds once; else it is a product and a sum.
+#if defined(__FMA__) || defined(__ARM_NEON)
+constexpr bool fused = true;
+#else
+constexpr bool fused = false;
+#endif
 
 typedef float f32v __attribute__((vector_size(vector_bytes)));
 typedef double f64v __attribute__((vector_size(vector_bytes)));
@@ -228,8 +234,9 @@ template <class V> inline V product_error(V a, V b, V product) {
 #else  // Dekker's splitting; large factors are made smaller first, for it overflows
     using C = decltype(+a[0]);
     const C split = sizeof(C) == 4 ? 4097 : 134217729, large = sizeof(C) == 4 ? 0x1p100f : 0x1p990;
-    const V less = a > large || a < -large ? V{} + C(0x1p-60) : V{} + C(1), more = C(1) / less;
-    a *= less, product *= less;
+    const V one = V{} + C(1), less = one * C(0x1p-60), less_a = a > large || a < -large ? less : one, less_b = b > large || b < -large ? less : one;
+    const V more = C(1) / less_a / less_b;
+    a *= less_a, b *= less_b, product *= less_a * less_b;
     V a_big = a * split, b_big = b * split;
     V a_hi = a_big - (a_big - a), b_hi = b_big - (b_big - b);
     V a_lo = a - a_hi, b_lo = b - b_hi;

@@ -86,6 +86,30 @@ template <> struct Wide<double> {
     Sum2<f64v> two_words() const { return {hi, lo}; }
 };
 
+// From and to one double for each lane.
+inline Wide<float> wide_from(const double* p, float) {
+    Wide<float> x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+inline Wide<double> wide_from(const double* p, double) {
+    Wide<double> x{};
+    memcpy(&x.hi, p, sizeof x.hi);
+    return x;
+}
+template <class C> Wide<C> wide_from(const double* p) { return wide_from(p, C()); }
+inline void wide_to(double* p, Wide<float> x) { memcpy(p, &x, sizeof x); }
+inline void wide_to(double* p, Wide<double> x) {
+    const f64v rounded = x.rounded();
+    memcpy(p, &rounded, sizeof rounded);
+}
+
+template <class C> Wide<C> wide_splat(double x) {
+    double lanes[Vec<C>::lanes];
+    for (double& lane : lanes) lane = x;
+    return wide_from<C>(lanes);
+}
+
 // sum + a scale, for a scale that is a power of two or zero.
 inline Wide<float> add_product(Wide<float> sum, Wide<float> a, f32v scale) {
     return {fma(a.a, widen_lo(scale), sum.a), fma(a.b, widen_hi(scale), sum.b)};

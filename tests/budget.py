@@ -37,17 +37,16 @@ FLOAT32 = {
     # The same pivoted form, with an exponential for p: same budget.
     "log_softmax_vjp": Budget(0, 2),
     "log_softmax_jvp": Budget(0, 2),
-    # softmax times g/T: an ulp of p may be two of the product, which is rounded itself.
-    "logsumexp_vjp": Budget(0, 3),
+    # As softmax, of which no p is rounded before it is multiplied.
+    "logsumexp_vjp": Budget(0, 2),
     "logsumexp_jvp": Budget(0, 2),
     # log of a float64 sum, rounded.
     "signed_logsumexp": Budget(0, 0.6),
     # Design table of the losses: every loss and gradient within 2 of its terms.
     "cross_entropy": Budget(0, 2),
     "cross_entropy_grad": Budget(0, 2),
-    # softmax_vjp (2) of a p that is rounded itself (1.5, which may be 3 of the product), times the
-    # sum of the target masses (1).
-    "cross_entropy_hvp": Budget(0, 6),
+    # As the other gradients: all is computed in float64, and rounded once.
+    "cross_entropy_hvp": Budget(0, 2),
     "entropy": Budget(0, 2),
     "kl_divergence": Budget(0, 2),
     "kl_divergence_grad": Budget(0, 2),
@@ -57,6 +56,10 @@ FLOAT32 = {
     "jacobian": Budget(2, 0),
     # b/p less the mean of b/p, times T: roundings of the terms.
     "solve": Budget(0, 2),
+    # Sums of d products for the logits, of n or k for the gradients, in whatever order BLAS has.
+    "linear_cross_entropy": Budget(0, 16),
+    # In float64, rounded once.
+    "gradient_and_curvature": ROUNDED_ONCE,
 }
 
 FLOAT64 = {
@@ -71,7 +74,7 @@ FLOAT64 = {
     "softmax_jvp": Budget(0, 3),
     "log_softmax_vjp": Budget(0, 3),
     "log_softmax_jvp": Budget(0, 3),
-    # softmax times g/T: as in float32.
+    # softmax times g/T: an ulp of p may be two of the product, which is rounded itself.
     "logsumexp_vjp": Budget(0, 3),
     "logsumexp_jvp": Budget(0, 3),
     # one rounding per term of the total, its log (1), m/T (half) and the sum of the two.
@@ -80,17 +83,19 @@ FLOAT64 = {
     # times s), p or log p, and what divides by the number of rows and T, each rounded.
     "cross_entropy": Budget(0, 4),
     "cross_entropy_grad": Budget(0, 4),
-    # As in float32: 3, twice 2, and 1.
-    "cross_entropy_hvp": Budget(0, 8),
+    "cross_entropy_hvp": Budget(0, 4),
     "entropy": Budget(0, 4),
-    # Of p and q that are near: w is rounded once and counts twice in its square; that times p (1),
-    # their sum, its log1p (1).
-    "kl_divergence": Budget(0, 6),
-    "kl_divergence_grad": Budget(0, 6),
+    # Of p and q that are near: w is rounded once and counts twice in its square (1); that times p,
+    # their sum, its log1p (half each, and what they are off): 4 at most.
+    "kl_divergence": Budget(0, 4),
+    "kl_divergence_grad": Budget(0, 4),
     "selective_log_softmax": Budget(2, 0),
     # 1 - p (half; at the pivot a sum, 1), the product, 1/T; with an exponential for p one more.
     "jacobian": Budget(3, 0),
     "solve": Budget(0, 4),
+    "linear_cross_entropy": Budget(0, 16),
+    # Some ten operations, each rounded: powers, products, exponentials.
+    "gradient_and_curvature": Budget(0, 16),
 }
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import mpmath
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -293,6 +292,8 @@ def softmax_vjp(
     probability = a.number(rows)
     slack = _slack(p.dtype, layout.n)
     w, s, size = _pivoted(rows, probability, rows != 0, layout.rows(g), slack, a)
+    if p.dtype.itemsize == 8:  # there is no wider type for products below the normal numbers
+        size = np.maximum(size, a.number(layout.n * 2.0**-1022))
     value = probability * (w - s) / t
     scale = np.abs(probability) * (np.abs(w) + size) / t
     return Reference(layout.unrow(a.longdouble(value)), layout.unrow(a.longdouble(scale)))
@@ -338,8 +339,14 @@ def log_softmax_vjp(
     s, size = judged(cotangent)
     others, others_size = judged(np.where(pivot, zero, cotangent))
     value = np.where(pivot, cotangent * rest - p * others, cotangent - p * s) / t
+    lost = vanishing(p, logp)
+    rest = rest + a.total(np.where(pivot, zero, lost))
     scale = (
-        np.where(pivot, np.abs(cotangent) * rest + p * others_size, np.abs(cotangent) + p * size)
+        np.where(
+            pivot,
+            np.abs(cotangent) * rest + p * others_size,
+            np.abs(cotangent) + p * size + lost * np.abs(s),
+        )
         / t
     )
     return Reference(layout.unrow(a.longdouble(value)), layout.unrow(a.longdouble(scale)))
@@ -359,6 +366,7 @@ def log_softmax_jvp(
     kept, p = _kept_exp(rows, a)
     w, s, size = _pivoted(rows, p, kept, layout.rows(v), 1.0, a)
     zero = a.number(0.0)
+    size = size + a.total(vanishing(p, logp) * np.abs(w))
     value = np.where(kept, w - s, zero) / t
     scale = np.where(kept, np.abs(w) + size, zero) / t
     return Reference(layout.unrow(a.longdouble(value)), layout.unrow(a.longdouble(scale)))
@@ -379,14 +387,14 @@ def logsumexp_vjp(
     keepdims: bool = False,
     arithmetic: Arithmetic = EXACT,
 ) -> Reference:
-    """g softmax(x/T)/T; where p underflows it has lost digits before it is multiplied."""
+    """g softmax(x/T)/T; where p is nothing, g is nothing too."""
     a = arithmetic
     layout, z = _forward(x, axis, where, temperature, a)
     column = a.number(np.asarray(g).reshape(-1, 1))
     t = a.number(layout.temperature(temperature))
     value = a.longdouble(column * z.e / (1 + z.r) / t)
-    least = np.where(z.kept, a.longdouble(np.abs(column) / t) * _smallest_normal(x), 0)
-    return Reference(layout.unrow(value), layout.unrow(np.maximum(np.abs(value), least)))
+    lost = a.longdouble(vanishing(z.e, x) * np.abs(column) / t)
+    return Reference(layout.unrow(value), layout.unrow(np.maximum(np.abs(value), lost)))
 
 
 def logsumexp_jvp(
@@ -399,19 +407,25 @@ def logsumexp_jvp(
     keepdims: bool = False,
     arithmetic: Arithmetic = EXACT,
 ) -> Reference:
-    """sum of p v, over T; judged against the sum of |p v|, with p at least a normal number."""
+    """sum of p v, over T; judged against the sum of |p v|."""
     a = arithmetic
     layout, z = _forward(x, axis, where, temperature, a)
     t = a.number(layout.temperature(temperature))
     v = np.where(z.kept, a.number(np.where(z.kept, layout.rows(v), 0)), a.number(0.0))
     terms = v * z.e / (1 + z.r) / t
     value, scale = a.longdouble(a.total(terms)), a.longdouble(a.total(np.abs(terms)))
-    least = a.longdouble(a.total(np.abs(v)) / t) * _smallest_normal(x)
-    return _reduced(layout, keepdims, value, np.maximum(scale, least))
+    lost = a.longdouble(a.total(vanishing(z.e, x) * np.abs(v)) / t)
+    return _reduced(layout, keepdims, value, np.maximum(scale, lost))
 
 
-def _smallest_normal(x: Any) -> np.longdouble:
-    return np.longdouble(ml_dtypes.finfo(np.asarray(x).dtype).smallest_normal)
+def vanishing(e: Array, x: Any) -> Array:
+    """Of exponentials that may count as nothing, because no number holds them, a multiple.
+
+    A scale that has it in it leaves room for what they contribute. docs/numerics.md has the limits.
+    """
+    limit, digits = (-760, 54) if np.asarray(x).dtype.itemsize == 8 else (-125, 25)
+    least = EXACT.mp.exp(limit) if e.dtype == object else np.exp(np.longdouble(limit))
+    return np.where(e < least, e * 2**digits, e * 0)
 
 
 def softmax_jacobian(p: Any, *, temperature: float = 1.0) -> Reference:

@@ -89,15 +89,17 @@ class _Row:
         self.steep = 2 * a.number(np.asarray(z_loss)) * masses.s
         self.log_sum = z.m + self.log
         self.log_sum_size = np.maximum(np.abs(self.log_sum), np.abs(z.m))
-        self.smallest = oracle._smallest_normal(x)
+        # No logsumexp is better than to some roundings of m, nor is its square.
+        self.log_sum_least = np.maximum(np.abs(self.log_sum), 2.0**-52 * self.log_sum_size)
+        self.vanishing = oracle.vanishing(z.e, x)
 
     def result(self, value: Array, size: Array, factor: Array, by: Any, a: Arithmetic) -> Reference:
-        """Of the shape of x, times `by`; p underflows before it is multiplied by the factor."""
+        """Of the shape of x, times `by`; where p is nothing, so is the factor."""
         value, size, factor = (
             a.longdouble(np.where(self.kept, c, self.zero) * by) for c in (value, size, factor)
         )
-        least = np.where(value != 0, factor * self.smallest, 0)
-        return Reference(self.layout.unrow(value), self.layout.unrow(np.maximum(size, least)))
+        lost = np.where(value != 0, factor * a.longdouble(self.vanishing), 0)
+        return Reference(self.layout.unrow(value), self.layout.unrow(np.maximum(size, lost)))
 
 
 def cross_entropy(
@@ -123,16 +125,17 @@ def cross_entropy(
     some = q != zero
     away = a.total(q * np.where(some & row.z.kept, -row.z.d, zero))
     loss = row.all * row.log + away + row.steep / 2 * row.log_sum**2
-    size = row.all * row.log + away + row.steep / 2 * np.abs(row.log_sum) * row.log_sum_size
+    size = row.all * row.log + away + row.steep / 2 * row.log_sum_least * row.log_sum_size
     lost = np.any(some & ~row.z.kept, axis=-1, keepdims=True)
     loss, size = (np.where(lost, a.number(np.inf), c) for c in (loss, size))
 
     there = row.others - row.all * row.rest + row.steep * row.log_sum * p
     rearranged = row.pivot & (q != zero)  # else p alone is the gradient, and may be tiny
     grad = np.where(rearranged, there, (row.all + row.steep * row.log_sum) * p - q)
-    terms = np.where(rearranged, row.others + row.all * row.rest, row.all * p + q)
+    lost = a.total(np.where(row.pivot, zero, row.vanishing))
+    terms = np.where(rearranged, row.others + row.all * (row.rest + lost), row.all * p + q)
     if row.masses.hard and not z_loss:
-        terms = np.abs(grad)
+        terms = np.maximum(np.abs(grad), np.where(rearranged, row.all * lost, zero))
     terms = terms + row.steep * row.log_sum_size * p
     factor = row.all + row.steep * row.log_sum_size
 
@@ -218,17 +221,21 @@ def kl_divergence(
 
     rows = layout.rows(np.asarray(x))
     key = np.where(z.kept, rows.astype(np.float64), -np.inf)
-    u = a.number(np.where(z.kept, layout.rows(y), 0)) - a.number(np.where(z.kept, rows, 0))
-    u = np.where(z.kept, u / t, zero)
     pivot = oracle._pivot(key)
-    u = u - a.total(np.where(pivot, u, zero))
+    u = zero
+    for sign, level in ((1, layout.rows(y)), (-1, rows)):  # each less what it is at the pivot
+        level = a.number(np.where(z.kept, level, 0))
+        u = u + sign * (level - a.total(np.where(pivot, level, zero)))
+    u = np.where(z.kept, u / t, zero)
     terms = np.where(z.kept, p * u, zero)
-    w, spread = u - a.total(terms), a.total(np.abs(terms))
-    by_x, by_x_size = -p * w, p * (np.abs(w) + spread)
+    w, lost = u - a.total(terms), oracle.vanishing(z.e, x)
+    spread = a.total(np.abs(terms) + lost * np.abs(u))
+    by_x, by_x_size = -p * w, (p + lost) * np.abs(w) + p * spread
     ratio = log_q - log_p
     by_y = np.where(z.kept & (np.abs(ratio) < 1), p * expm1(ratio), q - p)
     near = z.kept & (np.abs(w) + value < 1)
     by_y_size = np.where(near, np.minimum(p * (np.abs(w) + spread + value), p + q), p + q)
+    by_y_size = by_y_size + lost + oracle.vanishing(z_y.e, x)
 
     if reduction == "none":
         values = [layout.reduce(a.longdouble(c)) for c in (value, size)]
@@ -236,11 +243,9 @@ def kl_divergence(
     else:
         by = 1 / a.number(len(rows)) if reduction == "mean" else a.number(1.0)
         values = [a.longdouble(a.total(c.T) * by).reshape(()) for c in (value, size)]
-    least = np.where(z.kept, a.longdouble(by / t) * oracle._smallest_normal(x), 0)
 
     def shaped(value: Array, size: Array) -> Reference:
         value, size = a.longdouble(value / t * by), a.longdouble(size / t * by)
-        size = np.where(value == 0, size, np.maximum(size, least))
         return Reference(layout.unrow(value), layout.unrow(size))
 
     return Divergence(Reference(*values), shaped(by_x, by_x_size), shaped(by_y, by_y_size))

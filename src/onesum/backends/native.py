@@ -12,7 +12,7 @@ from .native_functions import (
     softmax,
     softmax_vjp,
 )
-from .native_losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence
+from .native_losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
 
 __all__ = [
     "cross_entropy",
@@ -31,4 +31,5 @@ __all__ = [
     "softmax",
     "softmax_diagonal",
     "softmax_vjp",
+    "total",
 ]

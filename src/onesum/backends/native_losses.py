@@ -9,15 +9,7 @@ import numpy as np
 
 from .. import _core
 from ._target import Target
-from .native_functions import (
-    computed_in,
-    logsumexp,
-    logsumexp_jvp,
-    logsumexp_vjp,
-    rounded,
-    softmax,
-    softmax_vjp,
-)
+from .native_functions import computed_in, rounded
 
 if TYPE_CHECKING:
     from .native_functions import Array, Temperature
@@ -44,13 +36,14 @@ def cross_entropy(
         wide = _computed_in(y, wide)
         y = _plain(y, wide)
     x = _plain(x, wide)
-    room = out if wide == dtype and _may_write(out, x, y) else None
+    room = out if wide == dtype else None
     losses, grad = _core.losses(
         "cross_entropy",
         x,
         y,
         where,
         *_aims(target),
+        None,
         axis,
         _row_temperature(temperature, axis),
         target.smoothing,
@@ -59,7 +52,7 @@ def cross_entropy(
         gradient,
         room,
     )
-    if gradient and (wide != dtype or room is not out):
+    if gradient and wide != dtype:
         grad = rounded(grad, dtype, out)
     return losses, grad
 
@@ -71,7 +64,7 @@ def entropy(
     x = _plain(x, _computed_in(x, dtype))
     t = _row_temperature(temperature, axis)
     values, _ = _core.losses(
-        "entropy", x, None, where, None, None, None, axis, t, 0.0, 0.0, 1.0, False, None
+        "entropy", x, None, where, None, None, None, None, axis, t, 0.0, 0.0, 1.0, False, None
     )
     return rounded(values, dtype, None)
 
@@ -92,9 +85,8 @@ def kl_divergence(
     t = _row_temperature(temperature, axis)
 
     def walk(wanted: int) -> tuple[Array, Array]:
-        return _core.losses(
-            "kl_divergence", x, y, where, None, None, None, axis, t, 0.0, 0.0, by, wanted, None
-        )
+        rows = where, None, None, None, None
+        return _core.losses("kl_divergence", x, y, *rows, axis, t, 0.0, 0.0, by, wanted, None)
 
     if not gradient:
         return walk(0)[0], None
@@ -114,48 +106,45 @@ def cross_entropy_hvp(
     dtype: np.dtype[Any],
     out: Array | None,
 ) -> Array:
-    """As the sum of two parts, a p (v - p.v) / T^2 and 2 z s (p.v) p / T^2, by the kernels of p."""
-    wide = np.promote_types(_computed_in(x, _computed_in(v, dtype)), np.float32)
-    x, v, y = _plain(x, wide), _plain(v, wide), target.probabilities
-    y = None if y is None else _plain(y, wide)
-    room = out if wide == dtype and _may_write(out) and _apart(out, x, v, y) else None
-    result: Array = softmax(x, axis, where, temperature, wide, room)
-    with np.errstate(all="ignore"):
-        softmax_vjp(result, v, axis, temperature, wide, result)
-        t = np.squeeze(temperature, axis) if isinstance(temperature, np.ndarray) else temperature
-        batch = x.shape[:axis] + x.shape[axis + 1 :]
-        ignored = np.zeros(batch, bool) if target.classes is None else target.classes < 0
-        s = 1.0 if target.sample_weight is None else target.sample_weight
-        factor, _ = _core.losses(
-            "masses",
-            x,
-            y,
-            where,
-            *_aims(target),
-            axis,
-            1.0,
-            target.smoothing,
-            0.0,
-            1.0,
-            False,
-            None,
-        )
-        if z_loss:
-            log_sum = logsumexp(x, axis, where, temperature, wide, None)
-            rising = np.where(ignored | (log_sum == -np.inf), 0.0, 2.0 * z_loss * s)
-            factor = factor + np.where(np.isinf(log_sum), 0.0, rising * log_sum)  # J is 0 there
-            mean = logsumexp_jvp(x, v, axis, where, temperature, wide, None)
-            slope = np.expand_dims((rising * mean * by).astype(wide), axis)
-        factor = np.expand_dims(np.broadcast_to(factor * by / t, batch).astype(wide), axis)
-        result *= factor
-        if z_loss:
-            result += logsumexp_vjp(x, slope, axis, where, temperature, wide, None)
-        lost = np.isnan(np.sum(result, axis=axis))
-        rows = np.moveaxis(result, axis, -1)
-        rows[ignored] = 0
-        if lost.any():  # where x is -inf the derivative is 0 all the same
-            rows[lost] = np.where(np.moveaxis(x, axis, -1)[lost] == -np.inf, 0, rows[lost])
-    return result if result is out else rounded(result, dtype, out)
+    """`by` times the Hessian of the sum of the losses, times v."""
+    wide = _computed_in(x, _computed_in(v, dtype))
+    x, v = _plain(x, wide), _plain(v, wide)
+    room = out if wide == dtype else None
+    aims = _aims(target)
+    hv: Array = _core.losses(
+        "cross_entropy_hvp",
+        x,
+        v,
+        where,
+        *aims,
+        _masses(x, target, where, axis),
+        axis,
+        _row_temperature(temperature, axis),
+        0.0,
+        z_loss,
+        by,
+        True,
+        room,
+    )[1]
+    return hv if wide == dtype else rounded(hv, dtype, out)
+
+
+def _masses(x: Array, target: Target, where: Where, axis: int) -> Array | None:
+    """The sums of the rows' target masses, where they are not 1."""
+    y = target.probabilities
+    weighted = target.weight is not None or target.sample_weight is not None
+    if y is None and not weighted and not target.smoothing:
+        return None
+    wide = x.dtype if y is None else _computed_in(y, x.dtype)
+    x, y = _plain(x, wide), None if y is None else _plain(y, wide)
+    options = axis, 1.0, target.smoothing, 0.0, 1.0, False, None
+    sums: Array = _core.losses("masses", x, y, where, *_aims(target), None, *options)[0]
+    return sums
+
+
+def total(losses: Array) -> float:
+    """The sum of numbers of float64, as good as if twice the digits had been kept."""
+    return _core.total(np.require(losses, np.float64, ["C", "A"]))
 
 
 def _aims(target: Target) -> tuple[Array | None, Array | None, Array | None]:
@@ -181,22 +170,3 @@ def _row_temperature(temperature: Temperature, axis: int) -> Any:
     if isinstance(temperature, float):
         return temperature
     return np.require(np.squeeze(temperature, axis), np.float64, "A")
-
-
-def _may_write(out: Array | None, *inputs: Array | None) -> bool:
-    """Whether a kernel may write there: each element over that it is computed from, or apart."""
-    if out is None:
-        return True
-    return out.flags.aligned and all(
-        a is None
-        or not np.may_share_memory(a, out)
-        or (
-            (a.__array_interface__["data"] == out.__array_interface__["data"])
-            and a.strides == out.strides
-        )
-        for a in inputs
-    )
-
-
-def _apart(out: Array | None, *inputs: Array | None) -> bool:
-    return out is None or not any(a is not None and np.may_share_memory(a, out) for a in inputs)

@@ -1,6 +1,8 @@
 # make demo   set everything up, train the digits network, check its gradients, draw the picture
 # make test   set everything up, run the tests
 # make lint   ruff and mypy          make check   lint and test
+# make test-clang  the core built by Clang, without a warning, and the tests that look at its results; CLANG=clang++-19 takes another
+# make fuzz   calls drawn at random, against exact arithmetic: SECONDS=600 SEED=1 BACKEND=native ISA=v3 FUNCTION='kl_*' ONLY=17
 # make test-slow   rows of 1e8 and more (needs 16 GB)      make test-exp   exp over every float32
 # make bench  the measurements that the documents quote, about two hours; `$(BIN)/python -m benchmarks speed` is a part of them
 # make wheel  build one, and its size
@@ -8,16 +10,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CORE := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
+CORE := pyproject.toml CMakeLists.txt tools/build_backend.py $(wildcard csrc/*)
+CLANG ?= clang++
+CLANG_DIR := build/$(notdir $(CLANG))
+CLANG_TESTS := accuracy bits calls contract core losses losses_accuracy losses_bits
 JOBS ?= $(shell nproc)
+SECONDS ?= 60
+SEED ?= 0
 
-.PHONY: demo test lint check test-slow test-exp bench wheel clean
+.PHONY: demo test lint check fuzz test-clang test-slow test-exp bench wheel clean
 
 demo: $(VENV)/installed $(VENV)/examples
 	$(BIN)/python examples/digits.py
 
 test: $(VENV)/installed $(VENV)/tests
 	ONESUM_TEST_REQUIRE_CORE=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-clang: $(CLANG_DIR)/installed
+	ONESUM_TEST_REQUIRE_CORE=1 $(CLANG_DIR)/env/bin/python -m pytest -n $(JOBS) --dist worksteal $(CLANG_TESTS:%=tests/test_%.py)
+
+fuzz: $(VENV)/installed $(VENV)/tests
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(BACKEND),--backend $(BACKEND)) \
+	  $(if $(ISA),--isa $(ISA)) $(if $(FUNCTION),--functions '$(FUNCTION)') $(if $(ONLY),--only $(ONLY))
 
 test-slow: $(VENV)/installed $(VENV)/tests
 	ONESUM_TEST_REQUIRE_CORE=1 $(BIN)/python -m pytest -m slow -v
@@ -58,4 +72,13 @@ $(VENV)/examples: $(VENV)/pip pyproject.toml
 
 $(VENV)/tests $(VENV)/lint $(VENV)/bench: $(VENV)/pip pyproject.toml
 	$(BIN)/pip install --quiet --group $(if $(filter tests,$(@F)),test,$(@F))
+	@touch $@
+
+# An environment that has its own onesum, and all else from the other one.
+$(CLANG_DIR)/installed: $(VENV)/installed $(VENV)/tests $(CORE)
+	@command -v $(CLANG) > /dev/null || { echo "$(CLANG) is not here: install it (Debian, Ubuntu: apt-get install clang), or name another with CLANG=..."; exit 1; }
+	$(BIN)/python -m venv --without-pip $(CLANG_DIR)/env
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $$($(CLANG_DIR)/env/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/others.pth
+	CXX=$(CLANG) $(BIN)/pip --python $(CLANG_DIR)/env/bin/python install --quiet --no-build-isolation --no-deps --editable . \
+	  -C wheel.cmake=true -C build-dir=$(CLANG_DIR)/core -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON
 	@touch $@

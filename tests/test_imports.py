@@ -16,7 +16,7 @@ PACKAGE = Path(onesum.__file__).parent
 
 # From the ground up; a module imports from its own floor and from those below.
 FLOORS = [
-    {"_core", "_version"},
+    {"_core", "_typing", "_version"},
     {
         "backends",
         "backends._library",
@@ -30,11 +30,15 @@ FLOORS = [
         "backends.native_losses",
     },
     {
+        "_aliasing",
         "_arguments",
+        "_arithmetic",
+        "_dtypes",
         "_functions",
         "_config",
         "_information",
         "_losses",
+        "_masks",
         "_reductions",
         "_memory",
         "_targets",
@@ -47,6 +51,10 @@ FLOORS = [
         "_linear._call",
         "_linear._products",
         "_linear._rows",
+        "_operators",
+        "_operators._index",
+        "_operators._operator",
+        "_solve",
         "layers",
     },
     {"boosting", "boosting._derivatives", "boosting._objective", "boosting._rows"},

@@ -4,7 +4,7 @@ import functools
 import operator
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import Any, SupportsIndex
 
 
 def get_num_threads() -> int:
@@ -27,7 +27,7 @@ def get_num_threads() -> int:
     return core._get_num_threads() if core else 1
 
 
-def set_num_threads(n: int) -> None:
+def set_num_threads(n: SupportsIndex) -> None:
     """Set how many threads a call may use, for the whole process.
 
     Small arrays are not worth a second thread and never get one. The results are the same bits

@@ -318,7 +318,7 @@ def test_options_of_targets(numpy_api, function, bad):
     "value", ["average", "", "MEAN", None, 1, b"mean", ["mean"], np.array(["sum", "mean"]), np.mean]
 )
 def test_reduction(numpy_api, function, value):
-    bad = Bad("", {"reduction": value}, ValueError, ("reduction", "none, sum, mean"))
+    bad = Bad("", {"reduction": value}, ValueError, ("reduction", "mean, sum, none"))
     refused(numpy_api, function, bad)
 
 

@@ -1,15 +1,16 @@
 """From the losses of the rows to what the caller wants of them, and what that does to gradients."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 from ._arguments import Call
+from ._typing import Reduction
 from .backends._library import quiet, select
 from .backends._target import Target
 
 Array = Any
 
-REDUCTIONS = ("none", "sum", "mean")
+REDUCTIONS = get_args(Reduction)
 
 
 def reduction_of(value: Any) -> str:

@@ -272,6 +272,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
         using FromLogarithms<W>::FromLogarithms;
         static constexpr C nothing = C(-infinity);
         V sum_hi, sum_lo;
+        Excess<W> excess;
 
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             g.walk.rows([&](auto row) ONESUM_INLINED {
@@ -281,7 +282,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 const auto exponential = this->exponential.of(row);
                 WideSum<C> sum(totals.sum);
                 V nan{};
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&, kept = excess.kept](long j, auto lanes) ONESUM_INLINED {
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                     V v = read<S>(v_at.at(j), lanes, V{});
                     if constexpr (Form::careful) {
@@ -290,17 +291,18 @@ struct LogSoftmaxJvp : FromOutput<true> {
                     } else if constexpr (!lanes.all) {
                         v = keep_lanes(v, lanes.count, v_pivot);
                     }
-                    add_weighted(sum.sum, Wide<C>::of(exponential(logp)), Wide<C>::of(v), c);
+                    add_weighted(sum.sum, Wide<C>::of(Excess<W>::of(exponential(logp), kept)), Wide<C>::of(v), c);
                 });
                 if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        void end(Group<W>& g, Totals<W>& totals) {
+        Then end(Group<W>& g, Totals<W>& totals) {
             auto total = g.walk.sum_of(totals.sum);
             if (g.scaled) total = total * this->inverse.wide();
-            const auto sum = total.scaled(this->exponential.power).two_words();
+            const auto sum = excess.undone(total).scaled(this->exponential.power / Constants<C>::unbias).two_words();
             if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
             sum_hi = sum.hi + this->nan, sum_lo = sum.lo;
+            return excess.too_much(g, sum_hi) ? Then::again : Then::nothing;
         }
         ONESUM_APART void write(Group<W>& g) const {
             g.walk.rows([&](auto row) ONESUM_INLINED {

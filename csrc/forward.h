@@ -319,25 +319,27 @@ struct LogSumExpJvp : Forward {
         using V = typename W::V;
         using P = Probabilities<Form, W, true>;
         using P::P;
+        Excess<W> excess;
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_INLINED {
                 const V m = row.of(this->m);
-                return [&sums, v_at = row.of(g.in[1]), m](long j, auto lanes, V x, const auto& e) ONESUM_INLINED {
+                return [&sums, v_at = row.of(g.in[1]), m, kept = excess.kept](long j, auto lanes, V x, const auto& e) ONESUM_INLINED {
                     V v = read<S>(v_at.at(j), lanes, V{});
                     v = x == C(-infinity) ? V{} : v;
                     if constexpr (Form::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;
                     auto& sum = sums.weighted.sum;
-                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v), e.scale);
+                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v), Excess<W>::of(e.scale, kept));
                 };
             });
         }
-        void end(Group<W>& g, Totals<W>& totals) {
+        Then end(Group<W>& g, Totals<W>& totals) {
             P::end(g, totals, 0);
-            auto total = g.walk.sum_of(totals.other).scaled(Constants<C>::unbias) * this->inverse_sum;
+            auto total = g.walk.sum_of(totals.other) * this->inverse_sum;
             if constexpr (Form::general) total = total * this->inverse.wide();
-            V result = total.rounded();
+            V result = excess.undone(total).rounded();
             result = this->no_finite_logit() ? this->hi : result;
             g.row_out = result + this->nan_or_zero;
+            return excess.too_much(g, result) ? Then::again : Then::nothing;
         }
         void write(Group<W>&) const {}
     };

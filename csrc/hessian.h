@@ -33,6 +33,7 @@ struct CrossEntropyHvp : Forward {
         using K = Constants<C>;
         using Shift<Form, W>::Shift;
         bool has_centre = false;
+        Excess<W> excess;          // of the sum of p w
         Wide<C> centre;            // c
         double tops[W::lanes];
         double slope[W::lanes], slope_rest[W::lanes], level[W::lanes], level_rest[W::lanes];  // p (slope w + level), each in two words
@@ -44,7 +45,7 @@ struct CrossEntropyHvp : Forward {
             else sum_tops(g, totals);
         }
         Then end(Group<W>& g, MoreTotals<W>& totals) {
-            if (has_centre) return end_weighted(g, totals), Then::nothing;
+            if (has_centre) return end_weighted(g, totals);
             const auto count = g.walk.sum_of(totals.more[1]);
             wide_to(tops, count);
             centre = Wide<C>::choose(count.rounded() == 0, Wide<C>{}, g.walk.sum_of(totals.more[0]) / count);
@@ -107,18 +108,19 @@ struct CrossEntropyHvp : Forward {
                     const V x = logits.at(j, lanes);
                     auto e = terms.term(x);
                     const auto w = deviation(e.scale != 0, read<S>(v_at.at(j), lanes, V{}), centre);
-                    sum.weighted.sum = add_product(sum.weighted.sum, factor_of<C>(e) * w, e.scale);
+                    sum.weighted.sum = add_product(sum.weighted.sum, factor_of<C>(e) * w, Excess<W>::of(e.scale, excess.kept));
                     e.scale = x == m ? V{} : e.scale;
                     sum.add(e);
                 });
                 totals.count[row.r] = Wide<C>{};
             });
         }
-        void end_weighted(Group<W>& g, MoreTotals<W>& totals) {
+        Then end_weighted(Group<W>& g, MoreTotals<W>& totals) {
             const auto& aims = g.aims;
             const auto one = wide_splat<C>(1), top = this->pivot();
             const auto r = g.walk.sum_of(totals.sum).scaled(K::unbias) / top + (wide_from<C>(tops) - one), all = (one + r) * top;
-            const auto mean = g.walk.sum_of(totals.other).scaled(K::unbias) / all;  // S
+            const auto mean = excess.undone(g.walk.sum_of(totals.other) / all);  // S
+            if (excess.too_much(g, mean.rounded())) return Then::again;
             double log_sums[W::lanes], b[W::lanes];
             wide_to(log_sums, Wide<C>::of(this->m) * this->inverse.wide() + log1p(r));
             const V rounded = all.rounded();
@@ -134,6 +136,7 @@ struct CrossEntropyHvp : Forward {
             const auto scale = factor / all;
             in_two(slope, slope_rest, a * scale);
             in_two(level, level_rest, (rising * (mean + centre) - a * mean) * scale);
+            return Then::nothing;
         }
     };
 };

@@ -160,6 +160,22 @@ template <class V> inline V one_hot_or_nan(V how_many, V sum) {
 // What is to come after the end of the sums: nothing, the sums once more (of something else), or all in the careful form.
 enum class Then { nothing, again, carefully };
 
+// Sums of exponentials times something have the excess of the scales, 2^bias. Where that is too much for a double, there is a second sum without it.
+template <class W> struct Excess {
+    using C = typename W::C;
+    using V = typename W::V;
+    using K = Constants<C>;
+    bool kept = true;
+
+    static ONESUM_INLINE V of(V scale, bool kept) { return sizeof(C) == 4 || kept ? scale : scale * K::unbias; }
+    Wide<C> undone(Wide<C> sum) const { return kept ? sum.scaled(K::unbias) : sum; }
+    bool too_much(const Group<W>& g, V sum) {
+        const bool again = sizeof(C) == 8 && kept && any(first_lanes<typename W::I>(g.walk.count) & (sum - sum != 0));
+        kept &= !again;
+        return again;
+    }
+};
+
 // r leaves out those that attain m and adds their number less 1. In long rows, where the maximum may be known late, r is the sum over all, over exp(m),
 // less 1; if that leaves little there is a second sum.
 template <class Form, class W> struct Normalizer : Shift<Form, W> {

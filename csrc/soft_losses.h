@@ -156,7 +156,8 @@ struct SoftCrossEntropy : Forward {
             at_top = at_top + nan;
             auto of_p = (s * q + rising) * factor;
             const auto p_there = this->exponential_of(x) / this->pivot() / all, q_there = wide_from<C>(aims.spread) * weights_there(g) + at_aim_alone;
-            at_aim = (of_p * p_there - s * factor * q_there).rounded() + nan;
+            // Where p is nothing, an infinite slope of the z-loss is.
+            at_aim = Wide<C>::choose(this->infinite(), -(s * factor * q_there), of_p * p_there - s * factor * q_there).rounded() + nan;
             at_aim = aim_is_top & one_top ? at_top : at_aim;
             at_aim = aim_is_nowhere ? V{} : at_aim;
             power = taken_apart<W>(of_p);

@@ -349,6 +349,8 @@ def log_softmax_vjp(
         )
         / t
     )
+    if logp.dtype.itemsize == 8:  # as in softmax_vjp
+        scale = np.maximum(scale, a.number(layout.n * 2.0**-1022))
     return Reference(layout.unrow(a.longdouble(value)), layout.unrow(a.longdouble(scale)))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import oracle
 from oracle import EXACT, WIDE, Arithmetic, Array, Layout, Reference
 
-DEEP = oracle.Exact(digits=200)  # a divergence may be of the order of p squared
+DEEP = oracle.Exact(digits=400)  # a divergence may be of the order of p squared
 
 
 class Losses(NamedTuple):
@@ -167,6 +167,7 @@ def cross_entropy_hvp(
     v = row.layout.rows(v)
     slack = oracle._slack(np.asarray(x).dtype, row.layout.n)
     w, s, size = oracle._pivoted(row.key, row.p, row.z.kept, v, slack, a)
+    size = size + a.total(row.vanishing * np.abs(w))
     at_pivot = a.number(np.sum(np.where(row.pivot, v, 0), axis=-1, keepdims=True))
     slope, slope_size = row.steep * row.log_sum, row.steep * row.log_sum_size
     value = (row.all + slope) * (w - s) + row.steep * (s + at_pivot)
@@ -236,6 +237,8 @@ def kl_divergence(
     near = z.kept & (np.abs(w) + value < 1)
     by_y_size = np.where(near, np.minimum(p * (np.abs(w) + spread + value), p + q), p + q)
     by_y_size = by_y_size + lost + oracle.vanishing(z_y.e, x)
+    if np.asarray(x).dtype.itemsize == 8:  # there is no wider type for q - p of such
+        by_y_size = np.maximum(by_y_size, a.number(2.0**-1022))
 
     if reduction == "none":
         values = [layout.reduce(a.longdouble(c)) for c in (value, size)]

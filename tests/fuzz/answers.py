@@ -16,6 +16,7 @@ from .rows import Rows
 
 Array = np.ndarray[Any, Any]
 NAN = np.nan
+SUMS_END = np.longdouble(np.finfo(np.float64).max)
 
 
 class Wanted(NamedTuple):
@@ -109,7 +110,8 @@ class Answers:
         with np.errstate(all="ignore"):
             value = answer.value.sum() / divisor if divisor else np.longdouble(NAN)
             scale = answer.scale.sum() / divisor if divisor else np.longdouble(0)
-        free = np.any(answer.free)
+        # The losses of the rows are summed as float64.
+        free = np.any(answer.free) or (reduction == "mean" and answer.scale.sum() >= SUMS_END)
         return Wanted(
             name, budget, Answer(value, scale, free), (), lambda a: np.reshape(a, ()), self.dtype
         )

@@ -282,7 +282,8 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 const auto exponential = this->exponential.of(row);
                 WideSum<C> sum(totals.sum);
                 V nan{};
-                row.accumulate(sum, [&, kept = excess.kept](long j, auto lanes) ONESUM_INLINED {
+                const V left = row.of(excess.left);
+                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                     V v = read<S>(v_at.at(j), lanes, V{});
                     if constexpr (Form::careful) {
@@ -291,7 +292,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                     } else if constexpr (!lanes.all) {
                         v = keep_lanes(v, lanes.count, v_pivot);
                     }
-                    add_weighted(sum.sum, Wide<C>::of(Excess<W>::of(exponential(logp), kept)), Wide<C>::of(v), c);
+                    add_weighted(sum.sum, Wide<C>::of(Excess<W>::of(exponential(logp), left)), Wide<C>::of(v), c);
                 });
                 if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
             });

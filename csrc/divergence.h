@@ -93,7 +93,7 @@ struct Divergence {
         V y_there;            // at the top of x: from there u is counted
         bool second = false;  // walk
         V mean_hi{}, mean_lo{};  // of u, less what it is at the top
-        double at_top[W::lanes] = {}, at_top_rest[W::lanes] = {};  // u there, in two words
+        PerRow<W> at_top;         // u there
         I one_top{}, same_top{};  // of x; where that of y is, and the complements tell the gradient there best
         V at_same_top, complements;  // that gradient; 1 - p and 1 - q there, added
         V value_hi, value_lo; // KL, where w is needed
@@ -102,7 +102,7 @@ struct Divergence {
         V nan, nan_y;         // of a row whose KL is not finite; is NaN
         bool is_near[W::lanes];
 
-        Run(const Group<W>& g, const Tops<V>& tops) : x(g, tops.x), y(g, tops.y), y_there(tops.y_there) {}
+        Run(const Group<W>& g, const Tops<V>& tops) : x(g, tops.x), y(g, tops.y), y_there(tops.y_there) { at_top.set(Wide<C>{}); }
 
         // What is known of a class: its exponentials, and u.
         struct Class {
@@ -119,7 +119,7 @@ struct Divergence {
 
             ONESUM_INLINE Classes(const Run& run, const Group<W>& g, const typename W::Row& row)
                 : x(g, row, 0), y(g, row, 1), terms_x(run.x.of(row)), terms_y(run.y.of(row)), m_x(row.of(run.x.m)), m_y(row.of(run.y.m)), y_there(row.of(run.y_there)),
-                  inverse(Wide<C>::of(row.of(run.x.inverse.hi), row.of(run.x.inverse.lo))), base(of_row<W>(row, run.at_top) + of_row<W>(row, run.at_top_rest)), one_top(bits<I>(row.of(bits<V>(run.one_top)))) {}
+                  inverse(Wide<C>::of(row.of(run.x.inverse.hi), row.of(run.x.inverse.lo))), base(run.at_top.of(row)), one_top(bits<I>(row.of(bits<V>(run.one_top)))) {}
             // u less what it is at the top.
             ONESUM_INLINE Wide<C> less_top(const Class& c) const { return Wide<C>::choose((c.top_x & one_top) | ~c.live | c.lost, Wide<C>{}, c.u - base); }
             ONESUM_INLINE Class at(long j, auto lanes) const {
@@ -157,8 +157,7 @@ struct Divergence {
             inverse_x = one / (x.pivot() * all_x), inverse_y = one / (y.pivot() * all_y);
             const auto base = g.walk.sum_of(totals.more[3]) / wide_from<C>(tops_x);
             const auto mean_below = (g.walk.sum_of(totals.other).scaled(excess_left<C>()) - base * below) * inverse_x, mean_u = base + mean_below;
-            wide_to(at_top, base);
-            wide_to(at_top_rest, base - wide_from<C>(at_top));
+            at_top.set(base);
             one_top = wide_from<C>(tops_x).rounded() == C(1);
             const I levels = (y.m < C(infinity)) & (y_there > C(-infinity));
             const auto rest = Wide<C>::choose(levels, Wide<C>::of(y.m) - Wide<C>::of(y_there), Wide<C>{}) * x.inverse.wide() - mean_u;
@@ -198,15 +197,15 @@ struct Divergence {
         }
         ONESUM_APART void write(Group<W>& g) const {
             const auto factor = wide_splat<C>(g.aims.options->by) * x.inverse.wide();
-            double per_x[W::lanes], per_y[W::lanes];
-            wide_to(per_x, inverse_x * factor);
-            wide_to(per_y, inverse_y * factor);
+            PerRow<W> per_x, per_y;
+            per_x.set(inverse_x * factor);
+            per_y.set(inverse_y * factor);
             const bool by_second = g.aims.options->by_second;
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const Classes classes(*this, g, row);
                 const V row_value = row.of(value_hi);
                 const auto mean = Wide<C>::of(row.of(mean_hi), row.of(mean_lo)), value = Wide<C>::of(row_value, row.of(value_lo));
-                const auto scale_x = of_row<W>(row, per_x), scale_y = of_row<W>(row, per_y);
+                const auto scale_x = per_x.of(row), scale_y = per_y.of(row);
                 const V nan = row.of(by_second ? nan_y : this->nan), at_same_top = row.of(this->at_same_top);
                 const I at_tops = bits<I>(row.of(bits<V>(same_top)));
                 const auto out = row.of(g.out);
@@ -258,15 +257,15 @@ struct Divergence {
         }
         // sum e (exp(w) - 1 - w), where exp(u) = e_y / e_x: the exponentials are over those of the tops.
         ONESUM_INLINE void sum_deviations(Group<W>& g, MoreTotals<W>& totals) {
-            double shrinks[W::lanes], per_x[W::lanes], per_y[W::lanes];
-            wide_to(shrinks, shrink);
+            PerRow<W> shrinks, per_x, per_y;
+            shrinks.set(shrink);
             const auto one = wide_splat<C>(1);
-            wide_to(per_x, (one / x.pivot()).scaled(Constants<C>::unbias));
-            wide_to(per_y, (one / y.pivot()).scaled(Constants<C>::unbias));
+            per_x.set((one / x.pivot()).scaled(Constants<C>::unbias));
+            per_y.set((one / y.pivot()).scaled(Constants<C>::unbias));
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const Classes classes(*this, g, row);
                 const V mean_scale = row.of(this->mean_scale);
-                const auto mean = Wide<C>::of(row.of(mean_hi), row.of(mean_lo)), shrink = of_row<W>(row, shrinks), scale_x = of_row<W>(row, per_x), scale_y = of_row<W>(row, per_y);
+                const auto mean = Wide<C>::of(row.of(mean_hi), row.of(mean_lo)), shrink = shrinks.of(row), scale_x = per_x.of(row), scale_y = per_y.of(row);
                 DeviationSum<C> sum(totals);
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
                     const auto c = classes.at(j, lanes);

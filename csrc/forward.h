@@ -323,12 +323,12 @@ struct LogSumExpJvp : Forward {
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_INLINED {
                 const V m = row.of(this->m);
-                return [&sums, v_at = row.of(g.in[1]), m, kept = excess.kept](long j, auto lanes, V x, const auto& e) ONESUM_INLINED {
+                return [&sums, v_at = row.of(g.in[1]), m, left = row.of(excess.left)](long j, auto lanes, V x, const auto& e) ONESUM_INLINED {
                     V v = read<S>(v_at.at(j), lanes, V{});
                     v = x == C(-infinity) ? V{} : v;
                     if constexpr (Form::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;
                     auto& sum = sums.weighted.sum;
-                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v), Excess<W>::of(e.scale, kept));
+                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v), Excess<W>::of(e.scale, left));
                 };
             });
         }

@@ -36,9 +36,8 @@ struct CrossEntropyHvp : Forward {
         Excess<W> excess;          // of the sum of p w
         Wide<C> centre;            // c
         double tops[W::lanes];
-        double slope[W::lanes], slope_rest[W::lanes], level[W::lanes], level_rest[W::lanes];  // p (slope w + level), each in two words
-        double c[W::lanes], c_rest[W::lanes];
-        V nan;                     // of a row without a result, else 0
+        PerRow<W> centres, slopes, levels;  // c; and p (slope w + level)
+        V nan;                              // of a row without a result, else 0
 
         ONESUM_APART void sum(Group<W>& g, MoreTotals<W>& totals) {
             if (has_centre) sum_weighted(g, totals);
@@ -49,7 +48,7 @@ struct CrossEntropyHvp : Forward {
             const auto count = g.walk.sum_of(totals.more[1]);
             wide_to(tops, count);
             centre = Wide<C>::choose(count.rounded() == 0, Wide<C>{}, g.walk.sum_of(totals.more[0]) / count);
-            in_two(c, c_rest, centre);
+            centres.set(centre);
             has_centre = true;
             return Then::again;
         }
@@ -58,8 +57,7 @@ struct CrossEntropyHvp : Forward {
                 const auto terms = this->of(row);
                 const Logits<Form, W> logits(g, row);
                 const auto v_at = row.of(g.in[1]), out = row.of(g.out);
-                const auto centre = of_row<W>(row, c) + of_row<W>(row, c_rest);
-                const auto slope = of_row<W>(row, this->slope) + of_row<W>(row, slope_rest), level = of_row<W>(row, this->level) + of_row<W>(row, level_rest);
+                const auto centre = centres.of(row), slope = slopes.of(row), level = levels.of(row);
                 const V nan = row.of(this->nan);
                 const I ignored = bits<I>(row.of(bits<V>(g.aims.ignored)));
                 row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
@@ -74,10 +72,6 @@ struct CrossEntropyHvp : Forward {
         }
 
       private:
-        static void in_two(double* hi, double* lo, Wide<C> x) {
-            wide_to(hi, x);
-            wide_to(lo, x - wide_from<C>(hi));
-        }
         // w, where v is read
         static ONESUM_INLINE Wide<C> deviation(I live, V v, Wide<C> centre) { return Wide<C>::choose(live, Wide<C>::of(live ? v : V{}) - centre, Wide<C>{}); }
 
@@ -101,14 +95,14 @@ struct CrossEntropyHvp : Forward {
                 const auto terms = this->of(row);
                 const Logits<Form, W> logits(g, row);
                 const auto v_at = row.of(g.in[1]);
-                const auto centre = of_row<W>(row, c) + of_row<W>(row, c_rest);
-                const V m = row.of(this->m);
+                const auto centre = centres.of(row);
+                const V m = row.of(this->m), left = row.of(excess.left);
                 WeightedSum<C> sum(totals);
                 row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
                     const V x = logits.at(j, lanes);
                     auto e = terms.term(x);
                     const auto w = deviation(e.scale != 0, read<S>(v_at.at(j), lanes, V{}), centre);
-                    sum.weighted.sum = add_product(sum.weighted.sum, factor_of<C>(e) * w, Excess<W>::of(e.scale, excess.kept));
+                    sum.weighted.sum = add_product(sum.weighted.sum, factor_of<C>(e) * w, Excess<W>::of(e.scale, left));
                     e.scale = x == m ? V{} : e.scale;
                     sum.add(e);
                 });
@@ -128,14 +122,14 @@ struct CrossEntropyHvp : Forward {
             for (int k = 0; k < W::lanes; ++k) {
                 b[k] = 2 * aims.options->z_loss * aims.sample[k];
                 if (this->m[k] == C(infinity) && tops[k] != 1) finite[k] = 0;
-                if (log_sums[k] - log_sums[k] != 0) log_sums[k] = 0;  // beside a logit of +inf w - S is 0
+                if (this->m[k] == C(infinity) || this->m[k] == C(-infinity)) log_sums[k] = 0;  // there w - S is 0, or all
             }
             nan = finite ? V{} : splat(C(not_a_number));
             const auto rising = wide_from<C>(b), a = wide_from<C>(aims.masses) + rising * wide_from<C>(log_sums);
             const auto factor = wide_splat<C>(aims.options->by) * this->inverse.wide() * this->inverse.wide();
             const auto scale = factor / all;
-            in_two(slope, slope_rest, a * scale);
-            in_two(level, level_rest, (rising * (mean + centre) - a * mean) * scale);
+            slopes.set(a * scale);
+            levels.set((rising * (mean + centre) - a * mean) * scale);
             return Then::nothing;
         }
     };

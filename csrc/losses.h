@@ -38,7 +38,9 @@ template <class W> Wide<typename W::C> add_z_loss(Group<W>& g, typename W::V m, 
     wide_to(log_sums, log_sum);
     const double z = g.aims.options->z_loss;
     for (int k = 0; k < W::lanes; ++k) {
-        const double s = g.aims.sample[k], l = m[k] == C(infinity) || m[k] == C(-infinity) ? double(m[k]) : log_sums[k];
+        const double s = g.aims.sample[k], top = m[k];
+        double l = top - top == 0 ? log_sums[k] : top;
+        if (l != l && top - top == 0) l = top * infinity;  // m / T is beyond a number
         if (s != 0) g.aims.losses[k] += z * s * l * l;
         rising[k] = s != 0 && l != -infinity ? 2 * z * s * l : 0;
     }
@@ -84,7 +86,8 @@ struct CrossEntropy : Forward {
             const auto& options = *aims.options;
             const V x = aims.logits, m = this->m;
             const I is_top = x == m;
-            const auto biased = g.walk.sum_of(totals.sum), others = biased.scaled(Constants<C>::unbias), aim = this->exponential_of(x), all = others + aim, top = this->pivot();
+            const auto biased = g.walk.sum_of(totals.sum), others = biased.scaled(Constants<C>::unbias), top = this->pivot();
+            const auto biased_aim = this->biased_exponential_of(x), aim = biased_aim.scaled(Constants<C>::unbias), all = others + aim;
             const auto log = log1p(Wide<C>::choose(is_top, others, (others - top) + aim) / top);
             auto away = Wide<C>::choose(is_top, Wide<C>{}, Wide<C>::of(m) - Wide<C>::of(x));
             if constexpr (Form::general) away = away * this->inverse.wide();
@@ -101,7 +104,7 @@ struct CrossEntropy : Forward {
             auto rising = Wide<C>{};  // 2 z s (log sum)
             if constexpr (Form::general)
                 if (options.z_loss != 0) rising = add_z_loss(g, m, Wide<C>::of(m) * this->inverse.wide() + log);
-            if (options.gradient) slope(g, biased, aim, all, q, rising);
+            if (options.gradient) slope(g, biased, biased_aim, all, q, rising);
             // In a row with a NaN the classes of logit -inf get 0 all the same: the general form sees to it.
             return !Form::general && any(first_lanes<I>(g.walk.count) & (total != total)) ? Then::carefully : Then::nothing;
         }
@@ -128,13 +131,13 @@ struct CrossEntropy : Forward {
             else return 1;
         }
         // The derivative by the logits: what p is multiplied by, and the whole of it at the aim.
-        ONESUM_INLINE void slope(const Group<W>& g, Wide<C> biased_others, Wide<C> aim, Wide<C> all, Wide<C> q, Wide<C> rising) {
+        ONESUM_INLINE void slope(const Group<W>& g, Wide<C> biased_others, Wide<C> biased_aim, Wide<C> all, Wide<C> q, Wide<C> rising) {
             auto factor = wide_splat<C>(g.aims.options->by);
             if constexpr (Form::general) factor = factor * this->inverse.wide();
             const auto inverse = wide_splat<C>(1) / all;
             auto of_p = q * factor;
             auto at = -unbiased_product(biased_others, of_p);
-            if constexpr (Form::general) at = at + rising * aim * factor, of_p = of_p + rising * factor;
+            if constexpr (Form::general) at = at + unbiased_product(biased_aim, rising * factor), of_p = of_p + rising * factor;
             at_aim = (at * inverse).rounded();
             at_aim = g.aims.logits == C(-infinity) ? V{} : at_aim;
             if constexpr (Form::general) power = taken_apart<W>(of_p);

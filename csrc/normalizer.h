@@ -128,9 +128,9 @@ template <class Form, class W> struct Shift {
         if constexpr (Form::general) result.inverse_hi = row.of(terms.inverse_hi), result.inverse_lo = row.of(terms.inverse_lo);
         return result;
     }
-    // exp(m / T) over 2^exponent, and that of any logits, one for each row
-    Wide<C> pivot() const { return wide(terms.exponential(top())); }
-    Wide<C> exponential_of(V x) const { return wide(terms.term(x)); }
+    // exp(m / T) over 2^exponent, and that of any logits, one for each row, 2^bias too large
+    Wide<C> pivot() const { return biased(terms.exponential(top())).scaled(K::unbias); }
+    Wide<C> biased_exponential_of(V x) const { return biased(terms.term(x)); }
     // What multiplies sums of terms that were shifted for another maximum. Near form only: there the shift is an exponent.
     V rescaling(V other) const {
         const V by = exponent_of(other) - exponent_of(m);
@@ -141,9 +141,7 @@ template <class Form, class W> struct Shift {
     I infinite() const { return m == C(infinity); }
 
   private:
-    static Wide<C> wide(const Exp<C>& e) {
-        return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized() * Wide<C>::of(e.scale * K::unbias);
-    }
+    static Wide<C> biased(const Exp<C>& e) { return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized() * Wide<C>::of(e.scale); }
     static V exponent_of(V m) { return nearest_exponent(m == C(-infinity) ? V{} : m); }
     V top() const {
         V size = m < 0 ? -m : m;
@@ -165,14 +163,15 @@ template <class W> struct Excess {
     using C = typename W::C;
     using V = typename W::V;
     using K = Constants<C>;
-    bool kept = true;
+    V left = splat(C(1));  // of each row: what takes it out beforehand, or 1
 
-    static ONESUM_INLINE V of(V scale, bool kept) { return sizeof(C) == 4 || kept ? scale : scale * K::unbias; }
-    Wide<C> undone(Wide<C> sum) const { return kept ? sum.scaled(K::unbias) : sum; }
+    static ONESUM_INLINE V of(V scale, V left) { return sizeof(C) == 4 ? scale : scale * left; }
+    Wide<C> undone(Wide<C> sum) const { return sum.scaled(K::unbias / left); }
     bool too_much(const Group<W>& g, V sum) {
-        const bool again = sizeof(C) == 8 && kept && any(first_lanes<typename W::I>(g.walk.count) & (sum - sum != 0));
-        kept &= !again;
-        return again;
+        if (sizeof(C) == 4) return false;
+        const auto again = first_lanes<typename W::I>(g.walk.count) & (sum - sum != 0) & (left == 1);
+        left = again ? splat(K::unbias) : left;
+        return any(again);
     }
 };
 

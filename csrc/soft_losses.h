@@ -34,6 +34,19 @@ template <class W> ONESUM_INLINE Wide<typename W::C> of_row(const typename W::Ro
     else return wide_splat<typename W::C>(p[row.r]);
 }
 
+// The same in all the digits that a kernel has: a number for each row.
+template <class W> class PerRow {
+    using C = typename W::C;
+    double hi[W::lanes], lo[W::lanes];
+
+  public:
+    void set(Wide<C> x) {
+        wide_to(hi, x);
+        wide_to(lo, x - wide_from<C>(hi));
+    }
+    ONESUM_INLINE Wide<C> of(const typename W::Row& row) const { return of_row<W>(row, hi) + of_row<W>(row, lo); }
+};
+
 // An exponential over its scale.
 template <class C> ONESUM_INLINE Wide<C> factor_of(const Exp<C>& e) {
     const auto factor = Wide<C>::of(splat(C(1)), e.hi);
@@ -155,9 +168,10 @@ struct SoftCrossEntropy : Forward {
             }
             at_top = at_top + nan;
             auto of_p = (s * q + rising) * factor;
-            const auto p_there = this->exponential_of(x) / this->pivot() / all, q_there = wide_from<C>(aims.spread) * weights_there(g) + at_aim_alone;
+            const auto biased_p_there = this->biased_exponential_of(x) / this->pivot() / all, q_there = wide_from<C>(aims.spread) * weights_there(g) + at_aim_alone;
             // Where p is nothing, an infinite slope of the z-loss is.
-            at_aim = Wide<C>::choose(this->infinite(), -(s * factor * q_there), of_p * p_there - s * factor * q_there).rounded() + nan;
+            const auto of_p_there = Wide<C>::choose(this->infinite(), Wide<C>{}, unbiased_product(biased_p_there, of_p));
+            at_aim = (of_p_there - s * factor * q_there).rounded() + nan;
             at_aim = aim_is_top & one_top ? at_top : at_aim;
             at_aim = aim_is_nowhere ? V{} : at_aim;
             power = taken_apart<W>(of_p);

@@ -287,4 +287,54 @@ SPECIAL = {
     ),
 }
 
-CASES = DIVERGENCES | SHARED | BOUNDS | BITS | ZEROS | SPECIAL
+# Beside each, a row with a class whose p is no normal number: its bits are its own all the same.
+TANGENTS = f8([1e200, -1e180, 1e10], [1, 2, 1e40])
+OVERFLOW = {
+    "tangents of 1e200, logsumexp_jvp": call(
+        "logsumexp_jvp", x=f8([0, 1, -2], [0, -1, -730]), v=TANGENTS
+    ),
+    "tangents of 1e200, log_softmax_jvp": call(
+        "log_softmax_jvp", logp=f8([-1, -1, -1.5], [0, -40, -730]), v=TANGENTS
+    ),
+    "tangents of 1e200, a Hessian": call(
+        "cross_entropy_hvp", x=f8([0, 1, -2], [0, -1, -730]), target=np.array([0, 1]), v=TANGENTS
+    ),
+    "one long row of tangents of 1e200": call(
+        "logsumexp_jvp", x=np.zeros((1, 70_000)), v=np.full((1, 70_000), 1e200)
+    ),
+    "all smoothed, z_loss, and +inf elsewhere": call(
+        "cross_entropy_value_and_grad",
+        x=f8([INF, -9]),
+        target=np.array([1]),
+        label_smoothing=1.0,
+        z_loss=2.0,
+    ),
+    "a divergence of a class and its half": call(
+        "kl_divergence", x=f8([1e-39, -2e-39]), y=f8([0, 1])
+    ),
+    "a mean that is subnormal before T": call(
+        "logsumexp_jvp", x=f8([-0.3226987, -0.37341037]), v=f8([0, -0.1]), temperature=7e-5
+    ),
+    "masses of every size": call(
+        "cross_entropy_value_and_grad",
+        x=f4([200, -200]),
+        target=f4([0.03, 0.03]),
+        weight=f8(2e30, 2e-30),
+    ),
+    "a heavy class next to nothing, smoothed": call(
+        "cross_entropy_value_and_grad",
+        x=f4([0, -90, -90]),
+        target=np.array([1]),
+        weight=f8(1, 2, 1e30),
+        label_smoothing=0.1,
+    ),
+    "masses beyond float32": call(
+        "cross_entropy_value_and_grad",
+        x=f4([7e-39, -7e-39]),
+        target=f4([0.06, 0.09]),
+        weight=f8(2e-32, 3e29),
+        sample_weight=f8(2e30),
+    ),
+}
+
+CASES = DIVERGENCES | SHARED | BOUNDS | BITS | ZEROS | SPECIAL | OVERFLOW

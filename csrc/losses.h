@@ -42,7 +42,7 @@ template <class W> Wide<typename W::C> add_z_loss(Group<W>& g, typename W::V m, 
         double l = top - top == 0 ? log_sums[k] : top;
         if (l != l && top - top == 0) l = top * infinity;  // m / T is beyond a number
         if (s != 0) g.aims.losses[k] += z * s * l * l;
-        rising[k] = s != 0 && l != -infinity ? 2 * z * s * l : 0;
+        rising[k] = s != 0 && top != -infinity ? 2 * z * s * l : 0;
     }
     return wide_from<C>(rising);
 }

@@ -14,8 +14,6 @@ from typing import NamedTuple
 # An exponential is rounded once when it underflows and once more when it is divided by the sum, at
 # half a smallest subnormal each.
 SUBNORMAL = 1.0
-# The complement of the pivot, on the Jacobian's diagonal, is a sum of such.
-SUBNORMAL_OF_JACOBIAN = 2.0
 
 
 class Budget(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from budget import SUBNORMAL, SUBNORMAL_OF_JACOBIAN, budget
+from budget import SUBNORMAL, budget
 from oracle import Array, Reference
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -56,8 +56,7 @@ def excess(got: Any, reference: Reference, function: str) -> Array:
     result, scale = (np.where(finite, a, 0) for a in (wanted, scale))
     allowed = in_result * ulp(result, dtype) + in_scale * ulp(scale, dtype)
     # Only cancelling terms may be off by more than underflow makes them; and 0 from no terms is 0.
-    subnormal = SUBNORMAL_OF_JACOBIAN if function == "jacobian" else SUBNORMAL
-    underflown = np.maximum(in_scale * ulp(scale, dtype), subnormal * smallest(dtype))
+    underflown = np.maximum(in_scale * ulp(scale, dtype), SUBNORMAL * smallest(dtype))
     allowed = np.where(np.abs(wanted) < smallest_normal(dtype), underflown, allowed)
     allowed = np.where((wanted == 0) & (scale == 0), 0, allowed)
     answer = got.astype(np.longdouble)

@@ -161,12 +161,11 @@ def cross_entropy_hvp(
     arithmetic: Arithmetic = EXACT,
     **of: Any,
 ) -> Reference:
-    """p (a (w - S) + 2 z s (S + v_pivot)) / T^2, as in `oracle.softmax_vjp`."""
+    """p (a (w - S) + 2 z s (S + v_pivot)) / T^2; S is judged as in `oracle.log_softmax_jvp`."""
     a = arithmetic
     row = _Row(x, target, axis, z_loss, temperature, where, a, **of)
     v = row.layout.rows(v)
-    slack = oracle._slack(np.asarray(x).dtype, row.layout.n)
-    w, s, size = oracle._pivoted(row.key, row.p, row.z.kept, v, slack, a)
+    w, s, size = oracle._pivoted(row.key, row.p, row.z.kept, v, 1.0, a)
     size = size + a.total(row.vanishing * np.abs(w))
     at_pivot = a.number(np.sum(np.where(row.pivot, v, 0), axis=-1, keepdims=True))
     slope, slope_size = row.steep * row.log_sum, row.steep * row.log_sum_size

@@ -1,4 +1,4 @@
-"""Every test that takes `numpy_api` or `any_api` runs once per implementation."""
+"""Every test that takes `numpy_api`, `any_api` or another of these runs once per implementation."""
 
 from collections.abc import Iterator
 
@@ -23,6 +23,21 @@ hypothesis.settings.load_profile("onesum")
 @pytest.fixture(params=on_numpy())
 def numpy_api(request: pytest.FixtureRequest) -> Iterator[Api]:
     """The public functions, over every implementation that serves NumPy arrays."""
+    with using(request.param) as api:
+        yield api
+
+
+@pytest.fixture(params=list(dict.fromkeys([on_numpy()[0], on_numpy()[-1]])))
+def api(request: pytest.FixtureRequest) -> Iterator[Api]:
+    """Once per backend, for what no instruction set has a part in: refusals reach no kernel."""
+    with using(request.param) as api:
+        yield api
+
+
+@pytest.fixture(params=on_numpy()[1:])
+def kernel_api(request: pytest.FixtureRequest) -> Iterator[Api]:
+    """The core, once per instruction set, for what the readable backend does not do: it streams
+    nothing."""
     with using(request.param) as api:
         yield api
 

@@ -175,64 +175,64 @@ def sentinel(function: str) -> np.ndarray:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("bad", EVERY, ids=lambda bad: bad.name)
-def test_every_function(numpy_api, function, bad):
-    refuses(numpy_api, function, valid(function), bad, sentinel(function))
+def test_every_function(api, function, bad):
+    refuses(api, function, valid(function), bad, sentinel(function))
 
 
 @pytest.mark.parametrize("function", MASKABLE)
 @pytest.mark.parametrize("bad", TAKES_WHERE, ids=lambda bad: bad.name)
-def test_where(numpy_api, function, bad):
-    refuses(numpy_api, function, valid(function), bad, sentinel(function))
+def test_where(api, function, bad):
+    refuses(api, function, valid(function), bad, sentinel(function))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS[:3])
 @pytest.mark.parametrize("bad", TAKES_DTYPE, ids=lambda bad: bad.name)
-def test_dtype(numpy_api, function, bad):
-    refuses(numpy_api, function, valid(function), bad, sentinel(function))
+def test_dtype(api, function, bad):
+    refuses(api, function, valid(function), bad, sentinel(function))
 
 
 @pytest.mark.parametrize("bad", WEIGHTS, ids=lambda bad: bad.name)
-def test_weights(numpy_api, bad):
-    refuses(numpy_api, "logsumexp", [X], bad, sentinel("logsumexp"))
+def test_weights(api, bad):
+    refuses(api, "logsumexp", [X], bad, sentinel("logsumexp"))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(("value", "exception"), NOT_NUMBERS.values(), ids=NOT_NUMBERS)
-def test_not_numbers(numpy_api, function, value, exception):
+def test_not_numbers(api, function, value, exception):
     """Neither argument may be anything but numbers; the message names which one it was."""
     first = Bad("", {}, exception, (FIRST[function],))
-    refuses(numpy_api, function, [value, *valid(function)[1:]], first, sentinel(function))
+    refuses(api, function, [value, *valid(function)[1:]], first, sentinel(function))
     if function in DERIVATIVES:
         second = Bad("", {}, exception, (SECOND[function],))
-        refuses(numpy_api, function, [X, value], second, sentinel(function))
+        refuses(api, function, [X, value], second, sentinel(function))
 
 
 @pytest.mark.parametrize("function", DERIVATIVES)
 @pytest.mark.parametrize("shape", [(3,), (2, 1), (2, 4), (1, 2, 3), ()])
-def test_second_argument_of_another_shape(numpy_api, function, shape):
+def test_second_argument_of_another_shape(api, function, shape):
     """Shapes are equal or refused: nothing is broadcast."""
     wanted = "(2,)" if function == "logsumexp_vjp" else "(2, 3)"
     bad = Bad("", {}, ValueError, (SECOND[function], str(shape), wanted))
-    refuses(numpy_api, function, [X, np.ones(shape)], bad, sentinel(function))
+    refuses(api, function, [X, np.ones(shape)], bad, sentinel(function))
 
 
-def test_cotangent_of_logsumexp_with_keepdims(numpy_api):
+def test_cotangent_of_logsumexp_with_keepdims(api):
     bad = Bad("", {"keepdims": True}, ValueError, ("g", "(2,)", "(2, 1)"))
-    refuses(numpy_api, "logsumexp_vjp", [X, ROW], bad)
+    refuses(api, "logsumexp_vjp", [X, ROW], bad)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "int64", "bool", ">f4"])
-def test_out_of_another_dtype(numpy_api, function, dtype):
+def test_out_of_another_dtype(api, function, dtype):
     out = np.ones(sentinel(function).shape, dtype)
     bad = Bad("", {"out": out}, ValueError, ("out", str(out.dtype), "float64"))
-    refuses(numpy_api, function, valid(function), bad)
+    refuses(api, function, valid(function), bad)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_out_that_is_read_only(numpy_api, function):
+def test_out_that_is_read_only(api, function):
     bad = Bad("", {"out": read_only(sentinel(function))}, ValueError, ("out", "read-only"))
-    refuses(numpy_api, function, valid(function), bad)
+    refuses(api, function, valid(function), bad)
 
 
 @pytest.mark.parametrize("function", DERIVATIVES)
@@ -247,10 +247,10 @@ def test_libraries_by_their_names(function):
         onesum.softmax(x, where=np.ones((2, 3), object))
 
 
-def test_a_0d_array_has_no_axis_1(numpy_api):
+def test_a_0d_array_has_no_axis_1(api):
     for axis in [1, -2, (0, 1)]:
         with pytest.raises(AxisError, match="axis"):
-            numpy_api.softmax(5.0, axis=axis)
+            api.softmax(5.0, axis=axis)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -263,15 +263,15 @@ def test_options_are_keyword_only(function):
 @pytest.mark.parametrize(
     "bad", [b for b in EVERY if "out" not in b.options], ids=lambda bad: bad.name
 )
-def test_jacobians(numpy_api, function, bad):
-    refuses(numpy_api, function, [X], bad)
+def test_jacobians(api, function, bad):
+    refuses(api, function, [X], bad)
 
 
 @pytest.mark.parametrize("layer", ["Softmax", "LogSoftmax"])
 @pytest.mark.parametrize(
     "bad", [b for b in EVERY if "out" not in b.options], ids=lambda bad: bad.name
 )
-def test_layers(numpy_api, layer, bad):
+def test_layers(api, layer, bad):
     """At construction or at the first call."""
     with pytest.raises(bad.exception) as caught:
         getattr(onesum, layer)(**bad.options)(X)

@@ -59,26 +59,26 @@ WITHOUT_OUT = [bad for bad in EVERY if "out" not in bad.options]
 
 @pytest.mark.parametrize("function", ALL)
 @named([*WITHOUT_OUT, *TAKES_WHERE, *TAKES_DTYPE])
-def test_every_function(numpy_api, function, bad):
-    refused(numpy_api, function, bad)
+def test_every_function(api, function, bad):
+    refused(api, function, bad)
 
 
 @pytest.mark.parametrize("function", WRITING)
 @named([bad for bad in EVERY if "out" in bad.options])
-def test_out(numpy_api, function, bad):
-    refused(numpy_api, function, bad)
+def test_out(api, function, bad):
+    refused(api, function, bad)
 
 
 @pytest.mark.parametrize("function", WRITING)
-def test_out_that_does_not_fit(numpy_api, function):
+def test_out_that_does_not_fit(api, function):
     for dtype in ["float32", "int64", "bool", ">f4"]:
         out = np.ones((2, 3), dtype)
         bad = Bad("", {"out": out}, ValueError, ("out", str(out.dtype), "float64"))
-        refused(numpy_api, function, bad)
+        refused(api, function, bad)
     bad = Bad("", {"out": read_only(np.ones((2, 3)))}, ValueError, ("out", "read-only"))
-    refused(numpy_api, function, bad)
+    refused(api, function, bad)
     with pytest.raises(ValueError, match=r"\bout\b.*Tensor"):
-        getattr(numpy_api, function)(*VALID[function], out=torch.ones((2, 3), dtype=torch.float64))
+        getattr(api, function)(*VALID[function], out=torch.ones((2, 3), dtype=torch.float64))
 
 
 @pytest.mark.parametrize("function", [f for f in ALL if f not in WRITING])
@@ -98,15 +98,15 @@ def test_options_are_keyword_only(function):
 
 @pytest.mark.parametrize("function", ALL)
 @pytest.mark.parametrize(("value", "exception"), NOT_NUMBERS.values(), ids=NOT_NUMBERS)
-def test_not_numbers(numpy_api, function, value, exception):
-    refused(numpy_api, function, Bad("", {}, exception, ("x",)), 0, value)
+def test_not_numbers(api, function, value, exception):
+    refused(api, function, Bad("", {}, exception, ("x",)), 0, value)
     if function == "cross_entropy_hvp":
-        refused(numpy_api, function, Bad("", {}, exception, ("v",)), 2, value)
+        refused(api, function, Bad("", {}, exception, ("v",)), 2, value)
     if function.startswith("kl"):
-        refused(numpy_api, function, Bad("", {}, exception, ("y",)), 1, value)
+        refused(api, function, Bad("", {}, exception, ("y",)), 1, value)
     if function in INDEXED:
         name = "index" if function not in TARGETED else "target"
-        refused(numpy_api, function, Bad("", {}, exception, (name,)), 1, value)
+        refused(api, function, Bad("", {}, exception, (name,)), 1, value)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1), (2, 4), (1, 2, 3), ()])
@@ -114,22 +114,22 @@ def test_not_numbers(numpy_api, function, value, exception):
     ("function", "at", "name"),
     [("cross_entropy_hvp", 2, "v"), ("kl_divergence", 1, "y"), (ALL[-1], 1, "y")],
 )
-def test_second_array_of_another_shape(numpy_api, function, at, name, shape):
+def test_second_array_of_another_shape(api, function, at, name, shape):
     """Shapes are equal or refused: nothing is broadcast."""
     bad = Bad("", {}, ValueError, (name, str(shape), "(2, 3)"))
-    refused(numpy_api, function, bad, at, np.ones(shape))
+    refused(api, function, bad, at, np.ones(shape))
 
 
 @pytest.mark.parametrize("function", ALL)
 @pytest.mark.parametrize(
     ("shape", "axis"), [((0,), 0), ((2, 0), 1), ((0, 2), 0), ((2, 0, 3), (1, 2)), ((0, 0), None)]
 )
-def test_no_classes(numpy_api, function, shape, axis):
+def test_no_classes(api, function, shape, axis):
     """A loss of no classes is not defined, even where there are no rows."""
     x = np.zeros(shape)
     rest = np.logaddexp.reduce(x, axis=axis).shape if axis is not None else ()
     args = [x if a.ndim == 2 else np.zeros(rest, int) for a in VALID[function]]
-    refuses(numpy_api, function, args, Bad("", {"axis": axis}, ValueError, ("x", str(shape))))
+    refuses(api, function, args, Bad("", {"axis": axis}, ValueError, ("x", str(shape))))
 
 
 # Targets
@@ -164,13 +164,13 @@ BAD_INDICES: list[tuple[str, Any, type[Exception], tuple[str, ...]]] = [
 @pytest.mark.parametrize(
     ("value", "exception", "words"), [b[1:] for b in BAD_INDICES], ids=[b[0] for b in BAD_INDICES]
 )
-def test_indices(numpy_api, function, value, exception, words):
+def test_indices(api, function, value, exception, words):
     name = "target" if function in TARGETED else "index"
-    refused(numpy_api, function, Bad("", {}, exception, (name, *words)), 1, value)
+    refused(api, function, Bad("", {}, exception, (name, *words)), 1, value)
 
 
 @pytest.mark.parametrize("function", TARGETED)
-def test_indices_beside_ignored_ones(numpy_api, function):
+def test_indices_beside_ignored_ones(api, function):
     """One index is ignored; another one that is no class is not. Nor does -1 wrap round."""
     for ignore, value, word in [
         (-1, [-1, 3], "3"),
@@ -180,36 +180,36 @@ def test_indices_beside_ignored_ones(numpy_api, function):
         (255, [-1, 255], "-1"),
     ]:
         bad = Bad("", {"ignore_index": ignore}, IndexError, ("target", word))
-        refused(numpy_api, function, bad, 1, value)
+        refused(api, function, bad, 1, value)
     bad = Bad("", {"ignore_index": -1}, IndexError, ("target", "255"))
-    refused(numpy_api, function, bad, 1, np.array([0, 255], "uint8"))
+    refused(api, function, bad, 1, np.array([0, 255], "uint8"))
 
 
-def test_position_in_a_batch(numpy_api):
+def test_position_in_a_batch(api):
     x, index = np.zeros((2, 2, 3)), np.array([[0, 1], [2, 7]])
     bad = Bad("", {}, IndexError, ("target", "7", "(1, 1)"))
-    refuses(numpy_api, "cross_entropy", [x, index], bad)
-    refuses(numpy_api, "cross_entropy", [np.zeros(3), 3], Bad("", {}, IndexError, ("target", "3")))
+    refuses(api, "cross_entropy", [x, index], bad)
+    refuses(api, "cross_entropy", [np.zeros(3), 3], Bad("", {}, IndexError, ("target", "3")))
     bad = Bad("", {"axis": 1}, IndexError, ("index", "2", "(1, 0)"))
-    refuses(numpy_api, "selective_log_softmax", [x, [[0, 1, 0], [2, 0, 1]]], bad)
+    refuses(api, "selective_log_softmax", [x, [[0, 1, 0], [2, 0, 1]]], bad)
 
 
 @pytest.mark.parametrize("function", TARGETED)
-def test_the_index_that_torch_ignores(numpy_api, function):
+def test_the_index_that_torch_ignores(api, function):
     """Whoever comes from there is told how; who has named another index knows."""
     with pytest.raises(IndexError, match="ignore_index=-100"):
-        getattr(numpy_api, function)(X, [0, -100], *VALID[function][2:])
+        getattr(api, function)(X, [0, -100], *VALID[function][2:])
     with pytest.raises(IndexError, match=r"got -100 at position 1$"):
-        getattr(numpy_api, function)(X, [-1, -100], *VALID[function][2:], ignore_index=-1)
+        getattr(api, function)(X, [-1, -100], *VALID[function][2:], ignore_index=-1)
     with pytest.raises(IndexError, match=r"index: .* got -100 at position 1$"):
-        numpy_api.selective_log_softmax(X, [0, -100])
+        api.selective_log_softmax(X, [0, -100])
 
 
 @pytest.mark.parametrize("function", INDEXED)
-def test_no_rows(numpy_api, function):
+def test_no_rows(api, function):
     """A list of nothing is a target of no rows; an array of no floats is not."""
     rest = [np.zeros((0, 3))] if function == "cross_entropy_hvp" else []
-    call = getattr(numpy_api, function)
+    call = getattr(api, function)
     wanted = call(np.zeros((0, 3)), np.zeros(0, int), *rest)
     got = call(np.zeros((0, 3)), [], *rest)
     pairs = zip(got, wanted, strict=True) if isinstance(got, tuple) else [(got, wanted)]
@@ -217,40 +217,38 @@ def test_no_rows(numpy_api, function):
     assert call(np.zeros((2, 0, 3)), [[], []], *[np.zeros((2, 0, 3))] * len(rest)) is not None
     name = "target" if function in TARGETED else "index"
     bad = Bad("", {}, TypeError, (name, "float64"))
-    refuses(numpy_api, function, [np.zeros((0, 3)), np.zeros(0), *rest], bad)
+    refuses(api, function, [np.zeros((0, 3)), np.zeros(0), *rest], bad)
 
 
 @pytest.mark.parametrize("function", TARGETED)
 @pytest.mark.parametrize("shape", [(3, 2), (2, 4), (2, 1), (1, 3), (3,), (1, 2, 3), ()])
-def test_probabilities_of_another_shape(numpy_api, function, shape):
+def test_probabilities_of_another_shape(api, function, shape):
     bad = Bad("", {}, ValueError, ("target", str(shape), "(2, 3)"))
-    refused(numpy_api, function, bad, 1, np.ones(shape))
+    refused(api, function, bad, 1, np.ones(shape))
 
 
 @pytest.mark.parametrize("function", TARGETED)
-def test_probabilities_that_are_none(numpy_api, function):
+def test_probabilities_that_are_none(api, function):
     whole = Bad("", {}, ValueError, ("target", "(2, 3)", "(2,)"))
-    refused(numpy_api, function, whole, 1, np.eye(2, 3, dtype=int))
+    refused(api, function, whole, 1, np.eye(2, 3, dtype=int))
     for dtype in ["bool", "complex128", "object", "longdouble"]:
         word = str(np.dtype(dtype))
-        refused(
-            numpy_api, function, Bad("", {}, TypeError, ("target", word)), 1, np.ones((2, 3), dtype)
-        )
+        refused(api, function, Bad("", {}, TypeError, ("target", word)), 1, np.ones((2, 3), dtype))
 
 
 @pytest.mark.parametrize("function", TARGETED)
 @pytest.mark.parametrize("ignore", [-100, -1, 0])
-def test_probabilities_with_ignore_index(numpy_api, function, ignore):
+def test_probabilities_with_ignore_index(api, function, ignore):
     bad = Bad("", {"ignore_index": ignore}, ValueError, ("ignore_index", str(ignore), "None"))
-    refused(numpy_api, function, bad, 1, V / 3)
+    refused(api, function, bad, 1, V / 3)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 3), (3, 2), (2, 3, 1), (1, 2), (1, 3)])
-def test_several_classes_of_a_row(numpy_api, shape):
+def test_several_classes_of_a_row(api, shape):
     bad = Bad("", {}, ValueError, ("index", str(shape), "(2,)"))
-    refuses(numpy_api, "selective_log_softmax", [X, np.zeros(shape, int)], bad)
+    refuses(api, "selective_log_softmax", [X, np.zeros(shape, int)], bad)
     bad = Bad("", {"axis": None}, ValueError, ("index", str(shape), "()"))
-    refuses(numpy_api, "selective_log_softmax", [X, np.zeros(shape, int)], bad)
+    refuses(api, "selective_log_softmax", [X, np.zeros(shape, int)], bad)
 
 
 # Options
@@ -307,19 +305,19 @@ def _numbers(name: str, beyond: list[float]) -> list[Bad]:
         ),
     ]
 )
-def test_options_of_targets(numpy_api, function, bad):
-    refused(numpy_api, function, bad)
+def test_options_of_targets(api, function, bad):
+    refused(api, function, bad)
     if not bad.name.startswith("ignore_index"):  # with probabilities just the same
-        refused(numpy_api, function, bad, 1, V / 3)
+        refused(api, function, bad, 1, V / 3)
 
 
 @pytest.mark.parametrize("function", REDUCED)
 @pytest.mark.parametrize(
     "value", ["average", "", "MEAN", None, 1, b"mean", ["mean"], np.array(["sum", "mean"]), np.mean]
 )
-def test_reduction(numpy_api, function, value):
+def test_reduction(api, function, value):
     bad = Bad("", {"reduction": value}, ValueError, ("reduction", "mean, sum, none"))
-    refused(numpy_api, function, bad)
+    refused(api, function, bad)
 
 
 @pytest.mark.parametrize("function", ["selective_log_softmax", "entropy"])
@@ -333,7 +331,7 @@ def test_no_reduction(function):
 
 @pytest.mark.parametrize("xp", [torch, array_api_strict], ids=lambda xp: xp.__name__)
 @pytest.mark.parametrize("function", [f for f in ALL if len(VALID[f]) > 1])
-def test_two_libraries_do_not_mix(numpy_api, xp, function):
+def test_two_libraries_do_not_mix(api, xp, function):
     """An array of another library is refused; only NumPy's own is brought to that of x."""
     for at in range(1, len(VALID[function])):
         name = {
@@ -341,7 +339,7 @@ def test_two_libraries_do_not_mix(numpy_api, xp, function):
             "selective_log_softmax": ("x", "index"),
         }.get(function, ("x", "y" if function.startswith("kl") else "target"))[at]
         bad = Bad("", {}, TypeError, (name, xp.__name__))
-        refused(numpy_api, function, bad, at, xp.asarray(VALID[function][at]))
+        refused(api, function, bad, at, xp.asarray(VALID[function][at]))
 
 
 def test_unsigned_indices_of_other_libraries(library_api):
@@ -367,7 +365,7 @@ def test_indices_of_other_libraries(library_api, function):
 
 
 @named([*WITHOUT_OUT, *_numbers("label_smoothing", [1.5]), *_weights("weight", 3)])
-def test_the_layer(numpy_api, bad):
+def test_the_layer(api, bad):
     """When it is made, or where only the logits tell at the first call."""
     with pytest.raises(bad.exception) as caught:
         onesum.CrossEntropyLoss(**bad.options)(X, INDEX)

@@ -170,14 +170,14 @@ def test_infinities_in_a_late_piece(numpy_api, function):
         (1000, "float64"),
     ],
 )
-def test_outputs_that_go_past_the_caches(numpy_api, function, n, dtype):
+def test_outputs_that_go_past_the_caches(kernel_api, function, n, dtype):
     """Whole lines are streamed: rows begin anywhere in a line, and nothing beside them is hurt."""
     rows = STREAMED // (np.dtype(dtype).itemsize * n) + 2
     x = logits("spread 3", rows, n, dtype)
     args = (x,)
     if function.endswith("_vjp"):
-        args = getattr(numpy_api, function.removesuffix("_vjp"))(x), np.flip(x)
-    call = getattr(numpy_api, function)
+        args = getattr(kernel_api, function.removesuffix("_vjp"))(x), np.flip(x)
+    call = getattr(kernel_api, function)
     for offset in [0, 1, 5]:
         space = np.full(rows * n + 64, 7, dtype)
         out = space[offset : offset + rows * n].reshape(rows, n)
@@ -190,13 +190,13 @@ def test_outputs_that_go_past_the_caches(numpy_api, function, n, dtype):
 
 @pytest.mark.parametrize("function", ["softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"])
 @pytest.mark.parametrize("n", [21, 300])
-def test_columns_that_go_past_the_caches(numpy_api, function, n):
+def test_columns_that_go_past_the_caches(kernel_api, function, n):
     width = STREAMED // (4 * n) + 12
     x = logits("spread 3", width, n, "float32").T.copy()
     args = (x,)
     if function.endswith("_vjp"):
-        args = getattr(numpy_api, function.removesuffix("_vjp"))(x, axis=0), np.flip(x).copy()
-    call = getattr(numpy_api, function)
+        args = getattr(kernel_api, function.removesuffix("_vjp"))(x, axis=0), np.flip(x).copy()
+    call = getattr(kernel_api, function)
     some = [*range(40), width // 2, *range(width - 20, width)]
     wanted = call(*(a[:, some].T.copy() for a in args)).T
     for offset in [0, 1, 5]:

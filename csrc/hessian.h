@@ -113,8 +113,9 @@ struct CrossEntropyHvp : Forward {
             const auto& aims = g.aims;
             const auto one = wide_splat<C>(1), top = this->pivot();
             const auto r = g.walk.sum_of(totals.sum).scaled(K::unbias) / top + (wide_from<C>(tops) - one), all = (one + r) * top;
-            const auto mean = excess.undone(g.walk.sum_of(totals.other) / all);  // S
-            if (excess.too_much(g, mean.rounded())) return Then::again;
+            const auto scale = wide_splat<C>(aims.options->by) * this->inverse.wide() * this->inverse.wide() / all;
+            const auto sum = g.walk.sum_of(totals.other) / all * scale;  // S times that, with its excess: S alone may be no normal number
+            if (excess.too_much(g, sum.rounded())) return Then::again;
             double log_sums[W::lanes], b[W::lanes];
             wide_to(log_sums, Wide<C>::of(this->m) * this->inverse.wide() + log1p(r));
             const V rounded = all.rounded();
@@ -126,10 +127,9 @@ struct CrossEntropyHvp : Forward {
             }
             nan = finite ? V{} : splat(C(not_a_number));
             const auto rising = wide_from<C>(b), a = wide_from<C>(aims.masses) + rising * wide_from<C>(log_sums);
-            const auto factor = wide_splat<C>(aims.options->by) * this->inverse.wide() * this->inverse.wide();
-            const auto scale = factor / all;
+            const auto mean = excess.undone(sum);
             slopes.set(a * scale);
-            levels.set((rising * (mean + centre) - a * mean) * scale);
+            levels.set(rising * (mean + centre * scale) - a * mean);
             return Then::nothing;
         }
     };

@@ -95,7 +95,7 @@ struct CrossEntropy : Forward {
             for (int k = 0; k < W::lanes; ++k) masses[k] = mass(g, k);
             const auto q = wide_from<C>(masses);
             // A logarithm of next to nothing is that nothing.
-            const I tiny = is_top & (others.rounded() < C(0x1p-100)) & (others.rounded() > 0);
+            const I tiny = is_top & (others.rounded() < C(0x1p-100)) & (biased.rounded() > 0);
             const auto losses = Wide<C>::choose(tiny, unbiased_product(biased / top, q), (log + away) * q);
             wide_to(aims.losses, losses);
             const V total = all.rounded(), loss = losses.rounded();

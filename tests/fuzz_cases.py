@@ -328,6 +328,12 @@ OVERFLOW = {
         weight=f8(1, 2, 1e30),
         label_smoothing=0.1,
     ),
+    "a heavy row, its loss below the smallest float64 without the weight": call(
+        "cross_entropy_value_and_grad",
+        x=f8([0, -750]),
+        target=np.array([0]),
+        sample_weight=f8(1e200),
+    ),
     "masses beyond float32": call(
         "cross_entropy_value_and_grad",
         x=f4([7e-39, -7e-39]),

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-import onesum.backends
+import onesum
+from onesum._backends import registry
 from onesum.bench import host, peers
 from onesum.bench.cases import LOSS
 
@@ -34,7 +35,7 @@ LOSSES = (LOSS, f"gradient of {LOSS}")
 TARGETS = ("a class", "the likeliest class")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 BESIDE = ("SciPy", "torch", "JAX")
-READABLE = "readable"
+REFERENCE = "reference"
 
 Input = Callable[[str], oracle.Array]
 Errors = dict[str, float | None]
@@ -171,21 +172,20 @@ def largest(answer: Any, reference: oracle.Reference, dtype: Any) -> float | Non
 
 
 def implementations() -> list[str]:
-    """The instruction sets this machine has, and the readable backend."""
-    return [*onesum.show_config(mode="dicts")["isas"], READABLE]
+    """The instruction sets this machine has, and the reference backend."""
+    return [*onesum.show_config(mode="dicts")["isas"], REFERENCE]
 
 
 @contextmanager
 def serving(name: str) -> Iterator[None]:
     """NumPy arrays are computed by the implementation of this name."""
-    backends = onesum.backends
-    before = backends.numpy_backend
-    if name == READABLE:
-        backends.numpy_backend = import_module("onesum.backends.array_api")
+    before = registry.numpy_backend
+    if name == REFERENCE:
+        registry.numpy_backend = import_module("onesum._backends.reference")
         try:
             yield
         finally:
-            backends.numpy_backend = before
+            registry.numpy_backend = before
         return
     core = import_module("onesum._core")
     isa = core.isa

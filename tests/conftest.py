@@ -36,7 +36,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
 
 @pytest.fixture(params=on_numpy()[1:])
 def kernel_api(request: pytest.FixtureRequest) -> Iterator[Api]:
-    """The core, once per instruction set, for what the readable backend does not do: it streams
+    """The core, once per instruction set, for what the reference backend does not do: it streams
     nothing."""
     with using(request.param) as api:
         yield api

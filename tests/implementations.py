@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import onesum
-import onesum.backends
+from onesum._backends import registry
 
 REQUIRE_CORE = os.environ.get("ONESUM_TEST_REQUIRE_CORE") == "1"
 MISSING = "native"  # the one native implementation of a machine where the core is not built
@@ -37,8 +37,8 @@ def core() -> Any:
 def on_numpy() -> list[str]:
     """The implementations that serve NumPy arrays here, the core once per instruction set."""
     if core() is not None:
-        return ["readable", *(f"native-{isa}" for isa in core().isas)]
-    return ["readable", MISSING] if REQUIRE_CORE else ["readable"]
+        return ["reference", *(f"native-{isa}" for isa in core().isas)]
+    return ["reference", MISSING] if REQUIRE_CORE else ["reference"]
 
 
 ON_LIBRARIES = ["strict", "torch"]
@@ -51,20 +51,18 @@ def using(name: str) -> Iterator[Api]:
         yield Api(name, **_LIBRARIES[name])
         return
     if name == MISSING:
-        reason = onesum.backends.numpy_reason()
+        reason = registry.numpy_reason()
         raise AssertionError(f"{reason}, and ONESUM_TEST_REQUIRE_CORE=1 asks for the core")
-    backends = onesum.backends
     module, _, isa = name.partition("-")
-    before = backends.numpy_backend, core() and core().isa
-    source = "array_api" if module == "readable" else module
-    backends.numpy_backend = importlib.import_module(f"onesum.backends.{source}")
+    before = registry.numpy_backend, core() and core().isa
+    registry.numpy_backend = importlib.import_module(f"onesum._backends.{module}")
     if isa:
         core()._use_isa(isa)
         assert core().isa == isa
     try:
         yield Api(name)
     finally:
-        backends.numpy_backend = before[0]
+        registry.numpy_backend = before[0]
         if isa:
             core()._use_isa(before[1])
 

@@ -249,7 +249,7 @@ def test_versions_of_the_standard(version):
     """Nothing is used that an older version does not have, and the numbers are NumPy's."""
     x, y = (logits("spread 3", 4, 6, np.float64, seed) for seed in (0, 1))
     target = np.array([0, 4, -1, 5])
-    with using("readable"), np.errstate(all="ignore"):
+    with using("reference"), np.errstate(all="ignore"):
         wanted = list(everything(x, y, target))
     # Settled before an array is made: arrays remember the version.
     with array_api_strict.ArrayAPIStrictFlags(api_version=version):

@@ -21,8 +21,7 @@ from rows import FUNCTIONS, arguments, logits
 from table import backwards, inside, read_only, swapped, unaligned, upside_down
 
 import onesum
-from onesum import _functions
-from onesum.backends import array_api, native
+from onesum._backends import native, reference, registry
 
 ROWS = ("logsumexp", "logsumexp_vjp", "logsumexp_jvp")  # take keepdims
 REDUCED = ("logsumexp", "logsumexp_jvp")
@@ -48,12 +47,13 @@ def direct_only(monkeypatch) -> None:
     def refuse(*arguments):
         raise AssertionError("the direct call declined")
 
-    monkeypatch.setattr(_functions, "Call", refuse)
+    for module in ("general", "logsumexp", "losses"):
+        monkeypatch.setattr(f"onesum._functions.{module}.Call", refuse)
 
 
 def by_gufunc(function: str, *args: Any, **options: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "direct", array_api.direct)
+        patch.setattr(native, "direct", reference.direct)
         return getattr(onesum, function)(*args, **options)
 
 
@@ -360,11 +360,11 @@ def test_the_instruction_set_in_use(api, monkeypatch):
     assert same_bits(onesum.softmax(X), core().softmax(X, 1.0))
 
 
-def test_the_readable_backend_is_asked_for(monkeypatch):
+def test_the_reference_backend_is_asked_for(monkeypatch):
     """Whichever backend serves NumPy's arrays is the one that a plain call asks."""
     asked = []
     backend = SimpleNamespace(direct=SimpleNamespace(softmax=lambda *a: asked.append(a) or "it"))
-    monkeypatch.setattr(onesum.backends, "numpy_backend", backend)
+    monkeypatch.setattr(registry, "numpy_backend", backend)
     assert onesum.softmax(X) == "it"
     assert len(asked) == 1
 

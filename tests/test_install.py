@@ -90,7 +90,7 @@ def reason(site: Path) -> str:
     asked = python(site, ASK)
     assert asked.returncode == 0, asked.stdout
     backend, reason, p = json.loads(asked.stdout)
-    assert (backend, p) == ("array_api", [0.5, 0.5])
+    assert (backend, p) == ("reference", [0.5, 0.5])
     assert reason.startswith(NOT_BUILT)
     return reason.removeprefix(NOT_BUILT)
 
@@ -148,7 +148,7 @@ def test_a_compiler_that(case: str, tree: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(built).extractall(tmp_path / "site")
     assert reason(tmp_path / "site") == expected
     native = python(tmp_path / "site", "import onesum", ONESUM_BACKEND="native")
-    message = f"ONESUM_BACKEND: expected 'array_api', got 'native': {NOT_BUILT}{expected}"
+    message = f"ONESUM_BACKEND: expected 'reference', got 'native': {NOT_BUILT}{expected}"
     assert native.stdout.endswith(f"ImportError: {message}\n")
 
 

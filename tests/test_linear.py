@@ -16,7 +16,7 @@ from measure import same_bits
 from test_benchmarks import benchmarks, load
 
 import onesum
-from onesum._linear._call import LEAST, MOST, PART, LinearCall
+from onesum._functions.linear.call import LEAST, MOST, PART, LinearCall
 
 # Norm-wise, in units of the type's spacing at the largest term. A logit is a sum of d = 5 products,
 # and T may be 1/2; its error is one of p and of the loss, and passes into sums over 6 rows or 7
@@ -438,7 +438,7 @@ def test_bad_input(monkeypatch, wrong, exception, words):
     def computed(*args, **kwargs):
         raise AssertionError("a product was computed")
 
-    monkeypatch.setattr("onesum._linear.Products", computed)
+    monkeypatch.setattr("onesum._functions.linear.Products", computed)
     given: dict[str, Any] = {"h": H, "weight_matrix": W, "target": np.abs(INDICES) % N, **wrong}
     for call in (onesum.linear_cross_entropy, onesum.linear_cross_entropy_value_and_grad):
         with pytest.raises(exception) as caught:

@@ -410,8 +410,8 @@ def test_a_handler_of_the_program_s_own():
     assert handler(result(16 * MB)) == "onesum"
 
 
-def test_the_readable_backend_has_none():
-    with using("readable"):
+def test_the_reference_backend_has_none():
+    with using("reference"):
         assert handler(result(16 * MB)) == "default_allocator"
 
 

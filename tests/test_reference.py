@@ -1,4 +1,4 @@
-"""What the plain formulas of `backends/array_api.py` keep by themselves, over NumPy's float64.
+"""What the plain formulas of the reference keep by themselves, over NumPy's float64.
 
 The compiled core has these promises in `test_accuracy.py` and `test_bits.py`; here are the places
 where the definition has to work for them: no wider type is there to help it.
@@ -16,7 +16,8 @@ from measure import check, same_bits, smallest_normal
 from oracle import Reference
 from rows import FUNCTIONS, arguments, logits
 
-from onesum.backends import _words, array_api
+from onesum._backends import reference
+from onesum._backends.reference import words
 
 # Behind its first term, which has two words, the series of the logarithm is s^2 / 3 <= 1/27 of it,
 # and rounded some five times, by 2^-53 each. The logarithm as one word would have 2^-53.
@@ -25,8 +26,8 @@ LOGARITHM = 5 / 27 * 2.0**-53
 
 @pytest.fixture
 def api():
-    with using("readable") as readable:
-        yield readable
+    with using("reference") as api:
+        yield api
 
 
 # --- the same bits ---------------------------------------------------------------------------
@@ -150,12 +151,12 @@ def test_log1p_in_two_words():
     r = np.concatenate(
         [rng.uniform(-0.5, 3, 200), 10 ** rng.uniform(-300, 9, 200), [0.0, 1.0, 1 / 3, 2.0**33]]
     )
-    hi, lo = _words.log1p(np, (r, r * 2.0**-55))
+    hi, lo = words.log1p(np, (r, r * 2.0**-55))
     with mpmath.workdps(60):
         for a, b, c in zip(r.tolist(), hi.tolist(), lo.tolist(), strict=True):
             wanted = mpmath.log1p(mpmath.mpf(a) + mpmath.mpf(a) * mpmath.mpf(2) ** -55)
             assert abs(mpmath.mpf(b) + mpmath.mpf(c) - wanted) <= LOGARITHM * abs(wanted)
-    assert np.isnan(_words.log1p(np, (np.array([np.nan]), np.zeros(1)))[0])
+    assert np.isnan(words.log1p(np, (np.array([np.nan]), np.zeros(1)))[0])
 
 
 def test_z_loss_where_the_sum_is_near_one(api):
@@ -206,10 +207,10 @@ def test_total():
     with mpmath.workdps(60):
         wanted = float(mpmath.fsum(a.ravel().tolist()))
     for same in (a, np.asfortranarray(a), np.array(a[::-1])[::-1], np.repeat(a, 2, 1)[:, ::2]):
-        got = array_api.total(same)
+        got = reference.total(same)
         assert np.ndim(got) == 0
         assert got == wanted
     for few, wanted in ((np.zeros(0), 0.0), (np.array(3.0), 3.0), (np.array([1e16, 1, -1e16]), 1)):
-        assert array_api.total(few) == wanted
-    assert array_api.total(np.array([1.0, INF])) == INF
-    assert np.isnan(array_api.total(np.array([INF, -INF])))
+        assert reference.total(few) == wanted
+    assert reference.total(np.array([1.0, INF])) == INF
+    assert np.isnan(reference.total(np.array([INF, -INF])))

@@ -67,7 +67,7 @@ def _build(hook: Callable[..., str], wheel_directory: str, config_settings: Any)
     wheel = hook(wheel_directory, config_settings)
     _tell(
         f"onesum: the compiled core was not built: {reason}\n"
-        "onesum: the readable NumPy backend serves, slower; onesum.show_config() tells why\n"
+        "onesum: the reference backend serves, slower; onesum.show_config() tells why\n"
     )
     return wheel
 

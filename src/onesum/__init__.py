@@ -1,33 +1,30 @@
 """Softmax and its derivatives: exact, fast, for every array."""
 
-from ._config import show_config
-from ._functions import (
-    log_softmax,
-    log_softmax_jvp,
-    log_softmax_vjp,
-    logsumexp,
-    logsumexp_jvp,
-    logsumexp_vjp,
-    softmax,
-    softmax_jvp,
-    softmax_vjp,
-)
-from ._information import (
+from ._functions.hessian import cross_entropy_hvp
+from ._functions.information import (
     entropy,
     kl_divergence,
     kl_divergence_value_and_grad,
     selective_log_softmax,
 )
-from ._jacobian import (
+from ._functions.jacobian import (
     LogSoftmaxJacobian,
     SoftmaxJacobian,
     log_softmax_jacobian,
     softmax_jacobian,
 )
-from ._linear import linear_cross_entropy, linear_cross_entropy_value_and_grad
-from ._losses import cross_entropy, cross_entropy_hvp, cross_entropy_value_and_grad
-from ._memory import release_memory
-from ._threads import get_num_threads, register_threadpoolctl, set_num_threads
+from ._functions.linear import linear_cross_entropy, linear_cross_entropy_value_and_grad
+from ._functions.log_softmax import log_softmax, log_softmax_jvp, log_softmax_vjp
+from ._functions.logsumexp import logsumexp, logsumexp_jvp, logsumexp_vjp
+from ._functions.losses import cross_entropy, cross_entropy_value_and_grad
+from ._functions.softmax import softmax, softmax_jvp, softmax_vjp
+from ._runtime import (
+    get_num_threads,
+    register_threadpoolctl,
+    release_memory,
+    set_num_threads,
+    show_config,
+)
 from .layers import CrossEntropyLoss, LogSoftmax, Softmax
 
 __version__ = "0.1.0"

@@ -62,7 +62,7 @@ class LibraryDType(Protocol):
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 NumPyLike: TypeAlias = NDArray[Any] | Nested[float | SupportsArray]  # answered by a NumPy array
 ArrayLike: TypeAlias = NumPyLike | AnyArray | SupportsArray | float  # all that can be an array
-Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
+Axis: TypeAlias = SupportsIndex | str | tuple[SupportsIndex | str, ...] | None  # names: xarray
 DTypeLike: TypeAlias = (
     Literal["float16", "bfloat16", "float32", "float64"]
     | type[float | np.generic]  # ml_dtypes.bfloat16 is no np.floating

@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, SupportsIndex, TypeVar
 
 import numpy as np
 
-from . import backends
-from ._arguments import Call, class_axes
-from ._arithmetic import scaled
-from ._functions import log_softmax, log_softmax_vjp, softmax, softmax_vjp
-from ._jacobian import (
+from ._arguments import Call
+from ._arguments.call import class_axes
+from ._arguments.labelled import split_labels
+from ._arguments.options import number_of
+from ._functions.arithmetic import scaled
+from ._functions.jacobian import (
     LogSoftmaxJacobian,
     SoftmaxJacobian,
     log_softmax_jacobian,
     softmax_jacobian,
 )
-from ._losses import cross_entropy, cross_entropy_value_and_grad
-from ._targets import number_of
+from ._functions.log_softmax import log_softmax, log_softmax_vjp
+from ._functions.losses import cross_entropy, cross_entropy_value_and_grad
+from ._functions.softmax import softmax, softmax_vjp
+from ._library import as_array, device, finish, namespace, quiet, widen
 from ._typing import A, ArrayLike, Axis, F, NDArray, Number, NumPyLike, Reduction
-from .backends._library import device, finish, namespace, quiet, widen
 
 Array = Any
 _Jacobian = TypeVar("_Jacobian", SoftmaxJacobian[Any], LogSoftmaxJacobian[Any])
@@ -40,9 +42,9 @@ class _Layer:
     _kept: Array = None
 
     def __init__(self, axis: Axis, temperature: ArrayLike):
-        if axis is not None:
+        if axis is not None and not _names(axis):
             class_axes(axis, _MOST_AXES)
-        t = backends.as_array("temperature", temperature)
+        t = as_array("temperature", split_labels("temperature", temperature)[0])
         x = namespace(t).zeros(tuple(t.shape), device=device(t))
         Call("x", x, ()).temperature(temperature)  # one number, or one per row of x
         self.axis = axis
@@ -281,7 +283,7 @@ class CrossEntropyLoss(_Layer):
             If dy is not such a number or such an array.
         """
         grad = self._last("backward")
-        shape, reduction = tuple(backends.as_array("dy", dy).shape), self.options["reduction"]
+        shape, reduction = tuple(as_array("dy", dy).shape), self.options["reduction"]
         if shape == ():
             return scaled(grad, number_of("dy", dy))
         if reduction != "none":
@@ -295,10 +297,15 @@ class CrossEntropyLoss(_Layer):
         return call.result(finish(xp, rows * by, call.x.dtype, None))
 
 
+def _names(axis: Axis) -> bool:
+    """Whether an axis is given by a name, as only an array has one."""
+    return any(isinstance(a, str) for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
 def _check_over_no_rows(options: dict[str, Any], reduction: Reduction) -> None:
     """Let the loss itself check its options, over no rows of as many classes as weights."""
-    weight = options["weight"]
-    w = np.ones(1) if weight is None else backends.as_array("weight", weight)
+    weight = split_labels("weight", options["weight"])[0]
+    w = np.ones(1) if weight is None else as_array("weight", weight)
     xp, here, classes = namespace(w), device(w), max(1, math.prod(w.shape))
     x, target = xp.zeros((0, classes), device=here), xp.zeros(0, dtype=xp.int64, device=here)
-    cross_entropy(x, target, reduction=reduction, **options)
+    cross_entropy(x, target, reduction=reduction, **{**options, "weight": weight})

@@ -29,7 +29,7 @@ def main() -> int:
     add("--seed", type=int, default=0, help="the same calls for the same seed and functions")
     add("--only", type=int, metavar="NUMBER", help="the one call of this number")
     add("--start", type=int, default=0, metavar="NUMBER", help="the number of the first call")
-    add("--backend", choices=("readable", "native"), help="default: both in turn")
+    add("--backend", choices=("reference", "native"), help="default: both in turn")
     add("--isa", choices=("v2", "v3", "v4"), help="default: all that the machine has, in turn")
     add("--functions", metavar="GLOB", default="*", help="as in 'cross_entropy*'")
     args = parser.parse_args()

@@ -18,10 +18,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from .._functions import log_softmax, softmax
-from .._losses import cross_entropy, cross_entropy_value_and_grad
+from .._backends.protocol import Target
+from .._functions.log_softmax import log_softmax
+from .._functions.losses import cross_entropy, cross_entropy_value_and_grad
+from .._functions.softmax import softmax
 from .._typing import ArrayLike, Curvature, DTypeLike, NDArray, Number
-from ..backends._target import Target
 from ._rows import blocks, checked, masses, need_finite, row_weights, rows_of_a_block
 
 Array = Any

@@ -12,7 +12,7 @@ from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 
-from .._masks import unmasked
+from .._arguments.masked import unmasked
 from .._typing import ArrayLike, Curvature, NDArray, Number
 from ._derivatives import gradient_and_curvature, log_loss
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._arguments import Call
-from .._masks import unmasked
-from .._targets import number_of, target_of
-from ..backends._target import Target
+from .._arguments.masked import unmasked
+from .._arguments.options import number_of
+from .._arguments.targets import target_of
+from .._backends.protocol import Target
 
 Array = Any
 

@@ -1,0 +1,374 @@
+"""What is known of the arrays of a call without looking into them: axes, shapes, types."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from .._backends import registry
+from .._library import (
+    FLOATING,
+    as_array,
+    as_floating,
+    device,
+    dtype_name,
+    library_name,
+    namespace,
+    promoted,
+    select,
+    widest,
+)
+from .labelled import Span, split_labels
+from .masked import split_mask, unmasked
+from .options import as_float
+from .output import NEW, Output, Read, may_write
+from .values import need_positive
+
+Array = Any
+
+
+class Call:
+    """The arrays of one call with their class axes made one, and the way back.
+
+    The first array gives the library, the shape and the axes. A single class axis stays where it
+    is; several go to the end and are merged there, and none becomes a new axis of size 1.
+
+    What numpy.ma masks takes no part. `mask` gathers it as the arguments come: None if none of
+    them is a masked array, else bool that broadcasts to the shape of x; a row without which the
+    call has to do is one that is masked whole. So `where` comes after all other arguments, and
+    then `out`, which no argument may be read after.
+    """
+
+    def __init__(self, name: str, x: Any, axis: Any):
+        x, self.labels = split_labels(name, x)
+        if self.labels is not None:
+            axis = self.labels.axes(axis)
+        x, self.mask = split_mask(x)
+        x = as_array(name, x)
+        self.name = name
+        self.xp = namespace(x)
+        self._read = [Read(x, True)]
+        self.backend = registry.backend_of(x)
+        self.x = as_floating(self.xp, name, x)
+        self.shape = tuple(x.shape)
+        self.axes = class_axes(axis, x.ndim)
+        self.batch_axes = tuple(i for i in range(x.ndim) if i not in self.axes)
+        self.batch = tuple(self.shape[i] for i in self.batch_axes)
+        self.kept = tuple(1 if i in self.axes else n for i, n in enumerate(self.shape))
+        self.axis = self.axes[0] if len(self.axes) == 1 else len(self.batch)
+
+    @property
+    def classes(self) -> int:
+        """How many there are, along all class axes together."""
+        return math.prod(self.shape[i] for i in self.axes)
+
+    def with_classes(self) -> Call:
+        """The same call, which has at least one class."""
+        if self.classes == 0:
+            raise ValueError(f"{self.name}: expected at least one class, got shape {self.shape}")
+        return self
+
+    # --- the other arguments ---
+
+    def same_shape(self, name: str, g: Any) -> Array:
+        """A second array, of the shape of the first."""
+        g, mask = split_mask(self.unlabelled(name, g, "all"))
+        g = as_floating(self.xp, name, self._same_library(name, g, in_step=True))
+        if tuple(g.shape) != self.shape:
+            wanted = f"the shape of {self.name}, {self.shape}"
+            raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
+        self.add_mask(mask)
+        return g
+
+    def one_per_row(self, name: str, g: Any, keepdims: bool) -> Array:
+        """An array with one element per row, brought to size 1 along the class axis."""
+        g, mask = split_mask(self.unlabelled(name, g, "any" if keepdims else "rows"), hidden=0)
+        g = as_floating(self.xp, name, self._same_library(name, g))
+        shape = self.kept if keepdims else self.batch
+        if tuple(g.shape) != shape:
+            wanted = f"shape {shape}, one element per row of {self.name} (keepdims={keepdims})"
+            raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
+        self.add_mask(mask, self.kept)
+        return self._row_of_ones(g)
+
+    def factors(self, name: str, b: Any) -> Array:
+        """Numbers that broadcast to the shape of x."""
+        b, mask = split_mask(self.unlabelled(name, b, "any"), hidden=0)
+        b = as_floating(self.xp, name, self.converted(name, b))
+        b = self._broadcast(name, b)
+        self.add_mask(mask)
+        return self.rows(b)
+
+    def temperature(self, value: Any) -> Any:
+        """A Python float, or an array of the widest type with size 1 along the class axis."""
+        if isinstance(value, (float, int)) and not isinstance(value, bool):
+            number = as_float("temperature", value)
+            if not number > 0:
+                raise ValueError(f"temperature: expected a number > 0, got {value}")
+            return number
+        value = self.unlabelled("temperature", value, "rows")
+        t = unmasked("temperature", value) if getattr(value, "ndim", 1) == 0 else value
+        t, mask = split_mask(t, hidden=1)
+        t = self.converted("temperature", t)
+        if not dtype_name(t.dtype).startswith(("float", "bfloat16", "int", "uint")):
+            got = f"{value!r:.60} of dtype {t.dtype}"
+            raise TypeError(f"temperature: expected real numbers, got {got}")
+        t = self.xp.astype(t, widest(self.xp, self.x), copy=False)
+        need_positive(self, "temperature", t)
+        if self.xp is np and t.ndim == 0:
+            return float(t)
+        shape = tuple(t.shape)
+        if len(shape) != len(self.shape) or not _fits(shape, self.kept):
+            if not _fits(shape, self.batch):
+                wanted = f"a number, or shape {self.batch} or {self.kept} (one per row)"
+                raise ValueError(f"temperature: expected {wanted}, got shape {shape}")
+            t = self.xp.reshape(self.xp.broadcast_to(t, self.batch), self.kept)
+            mask = None if mask is None else np.broadcast_to(mask, self.batch)
+            self.add_mask(mask, self.kept)
+        else:
+            self.add_mask(mask)
+        return self._row_of_ones(self.xp.broadcast_to(t, self.kept))
+
+    def where(self, where: Any) -> Array:
+        """None or bool of the shape of x, without what is masked in any argument."""
+        if where is not None:
+            where, mask = split_mask(self.unlabelled("where", where, "any"), hidden=False)
+            where = self.converted("where", where)
+            if dtype_name(where.dtype) != "bool":
+                raise TypeError(f"where: expected bool, got dtype {where.dtype}")
+            where = self._broadcast("where", where)
+            self.add_mask(mask)
+        if self.mask is not None:
+            inside = self.xp.broadcast_to(~self.ours(self.mask), self.shape)
+            where = inside if where is None else where & inside
+        return None if where is None else self.rows(where)
+
+    # --- what is labelled, and what is masked ---
+
+    def unlabelled(self, name: str, value: Any, span: Span | None) -> Any:
+        """The values of an argument that may have labels, in the order of those of x.
+
+        A span of None stands for axes that x does not have: there they go by position.
+        """
+        values, labels = split_labels(name, value)
+        if labels is None or self.labels is None or span is None:
+            return values
+        return self.labels.aligned(name, value, self.axes, span)
+
+    def add_mask(self, mask: Any, shape: tuple[int, ...] | None = None) -> None:
+        """Leave out what an argument masks, if it does; of this shape, beside that of x."""
+        if mask is None:
+            return
+        if shape is None:
+            shape = (1,) * (len(self.shape) - mask.ndim) + mask.shape
+        mask = np.reshape(mask, shape)
+        self.mask = mask if self.mask is None else self.mask | mask
+
+    @property
+    def ignored(self) -> Any:
+        """Which rows have nothing that is not masked: NumPy's bool, one per row, or None."""
+        if self.mask is None:
+            return None
+        return np.broadcast_to(np.all(self.mask, axis=self.axes), self.batch)
+
+    @property
+    def counted(self) -> int:
+        """The number of rows that are not ignored."""
+        every = int(math.prod(self.batch))
+        return every if self.mask is None else every - int(np.sum(self.ignored))
+
+    def filled(self, nothing: float) -> Array:
+        """x with `nothing` in the place of what is masked."""
+        if self.mask is None:
+            return self.x
+        return select(self.xp, self.ours(self.mask), nothing, self.x)
+
+    def ours(self, a: Any) -> Array:
+        """A NumPy array as one of the library of x."""
+        return a if self.xp is np else self.xp.asarray(a, device=device(self.x), copy=True)
+
+    # --- the result ---
+
+    def dtype(self, dtype: Any, *others: Array) -> Any:
+        """The type of the result: the one asked for, or what the arrays promote to."""
+        if dtype is None:
+            dtype = self.x.dtype
+            for other in others:
+                dtype = promoted(self.xp, dtype, other.dtype)
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:  # a type of another library
+            name = dtype_name(dtype)
+        if name not in FLOATING:
+            raise TypeError(f"dtype: expected one of {', '.join(FLOATING)}, got {dtype!r}")
+        try:
+            return np.dtype(name) if self.xp is np else getattr(self.xp, name)
+        except (TypeError, AttributeError):
+            raise TypeError(f"dtype: {library_name(self.xp)} has no {name}") from None
+
+    def out(self, out: Any, dtype: Any) -> Output:
+        """Check `out`, of the shape of x."""
+        data = self._checked_out(out, dtype, self.shape)
+        if data is None:
+            return Output(out)
+        rows = self.rows(data)
+        return Output(out, rows if np.may_share_memory(rows, data) else None)
+
+    def reduced_out(self, out: Any, dtype: Any, keepdims: bool) -> Output:
+        """The same for an `out` with one element per row."""
+        data = self._checked_out(out, dtype, self.kept if keepdims else self.batch)
+        return Output(out, None if keepdims else data)
+
+    def _checked_out(self, out: Any, dtype: Any, shape: tuple[int, ...]) -> Array:
+        """What a backend may write into: it is then in native order, aligned, and apart from every
+        argument; or x, or another array of its shape, is exactly this memory.
+        """
+        if out is None:
+            return None
+        if not self._is_ours(out):
+            kind = type(out).__name__
+            raise ValueError(f"out: expected an array of the library of {self.name}, got {kind}")
+        if tuple(out.shape) != shape:
+            raise ValueError(f"out: expected shape {shape}, got {tuple(out.shape)}")
+        if out.dtype != dtype and not (self.xp is np and out.dtype.newbyteorder("=") == dtype):
+            raise ValueError(f"out: expected dtype {dtype}, got {out.dtype}")
+        if self.xp is not np:
+            return None
+        if not out.flags.writeable:
+            raise ValueError("out: expected a writeable array, got a read-only one")
+        data = np.asarray(out)
+        return data if may_write(data, self._read) else None
+
+    # --- to rows and back ---
+
+    def rows(self, a: Array) -> Array:
+        """An array of the shape of x, with its class axes made one."""
+        if len(self.axes) == 1:
+            return a
+        a = self.xp.permute_dims(a, self.batch_axes + self.axes)
+        return self.xp.reshape(a, (*self.batch, self.classes))
+
+    def result(self, rows: Array, output: Output = NEW) -> Array:
+        """A result of the shape of x."""
+        if not output.written and len(self.axes) != 1:
+            order = self.batch_axes + self.axes
+            rows = self.xp.reshape(rows, tuple(self.shape[i] for i in order))
+            rows = self.xp.permute_dims(rows, tuple(order.index(i) for i in range(len(order))))
+        rows = self._deliver(rows, self.mask, output)
+        return rows if self.labels is None or output.given is not None else self.labels.wrap(rows)
+
+    def reduced(self, value: Array, keepdims: bool, output: Output = NEW) -> Array:
+        """A result with one element per row."""
+        mask = self.ignored
+        if keepdims:
+            value = value if output.written else self.xp.reshape(value, self.kept)
+            mask = None if mask is None else np.reshape(mask, self.kept)
+        value = self._deliver(value, mask, output)
+        if self.labels is None or output.given is not None:
+            return value
+        return self.labels.wrap_rows(value, self.axes, keepdims)
+
+    def as_given(self, value: Array, dtype: Any, mask: Any = None) -> Array:
+        """A value of another shape than that of x, in the type of the result."""
+        value = self._deliver(self.xp.astype(self.xp.asarray(value), dtype), mask)
+        if self.labels is None or not self.batch or tuple(value.shape) != self.batch:
+            return value
+        return self.labels.wrap_rows(value, self.axes, False)
+
+    def _deliver(self, result: Array, mask: Any, output: Output = NEW) -> Array:
+        if output.given is not None:
+            return output.take(result, mask)
+        if mask is not None and self.xp is np:  # other libraries have no masks
+            mask = np.broadcast_to(mask, np.shape(result))
+            return np.ma.MaskedArray(result, mask=np.array(mask))
+        return result[()] if self.xp is np and result.ndim == 0 else result
+
+    def _row_of_ones(self, a: Array) -> Array:
+        """One element per row, with size 1 along the class axis."""
+        if len(self.axes) == 1:
+            return self.xp.reshape(a, self.kept)
+        return self.xp.reshape(a, (*self.batch, 1))
+
+    # --- libraries and shapes ---
+
+    def _is_ours(self, a: Any) -> bool:
+        try:
+            return hasattr(a, "shape") and namespace(a) is self.xp
+        except (TypeError, ImportError):  # not an array at all
+            return False
+
+    def _same_library(self, name: str, value: Any, in_step: bool = False) -> Array:
+        """An array of the library of x; what is no array at all is brought to it."""
+        a = as_array(name, value)
+        if isinstance(a, np.ndarray) and not isinstance(value, np.ndarray):
+            return self.converted(name, a, in_step)
+        if not self._is_ours(a):
+            ours, theirs = library_name(self.xp), library_name(namespace(a))
+            raise TypeError(f"{name}: expected an array of {ours}, as {self.name} is, got {theirs}")
+        self._read.append(Read(a, in_step))
+        return a
+
+    def converted(self, name: str, value: Any, in_step: bool = False) -> Array:
+        """As _same_library, but NumPy's arrays are brought to the library of x as well."""
+        a = as_array(name, value)
+        if self.xp is not np and isinstance(a, np.ndarray):
+            try:
+                return self.ours(a)
+            except (TypeError, ValueError) as error:
+                ours = library_name(self.xp)
+                raise TypeError(f"{name}: {ours} cannot take dtype {a.dtype}") from error
+        return self._same_library(name, a, in_step)
+
+    def _broadcast(self, name: str, a: Array) -> Array:
+        if not _fits(tuple(a.shape), self.shape):
+            wanted = f"a shape that broadcasts to that of {self.name}, {self.shape}"
+            raise ValueError(f"{name}: expected {wanted}, got {tuple(a.shape)}")
+        return self.xp.broadcast_to(a, self.shape)
+
+
+def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The class axes, counted from the front, in the order of the array."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = []
+    for a in axis if isinstance(axis, tuple) else (axis,):
+        try:
+            i = operator.index(a)
+        except TypeError:
+            wanted = "an int, a tuple of ints or None"
+            raise TypeError(f"axis: expected {wanted}, got {axis!r}") from None
+        if ndim == 0 and i in (-1, 0):
+            continue  # a single number is one class
+        if not -ndim <= i < ndim:
+            raise np.exceptions.AxisError(i, ndim, "axis")
+        axes.append(i % ndim)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"axis: expected each axis once, got {axis!r}")
+    return tuple(sorted(axes))
+
+
+def enlarged(name: str, x: Any, other_name: str, other: Any) -> Any:
+    """x, broadcast to the shape that it has together with another array, if that is larger."""
+    data, labels = split_labels(name, x)
+    data, mask = split_mask(data)
+    data = as_array(name, data)
+    shape, beside = tuple(data.shape), tuple(np.shape(other))
+    if _fits(beside, shape) or labels is not None:
+        return x
+    try:
+        together = np.broadcast_shapes(shape, beside)
+    except ValueError:
+        wanted = f"a shape that broadcasts with that of {name}, {shape}"
+        raise ValueError(f"{other_name}: expected {wanted}, got {beside}") from None
+    data = namespace(data).broadcast_to(data, together)
+    return data if mask is None else np.ma.MaskedArray(data, np.broadcast_to(mask, together))
+
+
+def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether a shape broadcasts to the target without enlarging it."""
+    return len(shape) <= len(target) and all(
+        n in (1, m) for n, m in zip(reversed(shape), reversed(target), strict=False)
+    )

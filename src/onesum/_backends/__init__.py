@@ -1,0 +1,1 @@
+"""What computes: one backend for each kind of array, all with the functions of `protocol.py`."""

@@ -1,0 +1,41 @@
+"""The compiled backend for NumPy. What is rare and not worth a kernel is the reference's."""
+
+from ..._core import direct
+from ..reference import (
+    is_concrete,
+    log_softmax_diagonal,
+    signed_logsumexp,
+    softmax_diagonal,
+)
+from .functions import (
+    log_softmax,
+    log_softmax_jvp,
+    log_softmax_vjp,
+    logsumexp,
+    logsumexp_jvp,
+    logsumexp_vjp,
+    softmax,
+    softmax_vjp,
+)
+from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
+
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_hvp",
+    "direct",
+    "entropy",
+    "is_concrete",
+    "kl_divergence",
+    "log_softmax",
+    "log_softmax_diagonal",
+    "log_softmax_jvp",
+    "log_softmax_vjp",
+    "logsumexp",
+    "logsumexp_jvp",
+    "logsumexp_vjp",
+    "signed_logsumexp",
+    "softmax",
+    "softmax_diagonal",
+    "softmax_vjp",
+    "total",
+]

@@ -1,0 +1,224 @@
+"""What a backend is: the functions that compute, on arguments that have been checked.
+
+A backend is a module, or any object, that has these. The public functions bring whatever a caller
+may write to this one form (`_arguments/`):
+
+- `x`, `p`, `logp`, `g`, `v`, `y`: arrays of one library, floating, at least 1-d, of one shape;
+- `axis`: the class axis, an int, 0 <= axis < ndim;
+- `where`: None, or bools of the shape of x: what is outside is not to be read;
+- `temperature`: a float, or an array of the widest type with size 1 along the class axis;
+- `dtype`: of the result, one of the four floating types;
+- `out`: None, or an array of exactly the result's shape and dtype, aligned, in native byte order,
+  that lies apart from every argument or is exactly an operand of the shape of x, which is read
+  class by class as `out` is written. Only NumPy's backends are given one;
+- `by`: what gradients are multiplied by: a float, or an array of no dimensions where the values of
+  a call are not known when it is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+Array = Any
+Temperature = Any
+
+
+class Target(NamedTuple):
+    """What a loss wants of each row: class indices or probabilities, and how much they count.
+
+    A row's target masses q follow from it: with C classes to choose from,
+    q_c = s ((1 - smoothing) w_y [c = y] + smoothing w_c / C) for the class y, and
+    q_c = s w_c ((1 - smoothing) y_c + smoothing / C) for probabilities y.
+    """
+
+    classes: Array = None  # int64, one per row (without the class axis); -1 for rows to ignore
+    probabilities: Array = None  # or these: floating, of the shape of x
+    weight: Array = None  # w, one per class
+    smoothing: float = 0.0
+    sample_weight: Array = None  # s, one per row
+
+
+class Direct(Protocol):
+    """What a public function asks first, with its arguments as they came.
+
+    Each function answers NotImplemented to whatever is not plain, and so leaves errors and all that
+    is rare to the checks. Plain is, at most: arrays of one floating type and one library; one class
+    axis, an int; the temperature a float above 0; an `out` that overlaps no argument, or is one.
+    """
+
+    def softmax(self, x: Any, axis: Any, temperature: Any, out: Any, /) -> Any: ...
+    def log_softmax(self, x: Any, axis: Any, temperature: Any, out: Any, /) -> Any: ...
+    def logsumexp(self, x: Any, axis: Any, temperature: Any, out: Any, keepdims: Any, /) -> Any: ...
+    def softmax_vjp(self, p: Any, g: Any, axis: Any, temperature: Any, out: Any, /) -> Any: ...
+    def log_softmax_vjp(
+        self, logp: Any, g: Any, axis: Any, temperature: Any, out: Any, /
+    ) -> Any: ...
+    def log_softmax_jvp(
+        self, logp: Any, v: Any, axis: Any, temperature: Any, out: Any, /
+    ) -> Any: ...
+    def logsumexp_vjp(
+        self, x: Any, g: Any, axis: Any, temperature: Any, out: Any, keepdims: Any, /
+    ) -> Any: ...
+    def logsumexp_jvp(
+        self, x: Any, v: Any, axis: Any, temperature: Any, out: Any, keepdims: Any, /
+    ) -> Any: ...
+    def cross_entropy(
+        self,
+        x: Any,
+        target: Any,
+        axis: Any,
+        weight: Any,
+        label_smoothing: Any,
+        ignore_index: Any,
+        sample_weight: Any,
+        z_loss: Any,
+        temperature: Any,
+        where: Any,
+        reduction: Any,
+        gradient: Any,
+        out: Any,
+        /,
+    ) -> Any: ...
+
+
+class Backend(Protocol):
+    """The functions of a backend, all arguments given."""
+
+    @property
+    def direct(self) -> Direct: ...
+
+    def is_concrete(self, a: Array, /) -> bool:
+        """Whether the values of an array can be looked at now: not while it is traced, or lazy."""
+        ...
+
+    def softmax(
+        self, x: Array, axis: int, where: Array, temperature: Temperature, dtype: Any, out: Array, /
+    ) -> Array: ...
+
+    def log_softmax(
+        self, x: Array, axis: int, where: Array, temperature: Temperature, dtype: Any, out: Array, /
+    ) -> Array: ...
+
+    def logsumexp(
+        self, x: Array, axis: int, where: Array, temperature: Temperature, dtype: Any, out: Array, /
+    ) -> Array:
+        """Drops the axis."""
+        ...
+
+    def signed_logsumexp(
+        self, x: Array, b: Array, axis: int, where: Array, temperature: Temperature, dtype: Any, /
+    ) -> tuple[Array, Array]:
+        """log abs(sum b exp(x/T)) and the sum's sign. Drops the axis."""
+        ...
+
+    def softmax_vjp(
+        self, p: Array, g: Array, axis: int, temperature: Temperature, dtype: Any, out: Array, /
+    ) -> Array:
+        """The Jacobian is symmetric: the JVP too."""
+        ...
+
+    def log_softmax_vjp(
+        self, logp: Array, g: Array, axis: int, temperature: Temperature, dtype: Any, out: Array, /
+    ) -> Array: ...
+
+    def log_softmax_jvp(
+        self, logp: Array, v: Array, axis: int, temperature: Temperature, dtype: Any, out: Array, /
+    ) -> Array: ...
+
+    def logsumexp_vjp(
+        self,
+        x: Array,
+        g: Array,
+        axis: int,
+        where: Array,
+        temperature: Temperature,
+        dtype: Any,
+        out: Array,
+        /,
+    ) -> Array:
+        """g has size 1 along the axis."""
+        ...
+
+    def logsumexp_jvp(
+        self,
+        x: Array,
+        v: Array,
+        axis: int,
+        where: Array,
+        temperature: Temperature,
+        dtype: Any,
+        out: Array,
+        /,
+    ) -> Array:
+        """Drops the axis."""
+        ...
+
+    def softmax_diagonal(
+        self, p: Array, axis: int, temperature: Temperature, dtype: Any, /
+    ) -> Array:
+        """The diagonal of the Jacobian."""
+        ...
+
+    def log_softmax_diagonal(
+        self, logp: Array, axis: int, temperature: Temperature, dtype: Any, /
+    ) -> Array: ...
+
+    # Losses: one number a row, without the class axis, in the widest type: the public functions
+    # reduce and round. Gradients are those of the rows' sum, multiplied by `by`.
+
+    def cross_entropy(
+        self,
+        x: Array,
+        target: Target,
+        axis: int,
+        z_loss: float,
+        where: Array,
+        temperature: Temperature,
+        by: Any,
+        gradient: bool,
+        dtype: Any,
+        out: Array,
+        /,
+    ) -> tuple[Array, Array | None]:
+        """The losses, and the gradient if it is wanted."""
+        ...
+
+    def cross_entropy_hvp(
+        self,
+        x: Array,
+        target: Target,
+        v: Array,
+        axis: int,
+        z_loss: float,
+        where: Array,
+        temperature: Temperature,
+        by: Any,
+        dtype: Any,
+        out: Array,
+        /,
+    ) -> Array:
+        """The Hessian times v."""
+        ...
+
+    def entropy(
+        self, x: Array, axis: int, where: Array, temperature: Temperature, dtype: Any, /
+    ) -> Array: ...
+
+    def kl_divergence(
+        self,
+        x: Array,
+        y: Array,
+        axis: int,
+        where: Array,
+        temperature: Temperature,
+        by: Any,
+        gradient: bool,
+        dtype: Any,
+        /,
+    ) -> tuple[Array, tuple[Array, Array] | None]:
+        """The divergences, and the gradients by x and by y if they are wanted."""
+        ...
+
+    def total(self, losses: Array, /) -> Any:
+        """The sum of all numbers of an array, as if in twice the digits."""
+        ...

@@ -1,0 +1,252 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""The losses, in the words of the package.
+
+With the target masses q of a row (`Target`), their sum Q, and the normalizer (m, r):
+
+    loss      Q log1p(r) + sum q (m - x) / T + z s (log sum)^2: no term is negative
+    gradient  (a p - q) / T, with a = Q + 2 z s (log sum)
+    Hessian   (a (diag(p) - p p^T) + 2 z s p p^T) / T^2
+
+At the pivot, where p may be 1 to the last bit, Q p - q is (Q - q) - Q (1 - p), with Q - q and
+Q (1 - p) as sums over the other classes. Where x is -inf, or masked, the gradient is 0. Since p may
+be next to nothing, all that it is multiplied with is put together before.
+"""
+
+from ..._library import device, finish, quiet, select, widen
+from . import words
+from .normalizer import (
+    at_pivot,
+    either,
+    exact,
+    exponents,
+    fill,
+    log1p,
+    normalizer_of,
+    over,
+    quotient,
+    rest_of,
+    scaled_difference,
+    sum_of_others,
+    temperature_array,
+)
+
+
+@quiet
+def cross_entropy(x, target, axis, z_loss, where, temperature, by, gradient, dtype, out):
+    """The losses of the rows, in the widest type, and `by` times the gradient of their sum."""
+    xp, x = widen(x)
+    d, p, pivot, log, m = _row(xp, x, axis, where, temperature)
+    q, counted, s = _masses(xp, x, target, axis, where)
+    q_others = sum_of_others(xp, q, pivot, axis)
+    q_there = at_pivot(xp, pivot, q[0], axis), at_pivot(xp, pivot, q[1], axis)
+    q_all = words.add(q_others, q_there)
+    z, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
+
+    losses = words.dot(xp, q, _away(xp, d, q[0]), axis)
+    losses = words.add(losses, words.times(xp, log, q_all))
+    losses = words.rounded(xp, words.add(losses, z))
+    losses = xp.squeeze(select(xp, counted, losses, 0.0), axis=axis)
+    if not gradient:
+        return losses, None
+
+    q, q_others, q_all, z_slope = (
+        _scaled(xp, a, by, temperature) for a in (q, q_others, q_all, z_slope)
+    )
+    # Beside a logit of +inf the factor of z_loss is infinite, and p is 0: their limit is 0.
+    p_all, p_z = (
+        either(xp, p[0][0] == 0.0, (0.0, 0.0), words.times(xp, p, a)) for a in (q_all, z_slope)
+    )
+    result = words.add(words.add(p_all, p_z), words.negative(q))
+    there = words.add(q_others, words.negative(sum_of_others(xp, p_all, pivot, axis)))
+    there = words.add(there, p_z)
+    result = words.rounded(xp, either(xp, pivot, there, result))
+    dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf)
+    return losses, finish(xp, select(xp, dead, 0.0, result), dtype, out)
+
+
+@quiet
+def cross_entropy_hvp(x, target, v, axis, z_loss, where, temperature, by, dtype, out):
+    """p (a (w - S) + b (p.v)) / T^2, with w = v - v_pivot, S = sum p w, p.v = S + v_pivot.
+
+    a is Q + b (log sum), and b is 2 z s.
+    """
+    xp, x, v = widen(x, v)
+    _, p, pivot, log, m = _row(xp, x, axis, where, temperature)
+    q, counted, s = _masses(xp, x, target, axis, where)
+    _, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
+    a = words.add(words.total(xp, q, axis), z_slope)
+    a, b = (_scaled(xp, c, by, temperature) for c in (a, exact(xp, 2.0 * z_loss * s)))
+
+    dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf) | (p[0][0] == 0.0)
+    v_pivot = at_pivot(xp, pivot, v, axis)
+    w = either(xp, dead, (0.0, 0.0), words.two_sum(v, -v_pivot))
+    w, v_pivot = (over(xp, c, temperature) for c in (w, exact(xp, v_pivot)))
+    a_w = _finite_times(xp, a, w)
+    mean = words.total(xp, words.times(xp, p, a_w), axis)
+    result = words.add(a_w, words.negative(mean))
+    if z_loss:
+        mean = words.total(xp, words.times(xp, p, _finite_times(xp, b, w)), axis)
+        mean = words.add(mean, _finite_times(xp, b, v_pivot))
+        result = words.add(result, mean)
+    result = words.rounded(xp, words.times(xp, p, result))
+    return finish(xp, select(xp, dead, 0.0, result), dtype, out)
+
+
+@quiet
+def entropy(x, axis, where, temperature, dtype):
+    """log1p(r) + sum p (m - x) / T: no term is negative. Drops the axis."""
+    xp, x = widen(x)
+    d, p, _, log, _ = _row(xp, x, axis, where, temperature)
+    mean = words.total(xp, words.times(xp, p, _away(xp, d, p[0][0])), axis)
+    value = words.rounded(xp, words.add(words.plain(log), mean))
+    return finish(xp, xp.squeeze(value, axis=axis), dtype, None)
+
+
+@quiet
+def kl_divergence(x, y, axis, where, temperature, by, gradient, dtype):
+    """sum p log(p / q) of p = softmax(x / T) and q = softmax(y / T), and the gradients by x and y.
+
+    With u = (y - x) / T, less what that is at the pivot, and w = u - sum p u, the ratio q / p
+    is exp(w - KL), and exp(KL) is 1 plus the sum of p (exp(w) - 1 - w): no term is negative,
+    however near p and q are. A class of w above 4, where p may be 0, has q exp(KL) for p exp(w);
+    the exp(KL) of these are brought to the other side. Where KL is not small, log p - log q is
+    averaged. The gradients are -p w / T, and (q - p) / T = p (exp(w - KL) - 1) / T.
+    The values are of the widest type, without the axis; the gradients are multiplied by `by`.
+    """
+    xp, x, y = widen(x, y)
+    d, p, pivot, log, m = _row(xp, x, axis, where, temperature)
+    d_y, q, _, log_y, _ = _row(xp, y, axis, where, temperature)
+    q = words.plain(q)
+    live = p[0][0] != 0.0  # NaN is
+
+    log_p = words.rounded(xp, words.add(d, words.negative(words.plain(log))))
+    log_q = words.rounded(xp, words.add(d_y, words.negative(words.plain(log_y))))
+    ratio = select(xp, live, log_p - log_q, 0.0)
+    far = words.rounded(xp, words.total(xp, words.times(xp, p, exact(xp, ratio)), axis))
+
+    # Less what both are at the pivot: their levels may be far apart, or they nearly equal.
+    y_pivot = at_pivot(xp, pivot, y, axis)
+    u = scaled_difference(xp, x, m, x == m, 1.0)
+    u = words.add(scaled_difference(xp, y, y_pivot, y == y_pivot, 1.0), words.negative(u))
+    u = over(xp, u, temperature)
+    usable = live & xp.isfinite(u[0])
+    u = either(xp, usable, u, (0.0, 0.0))
+    mean = words.total(xp, words.times(xp, p, u), axis)
+    w = words.rounded(xp, words.add(u, words.negative(mean)))
+    apart = ~usable | (w > 4.0)
+    line = xp.where(apart, -1.0 - w, _exp_less_line(xp, select(xp, apart, 0.0, w)))
+    q_apart = either(xp, apart, q, (0.0, 0.0))
+    near = words.total(xp, words.add(q_apart, words.times(xp, p, exact(xp, line))), axis)
+    rest = words.add((1.0, 0.0), words.negative(words.total(xp, q_apart, axis)))
+    near = words.log1p(xp, words.divide(xp, near, rest))
+    small = (far < 0.5) & xp.all(usable | ~live, axis=axis, keepdims=True)
+    value = xp.where(small, words.rounded(xp, near), far)
+    values = xp.squeeze(value, axis=axis)
+    if not gradient:
+        return values, None
+
+    u = _scaled(xp, u, by, temperature)
+    mean = words.total(xp, words.times(xp, p, u), axis)
+    dx = words.rounded(xp, words.times(xp, p, words.add(mean, words.negative(u))))
+    dx = select(xp, live, dx, 0.0)
+    dx = select(xp, xp.isfinite(far), dx, xp.nan)
+    by_ratio = _scaled(xp, exact(xp, xp.expm1(w - value)), by, temperature)
+    dy = _scaled(xp, words.add(q, words.negative(words.plain(p))), by, temperature)
+    small = usable & (xp.abs(w) + value < 1.0)
+    dy = words.rounded(xp, either(xp, small, words.times(xp, p, by_ratio), dy))
+    dx = select(xp, fill(xp, where, x, -xp.inf) == -xp.inf, 0.0, dx)
+    dy = select(xp, fill(xp, where, y, -xp.inf) == -xp.inf, 0.0, dy)
+    return values, (finish(xp, dx, dtype, None), finish(xp, dy, dtype, None))
+
+
+# --- the parts that they share ---------------------------------------------------------------
+
+
+@quiet
+def total(losses):
+    """The sum of all numbers of an array of the widest type, as good as in twice its digits."""
+    xp, losses = widen(losses)
+    losses = exact(xp, xp.reshape(losses, (-1,)))
+    return xp.squeeze(words.rounded(xp, words.total(xp, losses, 0)), axis=0)
+
+
+def _row(xp, x, axis, where, temperature):
+    """(x - m) / T, p, the pivot, log1p(r) and m; p and the logarithm scaled."""
+    d, m, pivot = exponents(xp, x, axis, where, temperature)
+    if where is not None:  # of a row with nothing left, every log p is -inf
+        left = xp.any(where, axis=axis, keepdims=True)
+        d = either(xp, left, d, (-xp.inf, 0.0))
+    e = words.scaled_exp(xp, d)
+    r = rest_of(xp, e, pivot, axis)
+    return d, quotient(xp, e, normalizer_of(r)), pivot, log1p(xp, r), m
+
+
+def _away(xp, d, weight):
+    """(m - x) / T, or 0 where its weight is 0, for the product of 0 and infinity is to be 0."""
+    return either(xp, weight == 0.0, (0.0, 0.0), words.negative(d))
+
+
+def _finite_times(xp, a, w):
+    """a w, which is 0 where w is, though a is infinite, as beside a logit of +inf."""
+    zero = (w[0] == 0.0) & ~xp.isnan(a[0])
+    return either(xp, zero, (0.0, 0.0), words.multiply(xp, a, w))
+
+
+def _masses(xp, x, target, axis, where):
+    """The target masses q in two words, which rows count, and the weights s of the rows."""
+    along = (-1,) + (1,) * (x.ndim - 1 - axis)
+    one = xp.ones((1,) * x.ndim, dtype=x.dtype, device=device(x))
+    if target.probabilities is None:
+        y = xp.expand_dims(target.classes, axis=axis)
+        classes = xp.arange(x.shape[axis], dtype=y.dtype, device=device(x))
+        q = xp.astype(xp.reshape(classes, along) == y, x.dtype)
+        counted = y >= 0
+    else:
+        q = fill(xp, where, widen(target.probabilities)[1], 0.0)
+        counted = one == one
+    q, s = exact(xp, q), one
+    if target.smoothing:
+        choices = xp.broadcast_to(one, x.shape)
+        choices = xp.sum(fill(xp, where, choices, 0.0), axis=axis, keepdims=True)
+        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices))
+        q = words.multiply(xp, q, words.two_sum(one, -target.smoothing * one))
+        q = words.add(q, spread if where is None else either(xp, where, spread, (0.0, 0.0)))
+    if target.weight is not None:
+        q = words.multiply(xp, q, exact(xp, xp.reshape(target.weight, along)))
+    if target.sample_weight is not None:
+        s = xp.expand_dims(xp.astype(target.sample_weight, x.dtype, copy=False), axis=axis)
+        q = words.multiply(xp, q, exact(xp, s))
+    q = either(xp, counted, q, (0.0, 0.0))
+    return q, counted, select(xp, counted, s, 0.0)
+
+
+def _z_loss(xp, log, m, z_loss, s, temperature):
+    """z s (log sum)^2 and, of its derivative, what multiplies p: 2 z s (log sum)."""
+    if not z_loss:
+        return exact(xp, 0.0 * s), exact(xp, 0.0 * s)
+    log_sum = words.add(over(xp, exact(xp, m), temperature), words.plain(log))
+    # Where its terms cancel, the second word may be the longer.
+    log_sum = words.two_sum(log_sum[0], words.finite(xp, log_sum[1]))
+    log_sum = either(xp, xp.isinf(m), exact(xp, m), log_sum)
+    slope = words.multiply(xp, exact(xp, z_loss * s), log_sum)
+    value = words.multiply(xp, slope, log_sum)
+    silent = s == 0.0
+    value, slope = (either(xp, silent, (0.0, 0.0), a) for a in (value, slope))
+    return value, (2.0 * slope[0], 2.0 * slope[1])
+
+
+def _scaled(xp, a, by, temperature):
+    """`by` times a / T, in two words."""
+    if by != 1.0:
+        a = words.multiply(xp, a, exact(xp, xp.full_like(a[0], by)))
+    t = temperature_array(xp, temperature, a[0])
+    return a if t is None else words.divide(xp, a, (t, 0.0))
+
+
+def _exp_less_line(xp, w):
+    """exp(w) - 1 - w."""
+    series = xp.zeros_like(w)
+    for k in range(20, 1, -1):
+        series = (series * w + 1.0) / k  # to 1 / 2! + w / 3! + ...
+    h, error = words.two_sum(xp.expm1(w), -w)
+    return xp.where(xp.abs(w) < 1.0, series * w * w, h + error)

@@ -1,0 +1,1 @@
+"""The public functions: docstring, the plain case, the checks, the backend, and the way back."""

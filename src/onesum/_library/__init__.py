@@ -1,0 +1,154 @@
+"""What depends on the array library: its namespace, its types, how results are handed over."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+_INTEGRAL = re.compile(r"u?int\d+")
+# Libraries whose arrays do not name their own namespace; array-api-compat knows it.
+_COMPAT = frozenset({"cupy", "dask"})
+
+# Infinities and underflow belong to the formulas: a caller gets values, not warnings.
+quiet = np.errstate(all="ignore")
+
+
+# --- arrays and their libraries ---------------------------------------------------------------
+
+
+def comes_from(kind: type, libraries: frozenset[str]) -> str | None:
+    """Which of these libraries a type, or one that it derives from, is defined in."""
+    for base in kind.__mro__:
+        top = base.__module__.partition(".")[0]
+        if top in libraries:
+            return top
+    return None
+
+
+def as_array(name: str, value: Any) -> Any:
+    """The value as it is if it is an array of some library, otherwise as a NumPy array."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return np.asarray(value)
+    if is_torch(value) or hasattr(value, "__array_namespace__"):
+        return value
+    if comes_from(type(value), _COMPAT):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        wanted = "an array or evenly nested numbers"
+        raise ValueError(f"{name}: expected {wanted}, got {value!r:.60}: {error}") from error
+
+
+def is_torch(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def namespace(x: Array) -> Any:
+    """The module whose functions take x, by the array API standard."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np
+    if is_torch(x):
+        from . import torch_namespace
+
+        return torch_namespace
+    if hasattr(x, "__array_namespace__"):
+        return x.__array_namespace__()
+    try:
+        from array_api_compat import array_namespace
+    except ImportError as error:
+        kind = f"{type(x).__module__}.{type(x).__qualname__}"
+        advice = "pip install onesum[array-api]"
+        raise ImportError(f"arrays of type {kind} need array-api-compat: {advice}") from error
+    return array_namespace(x)
+
+
+def library_name(xp: Any) -> str:
+    """The library whose functions these are, not the one that lends them."""
+    return str(getattr(xp, "library", xp.__name__)).removeprefix("array_api_compat.")
+
+
+def device(x: Array) -> Any:
+    return getattr(x, "device", None)
+
+
+# --- types ------------------------------------------------------------------------------------
+
+
+def dtype_name(dtype: Any) -> str:
+    """The bare name of a dtype of any library: float32 for torch.float32 and for NumPy's >f4."""
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+def is_integral(name: str) -> bool:
+    """Whether a dtype of this name is one of integers."""
+    return _INTEGRAL.fullmatch(name) is not None
+
+
+def widest(xp: Any, x: Array) -> Any:
+    """float64, or float32 where the library or the device of x has nothing wider."""
+    if xp is np or getattr(xp, "__array_api_version__", "") < "2023.12":  # it cannot be asked
+        return xp.float64
+    info = getattr(xp, "__array_namespace_info__", None)
+    if info is None:
+        return xp.float64
+    return info().dtypes(device=device(x), kind="real floating").get("float64", xp.float32)
+
+
+def widen(*arrays: Array) -> Any:
+    """The namespace and the arrays in its widest type.
+
+    NumPy's are copied: its exponential has other last bits where an array is read backwards.
+    """
+    xp = namespace(arrays[0])
+    if xp is np:
+        return xp, *(np.array(a, dtype=np.float64, order="C") for a in arrays)
+    return xp, *(xp.astype(a, widest(xp, a), copy=False) for a in arrays)
+
+
+def as_floating(xp: Any, name: str, a: Array) -> Array:
+    """Integers and bools become the widest type before anything is subtracted."""
+    kind = dtype_name(a.dtype)
+    if kind in FLOATING:
+        return a
+    if kind == "bool" or is_integral(kind):
+        return xp.astype(a, widest(xp, a))
+    wanted = f"{', '.join(FLOATING)}, integer or bool"
+    raise TypeError(f"{name}: expected {wanted}, got dtype {a.dtype}")
+
+
+def promoted(xp: Any, a: Any, b: Any) -> Any:
+    """The type of a result of two arrays."""
+    if a == b:
+        return a
+    if {dtype_name(a), dtype_name(b)} == {"float16", "bfloat16"}:
+        return xp.float32
+    return xp.result_type(a, b)
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def select(xp: Any, condition: Array, a: Any, b: Any) -> Array:
+    """xp.where, where one of the values may be a number: the older standards want arrays."""
+    if isinstance(a, (int, float)):
+        a = xp.asarray(a, dtype=b.dtype, device=device(b))
+    elif isinstance(b, (int, float)):
+        b = xp.asarray(b, dtype=a.dtype, device=device(a))
+    return xp.where(condition, a, b)
+
+
+def finish(xp: Any, x: Array, dtype: Any, out: Array) -> Array:
+    """Round to the type of the result, the only rounding that the narrow types see."""
+    x = xp.astype(x, dtype, copy=False)
+    if out is None:
+        return x[()] if xp is np and x.ndim == 0 else x  # NumPy's own reductions give scalars
+    out[...] = x
+    return out

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from contextlib import suppress
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from .._library import (
     as_floating,
     device,
     dtype_name,
+    is_torch,
     library_name,
     namespace,
     promoted,
@@ -28,6 +30,7 @@ from .output import NEW, Output, Read, may_write
 from .values import need_positive
 
 Array = Any
+Role = Literal["", "softmax", "loss"]  # what torch's autocast knows functions by
 
 
 class Call:
@@ -63,7 +66,7 @@ class Call:
     @property
     def classes(self) -> int:
         """How many there are, along all class axes together."""
-        return math.prod(self.shape[i] for i in self.axes)
+        return math.prod([self.shape[i] for i in self.axes])  # torch.compile takes no generator
 
     def with_classes(self) -> Call:
         """The same call, which has at least one class."""
@@ -192,16 +195,18 @@ class Call:
 
     # --- the result ---
 
-    def dtype(self, dtype: Any, *others: Array) -> Any:
+    def dtype(self, dtype: Any, *others: Array, role: Role = "") -> Any:
         """The type of the result: the one asked for, or what the arrays promote to."""
         if dtype is None:
             dtype = self.x.dtype
             for other in others:
                 dtype = promoted(self.xp, dtype, other.dtype)
-        try:
-            name = np.dtype(dtype).name
-        except TypeError:  # a type of another library
-            name = dtype_name(dtype)
+            if is_torch(self.x):
+                dtype = self.xp.autocast(role, dtype, self.x.device)
+        name = dtype_name(dtype)
+        if name not in FLOATING:
+            with suppress(TypeError):  # NumPy knows more names, and types of Python
+                name = np.dtype(dtype).name
         if name not in FLOATING:
             raise TypeError(f"dtype: expected one of {', '.join(FLOATING)}, got {dtype!r}")
         try:
@@ -235,6 +240,9 @@ class Call:
             raise ValueError(f"out: expected shape {shape}, got {tuple(out.shape)}")
         if out.dtype != dtype and not (self.xp is np and out.dtype.newbyteorder("=") == dtype):
             raise ValueError(f"out: expected dtype {dtype}, got {out.dtype}")
+        if is_torch(out):
+            self.xp.need_same_device("out", out, self.name, self.x)
+            self.xp.need_no_gradient(out, [read.array for read in self._read])
         if self.xp is not np:
             return None
         if not out.flags.writeable:
@@ -308,6 +316,8 @@ class Call:
         if not self._is_ours(a):
             ours, theirs = library_name(self.xp), library_name(namespace(a))
             raise TypeError(f"{name}: expected an array of {ours}, as {self.name} is, got {theirs}")
+        if is_torch(a):
+            self.xp.need_same_device(name, a, self.name, self.x)
         self._read.append(Read(a, in_step))
         return a
 

@@ -37,11 +37,12 @@ def as_float(name: str, value: Any) -> float:
 
 def number_of(name: str, value: Any) -> float:
     """A real number, not an array of several."""
-    if isinstance(value, int):
+    if isinstance(value, (int, float)):
         return as_float(name, value)
     value = unmasked(name, value)
     try:
-        if isinstance(value, (str, bytes)) or np.iscomplexobj(value):
+        derived = getattr(value, "requires_grad", False)  # a tensor, whose derivative would be lost
+        if derived or isinstance(value, (str, bytes)) or np.iscomplexobj(value):
             raise TypeError
         return float(value)
     except (TypeError, ValueError):

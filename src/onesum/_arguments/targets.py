@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .._backends.protocol import Target
 from .._library import FLOATING, as_floating, device, dtype_name, is_integral, select, widest
 from .call import Call
@@ -65,7 +63,7 @@ def target_of(
 ) -> Target:
     """The target of the rows of a call, checked; whether its user can name an index to ignore."""
     call.with_classes()
-    span: Span = "all" if np.ndim(target) == len(call.shape) else "rows"
+    span: Span = "all" if getattr(target, "ndim", 0) == len(call.shape) else "rows"
     smoothing = smoothing_of(label_smoothing)
     ignore_index = index_of("ignore_index", ignore_index)
     target, mask = _indices(call, "target", target, span, in_step=True)
@@ -102,7 +100,7 @@ def target_of(
 
 def integers(call: Call, name: str, value: Any) -> tuple[Array, Any]:
     """An array of integers, and its mask."""
-    span: Span | None = "rows" if np.ndim(value) == len(call.batch) else None
+    span: Span | None = "rows" if getattr(value, "ndim", 0) == len(call.batch) else None
     a, mask = _indices(call, name, value, span)
     if not is_integral(dtype_name(a.dtype)):
         raise TypeError(f"{name}: expected integers, got dtype {a.dtype}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._library import dtype_name, select
+from .._library import dtype_name, select, widest
 
 if TYPE_CHECKING:
     from .call import Call
@@ -18,14 +18,14 @@ _TORCH_IGNORES = -100  # PyTorch's ignore_index, where none is given
 
 def need_positive(call: Call, name: str, a: Array) -> None:
     positive = a > 0
-    if call.backend.is_concrete(a) and not bool(call.xp.all(positive)):
+    if call.backend.is_concrete(positive) and not bool(call.xp.all(positive)):
         bad = _first(call, a, ~positive)
         raise ValueError(f"{name}: expected numbers > 0, got {bad} among them")
 
 
 def need_weights(call: Call, name: str, a: Array) -> None:
     good = (a >= 0) & call.xp.isfinite(a)
-    if call.backend.is_concrete(a) and not bool(call.xp.all(good)):
+    if call.backend.is_concrete(good) and not bool(call.xp.all(good)):
         bad = _first(call, a, ~good)
         raise ValueError(f"{name}: expected finite numbers >= 0, got {bad} among them")
 
@@ -49,7 +49,7 @@ def class_indices(
         first, end = 0 if unsigned else -(2**63), 2**64 if xp is np else 2**63
         ignored = wide == ignore_index if first <= ignore_index < end else outside & ~outside
         outside = outside & ~ignored
-    if call.backend.is_concrete(index) and bool(xp.any(outside)):
+    if call.backend.is_concrete(outside) and bool(xp.any(outside)):
         position = tuple(int(i[0]) for i in xp.nonzero(outside)) if index.ndim else ()
         value = int(wide[position]) % 2**64 if unsigned else int(wide[position])
         at = f" at position {position[0] if len(position) == 1 else position}" if position else ""
@@ -62,7 +62,9 @@ def class_indices(
 
 def number(call: Call, a: Array) -> Any:
     """A number that was computed, as a float if it is known."""
-    return float(a) if call.backend.is_concrete(a) else a
+    if call.backend.is_concrete(a):
+        return float(a)
+    return call.xp.astype(a, widest(call.xp, call.x), copy=False)
 
 
 def _first(call: Call, a: Array, bad: Array) -> float:

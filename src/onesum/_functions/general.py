@@ -19,7 +19,7 @@ def forward(
     call = Call("x", x, axis)
     temperature = call.temperature(temperature)
     where = call.where(where)
-    dtype = call.dtype(dtype)
+    dtype = call.dtype(dtype, role="softmax")
     output = call.out(out, dtype)
     function = getattr(call.backend, name)
     rows = function(call.rows(call.x), call.axis, where, temperature, dtype, output.room)

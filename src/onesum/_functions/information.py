@@ -333,7 +333,7 @@ def _kl_divergence(
     reduction = reduction_of(reduction)
     temperature = call.temperature(temperature)
     where = call.where(where)
-    dtype = call.dtype(dtype, y)
+    dtype = call.dtype(dtype, y, role="loss")
     rows, divisor = (call.rows(call.x), call.rows(y)), rows_divisor(call, reduction)
     by = gradient_factor(call, divisor)
     values, grads = call.backend.kl_divergence(

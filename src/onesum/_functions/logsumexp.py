@@ -105,7 +105,8 @@ def logsumexp(
     b = None if b is None else call.factors("b", b)
     temperature = call.temperature(temperature)
     where = call.where(where)
-    dtype = call.dtype(dtype, b) if typed else call.dtype(dtype)
+    others = (b,) if typed else ()
+    dtype = call.dtype(dtype, *others, role="softmax")
     output = call.reduced_out(out, dtype, keepdims)
     if b is not None:
         output = Output(output.given)

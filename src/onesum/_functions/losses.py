@@ -254,7 +254,7 @@ def _cross_entropy(
     call = Call("x", x, axis)
     target, z_loss, where, temperature = loss_arguments(call, target, options)
     reduction = reduction_of(reduction)
-    dtype = call.dtype(dtype)
+    dtype = call.dtype(dtype, role="loss")
     output = call.out(out, dtype)
     divisor = divisor_of(call, target, reduction)
     by = gradient_factor(call, divisor)

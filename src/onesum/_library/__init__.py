@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,8 +17,21 @@ _INTEGRAL = re.compile(r"u?int\d+")
 # Libraries whose arrays do not name their own namespace; array-api-compat knows it.
 _COMPAT = frozenset({"cupy", "dask"})
 
-# Infinities and underflow belong to the formulas: a caller gets values, not warnings.
-quiet = np.errstate(all="ignore")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def quiet(function: _Function) -> _Function:
+    """Infinities and underflow belong to the formulas: a caller gets values, not warnings."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.compiler.is_compiling():  # which knows no errstate
+            return function(*arguments, **options)
+        with np.errstate(all="ignore"):
+            return function(*arguments, **options)
+
+    return call  # type: ignore[return-value]
 
 
 # --- arrays and their libraries ---------------------------------------------------------------
@@ -35,7 +50,11 @@ def as_array(name: str, value: Any) -> Any:
     """The value as it is if it is an array of some library, otherwise as a NumPy array."""
     if isinstance(value, (np.ndarray, np.generic)):
         return np.asarray(value)
-    if is_torch(value) or hasattr(value, "__array_namespace__"):
+    if is_torch(value):
+        from . import torch_namespace
+
+        return torch_namespace.dense(name, value)
+    if hasattr(value, "__array_namespace__"):
         return value
     if comes_from(type(value), _COMPAT):
         return value

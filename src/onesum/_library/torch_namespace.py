@@ -1,8 +1,8 @@
 # mypy: allow-untyped-defs
 """PyTorch by the names of the array API standard, as far as the checks and formulas use them."""
 
+import builtins
 import math
-from types import SimpleNamespace
 
 import torch
 
@@ -11,7 +11,7 @@ library = "torch"  # whose functions these are
 inf, nan = math.inf, math.nan
 # What has the same name and the same arguments there.
 _SAME = (
-    "abs arange argmax asarray argsort bfloat16 broadcast_to exp expm1 float16 float32 float64 full "
+    "abs arange argmax argsort bfloat16 broadcast_to exp expm1 float16 float32 float64 full "
     "full_like int8 int64 isfinite isinf isnan log matmul ones ones_like reshape sign where zeros "
     "zeros_like"
 )
@@ -25,18 +25,67 @@ result_type = torch.promote_types  # of two types
 __array_api_version__ = "2024.12"
 
 
-def __array_namespace_info__():
-    """Which types a device has; not all of them have float64."""
+class __array_namespace_info__:  # noqa: N801
+    """Which types a device has: not all of them have float64."""
 
-    def dtypes(device=None, kind=None):
-        names = ["float32"] if torch.device(device).type == "mps" else ["float32", "float64"]
-        return {name: getattr(torch, name) for name in names}
+    def dtypes(self, device=None, kind=None):
+        if device is not None and device.type == "mps":
+            return {"float32": torch.float32}
+        return {"float32": torch.float32, "float64": torch.float64}
 
-    return SimpleNamespace(dtypes=dtypes)
+
+# --- what only tensors have -------------------------------------------------------------------
+
+
+def dense(name, x):
+    """A tensor with one memory and strides, as all others have it."""
+    kind = "nested" if x.is_nested else "quantized" if x.is_quantized else None
+    if kind is None and x.layout is torch.strided:
+        return x
+    kind = kind or f"of layout {x.layout}"
+    raise TypeError(f"{name}: expected a dense tensor, got one that is {kind}")
+
+
+def need_same_device(name, x, beside, other):
+    if x.device != other.device:
+        wanted = f"a tensor on {other.device}, as {beside} is"
+        raise ValueError(f"{name}: expected {wanted}, got one on {x.device}")
+
+
+def need_no_gradient(out, arguments):
+    """What is written to `out` has no derivatives, as torch has it."""
+    if not torch.is_grad_enabled():
+        return
+    if out.requires_grad:
+        raise ValueError("out: expected a tensor that requires no gradient, got one that does")
+    if builtins.any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments):
+        wanted = "no argument that requires a gradient beside it"
+        raise ValueError(
+            f"out: expected {wanted}, for it can have no derivative; got one that does"
+        )
+
+
+def autocast(role, dtype, device):
+    """The type of a result of this type under torch.autocast, whose lists are by device."""
+    narrow = dtype in (torch.float16, torch.bfloat16)
+    if not role or not narrow or not torch.is_autocast_enabled(device.type):
+        return dtype
+    return torch.float32 if role == "loss" or device.type != "cpu" else dtype
+
+
+# --- what the standard has under another name, or with other arguments ------------------------
 
 
 def astype(x, dtype, copy=True):
     return x.to(dtype, copy=copy)
+
+
+def asarray(x, dtype=None, device=None, copy=None):
+    if isinstance(
+        x, torch.Tensor
+    ):  # whose derivatives torch.asarray drops, or keeps with a warning
+        return x.to(device, dtype, copy=bool(copy))
+    return torch.asarray(x, dtype=dtype, device=device, copy=copy)
 
 
 def expand_dims(x, axis):

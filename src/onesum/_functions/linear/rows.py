@@ -22,7 +22,7 @@ class Rows:
         self._live = self._place = None
         if target.classes is not None:
             counted = xp.reshape(target.classes >= 0, (-1,))
-            if not bool(xp.all(counted)):
+            if call.backend.is_concrete(counted) and not bool(xp.all(counted)):
                 self._live = xp.nonzero(counted)[0]
                 self.number = self._live.shape[0]
                 # Where a row's result is among theirs, or behind them all.

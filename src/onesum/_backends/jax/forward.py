@@ -1,0 +1,147 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""softmax, log_softmax and logsumexp of whole rows, with their derivatives of any order.
+
+Their arguments are in the type that is computed in; T is None or in two words, and differentiated
+too: with d = (x - m) / T, what is added to all of x / T by the side of d no softmax feels.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from .numbers import log1p
+from .rows import (
+    at,
+    below,
+    below_in_words,
+    dominant,
+    is_at,
+    normalizer,
+    over,
+    pivot_of,
+    reference,
+    softmax_product,
+    summed,
+)
+
+
+def is_zero(tangent):
+    return type(tangent) is SymbolicZero
+
+
+def change(x, t, dx, dt, axis):
+    """T times the change of (x - m) / T, but for what is the same for all classes: dx - d dT.
+
+    And dT, or None where there is none.
+    """
+    v = jnp.zeros_like(x) if is_zero(dx) else dx
+    if t is None or (is_zero(dt.hi) and is_zero(dt.lo)):
+        return v, None
+    dt = sum(0.0 if is_zero(word) else word for word in dt)
+    m = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+    d = below(x, m, t)
+    return v - jnp.where(jnp.isinf(d), 0.0, d) * dt, dt
+
+
+def mean_change(shares, x, t, dx, dt, axis):
+    """The change of a mean of x / T, m and all, under shares that sum to 1."""
+    v, dt = change(x, t, dx, dt, axis)
+    mean = summed(jnp.where(shares == 0.0, 0.0, shares * v), axis)
+    if dt is not None:
+        m = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+        mean = mean - jnp.where(jnp.isinf(m), 0.0, over(m, t)) * dt
+    return over(mean, t)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def softmax(x, t, axis):
+    return normalizer(x, t, axis).p
+
+
+@partial(softmax.defjvp, symbolic_zeros=True)
+def _softmax_rule(axis, primals, tangents):
+    p = softmax(*primals, axis)
+    v, _ = change(*primals, *tangents, axis)
+    return p, softmax_product(p, v, primals[1], axis)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def log_softmax(x, t, axis):
+    z = normalizer(x, t, axis)
+    return below(x, z.m, t) - z.log
+
+
+@partial(log_softmax.defjvp, symbolic_zeros=True)
+def _log_softmax_rule(axis, primals, tangents):
+    """(v_i - sum p v) / T; in dead classes 0, and v is not read. See `softmax_product`."""
+    x, t = primals
+    logp, p = log_softmax(x, t, axis), softmax(x, t, axis)
+    v, _ = change(*primals, *tangents, axis)
+    dead, rho = logp == -jnp.inf, reference(p, axis)
+    v = jnp.where(dead, 0.0, v)
+    # At a dominant class nothing is left: said so, it transposes to the sum of all but this.
+    u = jnp.where(dominant(p), 0.0, over(v - summed(rho * v, axis), t))
+    return logp, jnp.where(dead, 0.0, u - summed(p * u, axis))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def logsumexp(x, t, axis):
+    """Keeps the axis."""
+    z = normalizer(x, t, axis)
+    # Infinite is what m says; a NaN is in r, for a maximum may pass it over.
+    return over(z.m, t) + jnp.where(z.m == jnp.inf, z.r * 0.0, log1p(z.r))
+
+
+@partial(logsumexp.defjvp, symbolic_zeros=True)
+def _logsumexp_rule(axis, primals, tangents):
+    m = jax.lax.stop_gradient(jnp.max(primals[0], axis=axis, keepdims=True))
+    p = jnp.where(m == -jnp.inf, 0.0, softmax(*primals, axis))
+    return logsumexp(*primals, axis), mean_change(p, *primals, *tangents, axis)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def signed_logsumexp(x, b, t, axis):
+    """log abs(sum b exp(x / T)) and the sign of the sum. Keeps the axis; not x, where b is 0."""
+    top, weight, _, r = _terms(x, b, t, axis)
+    s = 1.0 + r
+    near = jnp.where(r < 0.0, jnp.log1p(jnp.maximum(r, -0.5)), log1p(jnp.maximum(r, 0.0)))
+    log = jnp.where(r > -0.5, near, jnp.log(jnp.abs(s)))
+    value = over(top, t) + (jnp.log(jnp.abs(weight)) + log)
+    value = jnp.where(jnp.isinf(top), top + 0.0 * r, value)
+    sign = jnp.sign(weight) * jnp.sign(s)
+    mixed = (x == jnp.inf) & (b != 0.0) & (jnp.sign(b) != jnp.sign(weight))
+    lost = jnp.isnan(value) | jnp.any(mixed, axis=axis, keepdims=True)
+    empty = jnp.all((b == 0.0) | (x == -jnp.inf), axis=axis, keepdims=True)
+    value = jnp.where(lost, jnp.nan, jnp.where(empty, -jnp.inf, value))
+    return value, jnp.where(lost, jnp.nan, jnp.where(empty, 0.0, sign))
+
+
+@partial(signed_logsumexp.defjvp, symbolic_zeros=True)
+def _signed_logsumexp_rule(axis, primals, tangents):
+    """With u = exp(x / T) over the sum: the shares of x are b u, and b changes it by sum u db."""
+    (x, b, t), (dx, db, dt) = primals, tangents
+    _, weight, e, r = _terms(x, b, t, axis)
+    u = e / (weight * (1.0 + r))
+    result = mean_change(b * u, x, t, dx, dt, axis)
+    if not is_zero(db):
+        result = result + summed(u * db, axis)
+    value, sign = signed_logsumexp(*primals, axis)
+    return (value, sign), (result, jnp.zeros_like(sign))
+
+
+def _terms(x, b, t, axis):
+    """Of a sum of terms b exp(x / T): x and b of the largest, all exponentials over that of this x,
+    and the sum of the other terms over it.
+    """
+    dead = (b == 0.0) | (x == -jnp.inf)
+    size = jnp.where(dead, -jnp.inf, over(x, t) + jnp.log(jnp.abs(jnp.where(dead, 1.0, b))))
+    pivot = pivot_of(jax.lax.stop_gradient(size), axis)
+    top, weight = at(x, pivot, axis), at(b, pivot, axis)
+    weight = jnp.where(weight == 0.0, 1.0, weight)
+    d, lost = below_in_words(x, top, t)
+    half = jnp.exp(0.5 * d)  # in two factors, for b may be huge where exp underflows
+    ratio = (half * (b / weight)) * (half + half * lost)
+    ratio = jnp.where(dead | is_at(pivot, x, axis), 0.0, ratio)
+    return top, weight, half * (half + half * lost), summed(ratio, axis)

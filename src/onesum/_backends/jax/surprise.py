@@ -1,0 +1,93 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""-log p of one class, or the mean of it over all: the cores of the losses, with derivatives.
+
+The gradient by x / T is Q p - q, with the target masses q and their sum Q. At a dominant class,
+where p may be 1 to the last bit, it is what q sums to in the others less Q (1 - p), and 1 - p is
+r / (1 + r). Both gradients are functions with a rule of their own, so that the Hessian is as exact.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from .forward import change, is_zero, log_softmax, softmax
+from .rows import at, below, dominant, is_at, normalizer, over, softmax_product, summed
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def of_class(x, t, classes, axis):
+    """-log p of a class of each row, with size 1 along the axis; 0 for the class -1."""
+    z = normalizer(x, t, axis)
+    outside = (classes < 0) | (classes >= x.shape[axis])  # under jit nobody has looked
+    value = z.log - below(at(x, classes, axis), z.m, t)
+    return jnp.where(classes == -1, 0.0, jnp.where(outside, jnp.nan, value))
+
+
+@partial(of_class.defjvp, symbolic_zeros=True)
+def _of_class_rule(axis, primals, tangents):
+    x, t, classes = primals
+    v, _ = change(x, t, *tangents[:2], axis)
+    excess = _excess_of_class(x, t, classes, axis)
+    result = summed(jnp.where(x == -jnp.inf, 0.0, excess * v), axis)
+    return of_class(*primals, axis), over(result, t)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _excess_of_class(x, t, classes, axis):
+    """p - q of q that is all at one class."""
+    z = normalizer(x, t, axis)
+    there = jnp.where(x == z.m, -z.divided(z.r), z.p - 1.0)
+    excess = jnp.where(is_at(classes, x, axis), there, z.p)
+    return jnp.where((classes == -1) | (x == -jnp.inf), 0.0, excess)
+
+
+@partial(_excess_of_class.defjvp, symbolic_zeros=True)
+def _excess_of_class_rule(axis, primals, tangents):
+    x, t, classes = primals
+    v, _ = change(x, t, *tangents[:2], axis)
+    p = jnp.where(classes == -1, 0.0, softmax(x, t, axis))
+    return _excess_of_class(*primals, axis), softmax_product(p, v, t, axis)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def of_masses(x, t, q, axis):
+    """The sum of -q log p, with size 1 along the axis; q = 0 counts as nothing."""
+    z = normalizer(x, t, axis)
+    away = summed(jnp.where(q == 0.0, 0.0, -q * below(x, z.m, t)), axis)
+    return summed(q, axis) * z.log + away
+
+
+@partial(of_masses.defjvp, symbolic_zeros=True)
+def _of_masses_rule(axis, primals, tangents):
+    x, t, q = primals
+    dead = x == -jnp.inf
+    v, _ = change(x, t, *tangents[:2], axis)
+    result = summed(jnp.where(dead, 0.0, _excess_of_masses(x, t, q, axis) * v), axis)
+    result = over(result, t)
+    if not is_zero(tangents[2]):
+        logp = log_softmax(x, t, axis)
+        result = result - summed(jnp.where(dead, 0.0, logp) * tangents[2], axis)
+    return of_masses(*primals, axis), result
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _excess_of_masses(x, t, q, axis):
+    """Q p - q."""
+    z = normalizer(x, t, axis)
+    there = dominant(z.p)
+    others = summed(jnp.where(there, 0.0, q), axis)
+    total = summed(q, axis)
+    excess = jnp.where(there, others - total * z.divided(z.r), total * z.p - q)
+    return jnp.where(x == -jnp.inf, 0.0, excess)
+
+
+@partial(_excess_of_masses.defjvp, symbolic_zeros=True)
+def _excess_of_masses_rule(axis, primals, tangents):
+    x, t, q = primals
+    v, _ = change(x, t, *tangents[:2], axis)
+    p = softmax(x, t, axis)
+    result = summed(q, axis) * softmax_product(p, v, t, axis)
+    if not is_zero(tangents[2]):
+        result = result + summed(tangents[2], axis) * p - tangents[2]
+    return _excess_of_masses(*primals, axis), jnp.where(x == -jnp.inf, 0.0, result)

@@ -35,6 +35,7 @@ LOSSES = (LOSS, f"gradient of {LOSS}")
 TARGETS = ("a class", "the likeliest class")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 BESIDE = ("SciPy", "torch", "JAX")
+LANES = ("torch", "JAX")  # whose arrays onesum takes, in columns of their own
 REFERENCE = "reference"
 
 Input = Callable[[str], oracle.Array]
@@ -107,6 +108,10 @@ def _errors(operation: str, x: oracle.Array) -> Errors:
             calls = installed[peers.ONESUM](operation, args, -1, unused)
             assert calls is not None
             errors[f"{peers.ONESUM} {name}"] = largest(calls.fresh(), reference, x.dtype)
+    for name in LANES:
+        if name in installed:
+            answer = _in_lane(name, getattr(onesum, operation), *args)
+            errors[in_lane(name)] = largest(peers.as_numpy(answer), reference, x.dtype)
     for name in BESIDE:
         calls = installed[name](operation, args, -1, unused) if name in installed else None
         if calls is None:
@@ -133,10 +138,29 @@ def _loss_errors(x: oracle.Array, y: oracle.Array) -> tuple[Errors, Errors]:
         with serving(name):
             answers = onesum.cross_entropy_value_and_grad(x, y, reduction="none")
             note(f"{peers.ONESUM} {name}", answers)
+    for name in LANES:
+        if name in peers.installed():
+            both = partial(onesum.cross_entropy_value_and_grad, reduction="none")
+            note(in_lane(name), _in_lane(name, both, x, y))
     for name, losses in {"torch": _torch_losses, "JAX": _jax_losses}.items():
         if name in peers.installed():
             note(name, losses(x, y))
     return errors
+
+
+def in_lane(name: str) -> str:
+    """What onesum is called where it computes with another library's arrays."""
+    return f"{name} by {peers.ONESUM}"
+
+
+def _in_lane(name: str, function: Callable[..., Any], *args: oracle.Array) -> Any:
+    """What a public function makes of arrays of a library; JAX compiles it first."""
+    if name == "torch":
+        return function(*map(peers.as_tensor, args))
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    return jax.jit(function)(*map(jax.numpy.asarray, args))
 
 
 def _torch_losses(x: oracle.Array, y: oracle.Array) -> tuple[Any, Any]:

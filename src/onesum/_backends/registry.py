@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._library import comes_from
+from .._library import comes_from, torch_compiles
 from . import reference
 from .protocol import Backend, Direct
 
@@ -63,6 +63,10 @@ def backend_of(x: Any) -> Backend:
     """The backend for an array."""
     if isinstance(x, np.ndarray):
         return numpy_backend
+    if torch_compiles():  # it would compile once more when the table changes
+        from . import torch as of_torch
+
+        return of_torch
     return _of_type.get(type(x)) or _find(type(x))
 
 

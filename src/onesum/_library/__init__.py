@@ -25,8 +25,7 @@ def quiet(function: _Function) -> _Function:
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.compiler.is_compiling():  # which knows no errstate
+        if torch_compiles():  # which knows no errstate
             return function(*arguments, **options)
         with np.errstate(all="ignore"):
             return function(*arguments, **options)
@@ -51,9 +50,9 @@ def as_array(name: str, value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return np.asarray(value)
     if is_torch(value):
-        from . import torch_namespace
+        from .torch_namespace import dense
 
-        return torch_namespace.dense(name, value)
+        return dense(name, value)
     if hasattr(value, "__array_namespace__"):
         return value
     if comes_from(type(value), _COMPAT):
@@ -68,6 +67,12 @@ def as_array(name: str, value: Any) -> Any:
 def is_torch(value: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def torch_compiles() -> bool:
+    """Whether torch.compile traces what is said here."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
 
 
 def namespace(x: Array) -> Any:

@@ -1,8 +1,9 @@
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 """PyTorch by the names of the array API standard, as far as the checks and formulas use them."""
 
 import builtins
 import math
+from typing import Any
 
 import torch
 
@@ -37,7 +38,7 @@ class __array_namespace_info__:  # noqa: N801
 # --- what only tensors have -------------------------------------------------------------------
 
 
-def dense(name, x):
+def dense(name: str, x: Any) -> Any:
     """A tensor with one memory and strides, as all others have it."""
     kind = "nested" if x.is_nested else "quantized" if x.is_quantized else None
     if kind is None and x.layout is torch.strided:

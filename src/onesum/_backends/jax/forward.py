@@ -32,7 +32,7 @@ def is_zero(tangent):
 
 
 def change(x, t, dx, dt, axis):
-    """T times the change of (x - m) / T, but for what is the same for all classes: dx - d dT.
+    """T times the change of x / T, but for what is the same for all classes: dx - d dT.
 
     And dT, or None where there is none.
     """
@@ -40,9 +40,21 @@ def change(x, t, dx, dt, axis):
     if t is None or (is_zero(dt.hi) and is_zero(dt.lo)):
         return v, None
     dt = sum(0.0 if is_zero(word) else word for word in dt)
-    m = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    d = below(x, m, t)
-    return v - jnp.where(jnp.isinf(d), 0.0, d) * dt, dt
+    return v - distance(x, t, axis) * dt, dt
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def distance(x, t, axis):
+    """d = (x - m) / T, with 0 for what is infinite."""
+    d = below(x, jnp.max(x, axis=axis, keepdims=True), t)
+    return jnp.where(jnp.isinf(d), 0.0, d)
+
+
+@partial(distance.defjvp, symbolic_zeros=True)
+def _distance_rule(axis, primals, tangents):
+    """But for what is the same for all classes, which nothing here feels."""
+    v, _ = change(*primals, *tangents, axis)
+    return distance(*primals, axis), over(v, primals[1])
 
 
 def mean_change(shares, x, t, dx, dt, axis):

@@ -12,7 +12,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from .forward import change, log_softmax, softmax
+from .forward import change, distance, log_softmax, softmax
 from .functions import compiled, rows_of, wide
 from .numbers import log1p, two_sum
 from .rows import at, below, normalizer, over, pivot_of, softmax_product, summed
@@ -64,9 +64,7 @@ def _entropy_rule(axis, primals, tangents):
     """-p (d - sum p d), with d = (x - m) / T."""
     x, t = primals
     v, _ = change(*primals, *tangents, axis)
-    m = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    p, d = softmax(x, t, axis), below(x, m, t)
-    d = jnp.where(p == 0.0, 0.0, d)
+    p, d = softmax(x, t, axis), distance(x, t, axis)
     slope = -p * (d - summed(p * d, axis))
     result = summed(jnp.where(p == 0.0, 0.0, slope * v), axis)
     return _entropy(*primals, axis), over(result, t)

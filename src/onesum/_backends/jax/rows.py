@@ -56,9 +56,9 @@ def normalizer(x, t, axis):
     m = jnp.max(x, axis=axis, keepdims=True)
     e = exponentials(x, m, t)
     total = summed(e, axis)
-    # 1 at each maximum and less elsewhere: with the wholes apart, no digit of the rest is lost.
-    whole = jnp.floor(e)
-    r = (summed(whole, axis) - 1.0) + summed(e - whole, axis)
+    # e is 1 at each maximum and less elsewhere: with the ones apart, no digit of the rest is lost.
+    rest = summed(e - jnp.floor(e), axis)
+    r = (jnp.round(total - rest) - 1.0) + rest
     lost = (m == -jnp.inf) | ((m == jnp.inf) & (total > 1.0))
     return Normalizer(m, e, total, r, lost)
 
@@ -103,7 +103,8 @@ def below_in_words(x, m, t):
         hi = over(d, t)
         product, lost = two_product(hi, t.hi)
         lo = over(((d - product) - lost) + (error - hi * t.lo), t)
-    return jnp.where(x == m, 0.0, hi), jnp.where((x == m) | ~jnp.isfinite(lo), 0.0, lo)
+    same = jnp.isinf(m) & (x == m)
+    return jnp.where(same, 0.0, hi), jnp.where(same | ~jnp.isfinite(lo), 0.0, lo)
 
 
 # --- the pivot --------------------------------------------------------------------------------
@@ -139,10 +140,40 @@ def reference(p, axis):
     return lax.stop_gradient(jnp.where(dominant(p), 1.0, jnp.where(some, 0.0, p)))
 
 
+def product(p, v, t, axis):
+    """p_i (w_i - S) / T, with w = v - v_pivot and S = sum p w.
+
+    Where p is 0, so is the result, and v is not read; but NaN in p makes all of its row NaN.
+    """
+    dead = p == 0.0
+    w = over(jnp.where(dead, 0.0, v - at(v, pivot_of(p, axis), axis)), t)
+    result = p * (w - summed(p * w, axis))
+    return jnp.where(dead & ~jnp.isnan(summed(p, axis)), 0.0, result)
+
+
 def softmax_product(p, v, t, axis):
-    """p_i (v_i - sum p v) / T. Where p is 0, so is the result, and v is not read."""
-    dead, rho = p == 0.0, reference(p, axis)
-    v = jnp.where(dead, 0.0, v)
-    u = over(v - summed(rho * v, axis), t)
-    w = p * (u - summed(p * u, axis))
-    return jnp.where(dead, 0.0, w - rho * summed(w, axis))
+    """The same of p = softmax(x / T), as a linear operation of v, which is its own transposed.
+
+    JAX knows one linear operation that may be told its transposed: the solution of linear
+    equations. The Jacobian J solves c = v but for a constant, with c_i = T y_i / p_i: for
+    J c is y where y sums to 0. So what JAX derives of it by p and T is right as well.
+    """
+    return lax.custom_linear_solve(
+        lambda y: _quotient(y, p, t), v, lambda _, v: product(p, v, t, axis), symmetric=True
+    )
+
+
+@jax.custom_jvp
+def _quotient(y, p, t):
+    """T y / p; 0 where p is 0."""
+    c = jnp.where(p == 0.0, 0.0, y / p)
+    return c if t is None else c * t.hi
+
+
+@_quotient.defjvp
+def _quotient_rule(primals, tangents):
+    (y, p, t), (dy, dp, dt) = primals, tangents
+    c, change = _quotient(y, p, t), jnp.where(p == 0.0, 0.0, -dp / p)
+    if t is not None:
+        change = change + over(dt.hi + dt.lo, t)
+    return c, _quotient(dy, p, t) + c * change

@@ -1,6 +1,8 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
 """An operation with its derivatives, in every way that torch can ask for them."""
 
+from typing import Any
+
 import torch
 from torch.autograd import forward_ad
 
@@ -8,7 +10,7 @@ from .kernels import formula, is_differentiated, kernel
 
 
 class Operation:
-    """A kernel and its rules: a class of the kernel's name, with these functions.
+    """The kernel of this name, with the rules of a class.
 
     Of the arguments, tensors come first, `tensors` of them, some perhaps None or a number; then the
     options, the class axis before the others. Of the tensors the first, `operands`, have rules. If
@@ -23,15 +25,14 @@ class Operation:
     asks for none of these, the operations in them are the kernels.
     """
 
-    in_graph = None  # the same for Dynamo: `graph.py`
+    in_graph: Any = None  # the same for Dynamo: `graph.py`
 
-    def __init__(self, rules):
-        name = rules.__name__
+    def __init__(self, name, rules):
         self.kernel, self.formula = kernel(name), formula(name)
         self._constants = slice(rules.operands, rules.tensors)
-        self._full, plain = _functions(self, rules)
+        self._full, plain = _functions(name, self, rules)
         # Function.apply looks at signatures, and for functorch, as `__call__` does.
-        self._plain = super(torch.autograd.Function, plain).apply
+        self._plain: Any = super(torch.autograd.Function, plain).apply  # type: ignore[misc]
 
     def __call__(self, *arguments):
         if torch.compiler.is_compiling():
@@ -76,8 +77,8 @@ class Rules:
 
     operands = 1
     tensors: int
-    constant = ()  # which of several results have no derivative
-    shared = None  # which tensor has no rows
+    constant: tuple[int, ...] = ()  # which of several results have no derivative
+    shared: int | None = None  # which tensor has no rows
 
     @staticmethod
     def batched(operation, tensors, options):
@@ -105,7 +106,7 @@ def _kept(ctx):
     return [n if t is None else t for n, t in zip(ctx.numbers, ctx.saved_tensors, strict=True)]
 
 
-def _functions(operation, rules):
+def _functions(name, operation, rules):
     """Two Functions: one that torch.func can transform, and one without what that costs."""
     run, constant = operation.kernel, rules.constant
     operands, tensors, shared = rules.operands, rules.tensors, rules.shared
@@ -158,8 +159,8 @@ def _functions(operation, rules):
         return results, tuple(0 for _ in results) if isinstance(results, tuple) else 0
 
     def function(**methods):
-        methods = {name: staticmethod(method) for name, method in methods.items()}
-        return type(rules.__name__, (torch.autograd.Function,), methods)
+        methods = {key: staticmethod(method) for key, method in methods.items()}
+        return type(name, (torch.autograd.Function,), methods)
 
     return (
         function(

@@ -161,7 +161,7 @@ def _answer(tensors, options, gradient, room=None):
                      z_loss, temperature, None, reduction, gradient, room)  # fmt: skip
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _CrossEntropy(torch.autograd.Function):  # type: ignore[misc]
     """A loss of x that has been computed, and perhaps its gradient."""
 
     @staticmethod

@@ -44,39 +44,45 @@ def row_of(x, where, temperature, axis):
     return Row(d, e, sum_of(others(pivot, e), axis), m, index, pivot, empty)
 
 
-def _lost(row, where):
-    """The elements without an answer: rows of nothing but -inf, but what `where` leaves out."""
-    return row.empty if where is None else row.empty & where
+def _of_row(row, where, result, nothing):
+    """A result for each class: none of a row of nothing but -inf, nothing outside `where`."""
+    result = torch.where(row.empty, NAN, result)
+    return result if where is None else torch.where(where, result, nothing)
 
 
 def softmax(x, where, temperature, axis, dtype):
     """p_i = e_i / (1 + r)."""
     if x.shape[axis] == 0:
         return x.to(dtype)
-    row = row_of(*widen(dtype, x), where, temperature, axis)
-    return torch.where(_lost(row, where), NAN, row.p).to(dtype)
+    (x,) = widen(dtype, x)
+    row = row_of(x, where, temperature, axis)
+    return _of_row(row, where, row.p, 0.0).to(dtype)
 
 
 def log_softmax(x, where, temperature, axis, dtype):
     """log p_i = (x_i - m) / T - log1p(r)."""
     if x.shape[axis] == 0:
         return x.to(dtype)
-    row = row_of(*widen(dtype, x), where, temperature, axis)
+    (x,) = widen(dtype, x)
+    row = row_of(x, where, temperature, axis)
     logp = row.d[0] + (row.d[1] - torch.log1p(row.r))
-    return torch.where(_lost(row, where), NAN, logp).to(dtype)
+    return _of_row(row, where, logp, -INF).to(dtype)
 
 
 def logsumexp(x, where, temperature, axis, dtype):
     """m / T + log1p(r). Drops the axis."""
     if x.shape[axis] == 0:
         return x.sum(axis).to(dtype) - INF
-    row = row_of(*widen(dtype, x), where, temperature, axis)
+    (x,) = widen(dtype, x)
+    row = row_of(x, where, temperature, axis)
     return log_sum(row, temperature).squeeze(axis).to(dtype)
 
 
 def log_sum(row, temperature):
-    hi, lo = over((torch.where(row.empty, 0.0, row.m), torch.zeros_like(row.m)), temperature)
-    return torch.where(row.empty, -INF, hi + (lo + torch.log1p(row.r)))
+    infinite = torch.isinf(row.m)
+    m = torch.where(infinite, 0.0, row.m)
+    hi, lo = over((m, torch.zeros_like(m)), temperature)
+    return torch.where(infinite, row.m.detach(), hi + (lo + torch.log1p(row.r)))
 
 
 def signed_logsumexp(x, b, where, temperature, axis, dtype):
@@ -94,7 +100,7 @@ def signed_logsumexp(x, b, where, temperature, axis, dtype):
     top, weight = x.gather(axis, index), b.gather(axis, index)
     empty = top == -INF
     hi, lo = difference(x, torch.where(empty, 0.0, top))
-    d = over((torch.where(pivot & ~empty, 0.0, hi), lo), temperature)
+    d = over((torch.where((x == top) & ~empty, 0.0, hi), lo), temperature)
     half = torch.exp(d[0] / 2.0)  # in two factors, for b may be huge where exp underflows
     r = sum_of(others(pivot, (half * b / weight) * half * (1.0 + d[1])), axis)
     log = torch.log1p(torch.where(r > -0.5, r, 0.0))
@@ -113,13 +119,17 @@ def signed_logsumexp(x, b, where, temperature, axis, dtype):
 
 
 def beside(p, g, nothing, axis):
-    """The pivot of p, its mask, and g where p is not nothing; what is nothing has no part in it."""
+    """The pivot of p, its mask, and g where p is not nothing; what is nothing has no part in it.
+
+    A row with a NaN has one in the place of every g.
+    """
     if p.shape[axis] == 0:
         index = torch.zeros(p.shape, dtype=torch.int64, device=p.device)
         return index, p == p, p == p, g
     index, pivot = pivot_of(p, axis)
-    live = (p != nothing) | torch.isnan(p.gather(axis, index))
-    return index, pivot, live, torch.where(live, g, 0.0)
+    lost = torch.isnan(p.gather(axis, index))
+    live = (p != nothing) | lost
+    return index, pivot, live, torch.where(lost, NAN, torch.where(live, g, 0.0))
 
 
 def divided(a, temperature):
@@ -171,7 +181,8 @@ def logsumexp_vjp(x, g, where, temperature, axis, dtype):
     """g p / T, where g has size 1 along the axis."""
     x, g = widen(dtype, x, g)
     p = _finite_p(x, where, temperature, axis)
-    return torch.where(p == 0.0, 0.0, p * divided(g, temperature)).to(dtype)
+    out = p == 0.0 if where is None else (p == 0.0) | ~where
+    return torch.where(out, 0.0, p * divided(g, temperature)).to(dtype)
 
 
 def logsumexp_jvp(x, v, where, temperature, axis, dtype):

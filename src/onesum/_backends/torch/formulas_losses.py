@@ -40,20 +40,24 @@ def masses_of(x, classes, probabilities, weight, sample_weight, where, axis, smo
     w = None if weight is None else weight.to(x.dtype).reshape(along)
     rows = torch.ones_like(x.select(axis, 0).unsqueeze(axis))
     s = rows if sample_weight is None else sample_weight.to(x.dtype).unsqueeze(axis)
-    y = at_y = None
+    y: Any = None
+    at_y: Any = None
+    spread: Any = None
     if classes is None:
         counted = rows > 0.0
         spread = probabilities.to(x.dtype) * (1.0 - smoothing)
     else:
-        y, spread = classes.unsqueeze(axis), None
+        y = classes.unsqueeze(axis)
         counted = y >= 0
         y = torch.where(counted, y, 0)
         at_y = (1.0 - smoothing) * (rows if w is None else w.expand(x.shape).gather(axis, y))
         s = torch.where(counted, s, 0.0)
         at_y = at_y * s
     if smoothing:
-        choices = x.shape[axis] if where is None else where.sum(axis, keepdim=True).clamp(min=1)
-        spread = (0.0 if spread is None else spread) + smoothing / choices
+        every = x.shape[axis]
+        choices = every if where is None else where.sum(axis, keepdim=True).clamp(min=1).to(x.dtype)
+        even = smoothing / choices
+        spread = even if spread is None else spread + even
     if spread is not None:
         spread = (spread if w is None else spread * w) * s
         spread = spread.expand(x.shape)
@@ -124,6 +128,11 @@ def cross_entropy_gradient(x, by, classes, probabilities, weight, sample_weight,
     return _live(result, q, x, where).to(dtype)
 
 
+def _times(a, w):
+    """a w, which is 0 where w is."""
+    return torch.where((w == 0.0) & torch.isinf(a), 0.0, a * w)
+
+
 def _gradient(row, q, z_loss, temperature, axis):
     """a p - q."""
     p_all = row.p * q.total
@@ -160,7 +169,7 @@ def _live(result, q, x, where):
 
 def cross_entropy_hvp(x, v, by, classes, probabilities, weight, sample_weight, where, temperature,
                       axis, smoothing, z_loss, softcap, dtype):  # fmt: skip
-    """p (a (w - S) + b (p.v)) / T^2, with w = v - v_pivot, S = sum p w and b = 2 z s, times `by`."""
+    """`by` times p (a (w - S) + b (p.v)) / T^2, with w = v - v_pivot, S = sum p w and b = 2 z s."""
     x, v = widen(dtype, x, v)
     y, slope, bend = capped(x, softcap)
     row = row_of(y, where, temperature, axis)
@@ -168,12 +177,15 @@ def cross_entropy_hvp(x, v, by, classes, probabilities, weight, sample_weight, w
     p = row.p
     v = torch.where(p == 0.0, 0.0, v)
     u = v if slope is None else v * slope
-    w = u - u.gather(axis, row.index)
+    u_pivot = u.gather(axis, row.index)
+    w = torch.where(p == 0.0, 0.0, u - u_pivot)
     mean = sum_of(p * w, axis)
-    a = q.total + (_z(row, z_loss, q.s, temperature)[1] if z_loss else 0.0)
-    result = torch.where(p == 0.0, 0.0, p * a * (w - mean))
+    result = p * q.total * (w - mean)
     if z_loss:
-        result = result + p * (2.0 * z_loss * q.s) * (mean + u.gather(axis, row.index))
+        # Beside a logit of +inf the slope is infinite, and only what is 0 is multiplied with it.
+        slope_w = _times(_z(row, z_loss, q.s, temperature)[1], w)
+        result = result + p * (slope_w - sum_of(p * slope_w, axis))
+        result = result + p * (2.0 * z_loss * q.s) * (mean + u_pivot)
     result = _multiplied(result, torch.ones_like(by), temperature, axis)
     if slope is not None:
         result = result * slope + _gradient(row, q, z_loss, temperature, axis) * bend * v
@@ -226,8 +238,9 @@ def _pair_of(x, y, where, temperature, axis):
 
 def kl_divergence(x, y, where, temperature, axis, dtype):
     """sum p log(p / q) of p = softmax(x / T) and q = softmax(y / T)."""
-    value = _pair_of(*widen(dtype, x, y), where, temperature, axis).value
-    return value.squeeze(axis).to(widest(x))
+    wide = widest(x)
+    x, y = widen(dtype, x, y)
+    return _pair_of(x, y, where, temperature, axis).value.squeeze(axis).to(wide)
 
 
 def kl_divergence_gradient(x, y, by, where, temperature, axis, dtype):
@@ -240,6 +253,7 @@ def kl_divergence_gradient(x, y, by, where, temperature, axis, dtype):
     near = pair.usable & (torch.abs(pair.w) + pair.value < 1.0)
     ratio = torch.expm1(torch.where(near, exponent, 0.0))
     dy = torch.where(near, pair.p * ratio, pair.q - pair.p)
+    dy = torch.where(torch.isnan(pair.value), NAN, dy)
     dx, dy = (_multiplied(a, by, temperature, axis) for a in (dx, dy))
     dead = [a == -INF if where is None else (a == -INF) | ~where for a in (x, y)]
     return tuple(torch.where(o, 0.0, a).to(dtype) for o, a in zip(dead, (dx, dy), strict=True))

@@ -14,13 +14,13 @@ import torch
 from .. import registry
 from ..protocol import Target
 
-_NUMPY = {
+NUMPY = {
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: np.dtype(np.float32),
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),
 }
-_SAME = frozenset(_NUMPY) - {torch.bfloat16}  # NumPy has them
+_SAME = frozenset(NUMPY) - {torch.bfloat16}  # NumPy has them
 
 
 def call(function, operands, *others):
@@ -33,7 +33,7 @@ def call(function, operands, *others):
         arrays = [x.numpy() if x.requires_grad is False else x.detach().numpy() for x in operands]
     except (TypeError, RuntimeError):
         return NotImplemented
-    return _tensor(function(*arrays, *others))
+    return tensor(function(*arrays, *others))
 
 
 def array(x):
@@ -41,11 +41,12 @@ def array(x):
     return x.numpy(force=True) if isinstance(x, torch.Tensor) else x
 
 
-def _tensor(a):
+def tensor(a):
+    """A tensor of the memory of an array; the same for scalars, and for tuples of them."""
     if type(a) is np.ndarray:
         return torch.from_numpy(a)
     if type(a) is tuple:
-        return tuple(map(_tensor, a))
+        return tuple(map(tensor, a))
     return torch.from_numpy(np.asarray(a)) if isinstance(a, np.generic) else a
 
 
@@ -81,7 +82,7 @@ def direct(name, operands, axis, temperature, *keepdims):
 def _general(name, operands, axis, options, dtype):
     function, x = getattr(registry.numpy_backend, name), operands[0]
     room = None if name in _OF_ROWS or dtype not in _SAME else room_for(x, dtype)
-    options = (*map(array, options), _NUMPY[dtype], array(room))
+    options = (*map(array, options), NUMPY[dtype], array(room))
     result = call(function, map(widened, operands), axis, *options)
     return result.to(dtype) if room is None else room
 
@@ -112,7 +113,7 @@ def _product(name, p, g, temperature, axis, dtype):
 
 def _diagonal(name, p, temperature, axis, dtype):
     function = getattr(registry.numpy_backend, name)
-    return call(function, (widened(p),), axis, array(temperature), _NUMPY[dtype]).to(dtype)
+    return call(function, (widened(p),), axis, array(temperature), NUMPY[dtype]).to(dtype)
 
 
 softmax = partial(_of_logits, "softmax")
@@ -134,7 +135,7 @@ log_softmax_diagonal = partial(_diagonal, "log_softmax_diagonal")
 
 def signed_logsumexp(x, b, where, temperature, axis, dtype):
     function = registry.numpy_backend.signed_logsumexp
-    options = array(where), array(temperature), _NUMPY[dtype]
+    options = array(where), array(temperature), NUMPY[dtype]
     results = call(function, (widened(x), widened(b)), axis, *options)
     return tuple(a.to(dtype) for a in results)
 
@@ -155,33 +156,32 @@ def _target(classes, probabilities, weight, sample_weight, smoothing):
     return Target(array(classes), probabilities, array(weight), smoothing, array(sample_weight))
 
 
-def _losses(x, classes, probabilities, weight, sample_weight, where, temperature, axis, smoothing,
-            z_loss, softcap, dtype, by, gradient):  # fmt: skip
+def _losses(x, others, by, gradient):
     """The losses of the rows and their gradient, or None."""
-    target = _target(classes, probabilities, weight, sample_weight, smoothing)
+    classes, probabilities, weight, sample_weight, *rest = others
+    where, temperature, axis, smoothing, z_loss, softcap, dtype = rest
     options = axis, z_loss, *_cap(softcap), array(where), array(temperature)
     room = array(room_for(x, dtype)) if gradient and dtype in _SAME else None
     function = registry.numpy_backend.cross_entropy
-    return call(function, (widened(x),), target, *options, by, gradient, _NUMPY[dtype], room)
+    target = _target(classes, probabilities, weight, sample_weight, smoothing)
+    return call(function, (widened(x),), target, *options, by, gradient, NUMPY[dtype], room)
 
 
-def cross_entropy(x, *target_and_options):
-    return _losses(x, *target_and_options, 1.0, False)[0]
+def cross_entropy(x, *others):
+    return _losses(x, others, 1.0, False)[0]
 
 
-def cross_entropy_gradient(x, by, *target_and_options):
-    *others, dtype = target_and_options
-
+def cross_entropy_gradient(x, by, *others):
     def gradient(by, dtype):
-        return _losses(x, *others, dtype, by, True)[1:]
+        return _losses(x, (*others[:-1], dtype), by, True)[1:]
 
-    return _multiplied(gradient, by, others[6], dtype)[0]
+    return _multiplied(gradient, by, others[6], others[-1])[0]
 
 
-def cross_entropy_and_gradient(x, by, *target_and_options):
+def cross_entropy_and_gradient(x, by, *others):
     """Both in one pass; `by` is a number."""
-    losses, gradient = _losses(x, *target_and_options, by, True)
-    return losses, gradient.to(target_and_options[-1])
+    losses, gradient = _losses(x, others, by, True)
+    return losses, gradient.to(others[-1])
 
 
 def cross_entropy_hvp(x, v, by, classes, probabilities, weight, sample_weight, where, temperature,
@@ -192,18 +192,18 @@ def cross_entropy_hvp(x, v, by, classes, probabilities, weight, sample_weight, w
 
     def product(by, dtype):
         v_ = array(widened(v))
-        return (call(function, (widened(x),), target, v_, *options, by, _NUMPY[dtype], None),)
+        return (call(function, (widened(x),), target, v_, *options, by, NUMPY[dtype], None),)
 
     return _multiplied(product, by, axis, dtype)[0]
 
 
 def entropy(x, where, temperature, axis, dtype):
-    options = array(where), array(temperature), _NUMPY[dtype]
+    options = array(where), array(temperature), NUMPY[dtype]
     return call(registry.numpy_backend.entropy, (widened(x),), axis, *options).to(dtype)
 
 
 def kl_divergence(x, y, where, temperature, axis, dtype):
-    options = axis, array(where), array(temperature), 1.0, False, _NUMPY[dtype]
+    options = axis, array(where), array(temperature), 1.0, False, NUMPY[dtype]
     return call(registry.numpy_backend.kl_divergence, (widened(x), widened(y)), *options)[0]
 
 
@@ -212,14 +212,14 @@ def kl_divergence_gradient(x, y, by, where, temperature, axis, dtype):
     options = axis, array(where), array(temperature)
 
     def gradients(by, dtype):
-        return call(function, (widened(x), widened(y)), *options, by, True, _NUMPY[dtype])[1]
+        return call(function, (widened(x), widened(y)), *options, by, True, NUMPY[dtype])[1]
 
     return _multiplied(gradients, by, axis, dtype)
 
 
 def kl_divergence_and_gradients(x, y, by, where, temperature, axis, dtype):
     """The values and both gradients; `by` is a number."""
-    options = axis, array(where), array(temperature), by, True, _NUMPY[dtype]
+    options = axis, array(where), array(temperature), by, True, NUMPY[dtype]
     function = registry.numpy_backend.kl_divergence
     values, gradients = call(function, (widened(x), widened(y)), *options)
     return values, tuple(a.to(dtype) for a in gradients)
@@ -227,7 +227,7 @@ def kl_divergence_and_gradients(x, y, by, where, temperature, axis, dtype):
 
 def total(losses):
     number = call(registry.numpy_backend.total, (losses,))
-    return torch.scalar_tensor(number, dtype=torch.float64, device="cpu")
+    return torch.as_tensor(number, dtype=torch.float64, device="cpu")
 
 
 def _multiplied(function, by, axis, dtype):

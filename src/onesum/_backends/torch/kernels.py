@@ -17,9 +17,13 @@ def is_watched():
     return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
 
 
+def is_on_host(x):
+    return x.is_cpu
+
+
 def is_here(x):
     """Whether a tensor is plain memory that NumPy can see, and nobody watches."""
-    return type(x) in PLAIN and x.is_cpu and not is_watched()
+    return type(x) in PLAIN and is_on_host(x) and not is_watched()
 
 
 def is_concrete(a):
@@ -53,7 +57,7 @@ def kernel(name):
 
     def call(*arguments):
         x = arguments[0]
-        if x.is_cpu:
+        if is_on_host(x):
             if _any_batched(arguments):
                 return anywhere(*arguments)
             if is_here(x):

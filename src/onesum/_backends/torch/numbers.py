@@ -5,6 +5,8 @@ A number in two words is its value and what rounding took from it. The second wo
 detached numbers: as a function of the first it is constant.
 """
 
+from typing import Any
+
 import torch
 
 INF, NAN = torch.inf, torch.nan
@@ -15,7 +17,7 @@ def widest(x):
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
-def widen(dtype, *arrays):
+def widen(dtype: Any, *arrays: Any) -> Any:
     """The arrays in the type that formulas compute a result of this type in: never 16 bits."""
     types = {dtype, *(a.dtype for a in arrays)}
     wide = torch.float64 if torch.float64 in types else torch.float32
@@ -59,17 +61,21 @@ def over(d, temperature):
     if isinstance(temperature, float) and temperature == 1.0:
         return d
     hi, lo = d
-    if isinstance(temperature, torch.Tensor):
-        temperature = temperature.to(hi.dtype)
-        near = torch.isfinite(hi)  # T has no derivative where the quotient is infinite
-        q = torch.where(near, finite(hi) / temperature, hi)
-    else:
-        q = hi / temperature
+    t, t_lo = _words(temperature, hi)
+    near = torch.isfinite(hi)  # nor has T a derivative where the quotient is infinite
+    q = torch.where(near, finite(hi) / t, hi)
     with torch.no_grad():
-        t = torch.as_tensor(temperature, dtype=hi.dtype, device=hi.device)
         product, error = _two_product(q, t)
-        lo = finite((((hi - product) - error) + lo) / t)
+        lo = finite((((hi - product) - error) + (lo - q * t_lo)) / t)
     return q, lo
+
+
+def _words(temperature, like):
+    """T in the type of an array, and what it lacks there."""
+    if isinstance(temperature, float):
+        temperature = torch.tensor(temperature, dtype=torch.float64)
+    t = temperature.to(like)
+    return t, finite((temperature.detach() - t.detach().to(temperature)).to(like))
 
 
 def _two_product(a, b):

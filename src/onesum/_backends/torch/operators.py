@@ -1,9 +1,11 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
 """The operations of `host.py` as operators of torch: torch.ops.onesum.
 
-They are what is left of a call where tensors are not there yet: when torch compiles or exports, or a
-mode watches what it does. What they answer has the strides of `torch.empty_like`.
+They are what is left of a call where tensors are not there yet: while torch compiles or exports, or
+a mode watches what it does. Their results have the strides of `torch.empty_like`.
 """
+
+from typing import Any
 
 import torch
 
@@ -103,7 +105,7 @@ def _empty(kind, x, axis, dtype):
     return x.new_empty(shape, dtype=torch.float64 if kind == WIDE else dtype)
 
 
-_operators = {}
+_operators: dict[str, Any] = {}
 _library = torch.library.Library("onesum", "DEF")
 for _name, (_schema, _kinds) in SCHEMAS.items():
     _define(_library, _name, _schema, _kinds)

@@ -19,8 +19,7 @@ def added(*terms):
     return sum(there[1:], there[0])
 
 
-@Operation
-class softmax(Rules):  # noqa: N801
+class _Softmax(Rules):
     tensors = 3
 
     @staticmethod
@@ -39,8 +38,10 @@ class softmax(Rules):  # noqa: N801
         return softmax_vjp(p, tangents[0], temperature, *options)
 
 
-@Operation
-class log_softmax(Rules):  # noqa: N801
+softmax = Operation("softmax", _Softmax)
+
+
+class _LogSoftmax(Rules):
     tensors = 3
 
     @staticmethod
@@ -59,8 +60,10 @@ class log_softmax(Rules):  # noqa: N801
         return log_softmax_jvp(logp, tangents[0], temperature, *options)
 
 
-@Operation
-class logsumexp(Rules):  # noqa: N801
+log_softmax = Operation("log_softmax", _LogSoftmax)
+
+
+class _Logsumexp(Rules):
     tensors = 3
 
     @staticmethod
@@ -80,6 +83,9 @@ class logsumexp(Rules):  # noqa: N801
         return logsumexp_jvp(x, tangents[0], where, temperature, *options)
 
 
+logsumexp = Operation("logsumexp", _Logsumexp)
+
+
 # --- their derivatives -----------------------------------------------------------------------
 
 
@@ -87,8 +93,7 @@ def _kept_product(arguments, result):
     return arguments[:3]
 
 
-@Operation
-class softmax_vjp(Rules):  # noqa: N801
+class _SoftmaxVjp(Rules):
     """f_i = p_i (w_i - S) / T, with w_i = g_i - g_pivot and S = sum p w."""
 
     operands, tensors = 2, 3
@@ -119,6 +124,9 @@ class softmax_vjp(Rules):  # noqa: N801
         return added(along_p, along_g)
 
 
+softmax_vjp = Operation("softmax_vjp", _SoftmaxVjp)
+
+
 def softmax_vjp_by_p(p, g, u, temperature, axis):
     """(u_i (w_i - S) - w_i sum(p u)) / T.
 
@@ -138,9 +146,8 @@ def softmax_vjp_by_p(p, g, u, temperature, axis):
     return torch.where(live, divided(result, temperature), 0.0).to(dtype)
 
 
-@Operation
-class log_softmax_vjp(Rules):  # noqa: N801
-    """f_i = (g_i - p_i sum(g)) / T, and at the pivot sum over the others of p g_pivot - p_pivot g."""
+class _LogSoftmaxVjp(Rules):
+    """f_i = (g_i - p_i sum(g)) / T; at the pivot the sum of p g_pivot - p_pivot g over the others."""
 
     operands, tensors = 2, 3
     kept = staticmethod(_kept_product)
@@ -178,6 +185,9 @@ class log_softmax_vjp(Rules):  # noqa: N801
         return added(along_p, along_g)
 
 
+log_softmax_vjp = Operation("log_softmax_vjp", _LogSoftmaxVjp)
+
+
 def _pivoted(logp, g, axis):
     logp, g = widen(None, logp, g)
     _, pivot, live, g = beside(logp, g, -torch.inf, axis)
@@ -185,8 +195,7 @@ def _pivoted(logp, g, axis):
     return torch.exp(logp), live, g_pivot, sum_of(others(pivot, g), axis), pivot
 
 
-@Operation
-class log_softmax_jvp(Rules):  # noqa: N801
+class _LogSoftmaxJvp(Rules):
     """f_i = (w_i - S) / T, with w_i = v_i - v_pivot and S = sum p w."""
 
     operands, tensors = 2, 3
@@ -221,6 +230,9 @@ class log_softmax_jvp(Rules):  # noqa: N801
         return added(along_p, along_v)
 
 
+log_softmax_jvp = Operation("log_softmax_jvp", _LogSoftmaxJvp)
+
+
 def _weighed(logp, v, axis):
     """p w, and where it is to be had."""
     logp, v = widen(None, logp, v)
@@ -236,8 +248,7 @@ def _probabilities(x, where, temperature, axis):
     return logsumexp_vjp(x, rows.to(wide), where, temperature, axis, wide)
 
 
-@Operation
-class logsumexp_vjp(Rules):  # noqa: N801
+class _LogsumexpVjp(Rules):
     """g p / T, with one g for each row."""
 
     operands, tensors = 2, 4
@@ -274,8 +285,10 @@ class logsumexp_vjp(Rules):  # noqa: N801
         return added(along_x, along_g)
 
 
-@Operation
-class logsumexp_jvp(Rules):  # noqa: N801
+logsumexp_vjp = Operation("logsumexp_vjp", _LogsumexpVjp)
+
+
+class _LogsumexpJvp(Rules):
     """sum(p v) / T."""
 
     operands, tensors = 2, 4
@@ -311,3 +324,6 @@ class logsumexp_jvp(Rules):  # noqa: N801
         if dv is not None:
             along_v = logsumexp_jvp(x, dv, where, temperature, axis, dtype)
         return added(along_x, along_v)
+
+
+logsumexp_jvp = Operation("logsumexp_jvp", _LogsumexpJvp)

@@ -5,6 +5,8 @@ The gradient of the cross entropy is an operation, and so is the product of its 
 derived once more, or so rarely that a rule is not worth it, torch derives from the formulas.
 """
 
+from typing import Any
+
 import torch
 
 from . import formulas, formulas_losses
@@ -38,8 +40,7 @@ class _OfTarget(Rules):
         return arguments[: cls.tensors]
 
 
-@Operation
-class cross_entropy(_OfTarget):  # noqa: N801
+class _CrossEntropy(_OfTarget):
     operands, tensors, shared = 1, 7, 3
 
     @staticmethod
@@ -56,8 +57,10 @@ class cross_entropy(_OfTarget):  # noqa: N801
         return _along(tangents[0], gradient, options[0], torch.float64)
 
 
-@Operation
-class cross_entropy_gradient(_OfTarget):  # noqa: N801
+cross_entropy = Operation("cross_entropy", _CrossEntropy)
+
+
+class _CrossEntropyGradient(_OfTarget):
     operands, tensors, shared = 2, 8, 4
 
     @staticmethod
@@ -83,8 +86,10 @@ class cross_entropy_gradient(_OfTarget):  # noqa: N801
         return added(along_x, along_by)
 
 
-@Operation
-class cross_entropy_hvp(_OfTarget):  # noqa: N801
+cross_entropy_gradient = Operation("cross_entropy_gradient", _CrossEntropyGradient)
+
+
+class _CrossEntropyHvp(_OfTarget):
     operands, tensors, shared = 3, 9, 5
 
     @staticmethod
@@ -114,13 +119,15 @@ class cross_entropy_hvp(_OfTarget):  # noqa: N801
         return added(along_x, along_v, along_by)
 
 
+cross_entropy_hvp = Operation("cross_entropy_hvp", _CrossEntropyHvp)
+
+
 def _hvp_of_x(kept, options):
     _, *others = kept
     return lambda x: formulas_losses.cross_entropy_hvp(x, *others, *options)
 
 
-@Operation
-class entropy(Rules):  # noqa: N801
+class _Entropy(Rules):
     """Its derivative by x / T is that of softmax along x / T, with the other sign."""
 
     tensors = 3
@@ -140,6 +147,9 @@ class entropy(Rules):  # noqa: N801
         return _along(tangents[0], _entropy_gradient(kept, axis, ones), *options)
 
 
+entropy = Operation("entropy", _Entropy)
+
+
 def _entropy_gradient(kept, axis, u):
     x, where, temperature = kept
     wide = _at_least_float32(x)
@@ -149,8 +159,7 @@ def _entropy_gradient(kept, axis, u):
     return -softmax_vjp(p, v, temperature, axis, wide) * u.to(wide).unsqueeze(axis)
 
 
-@Operation
-class kl_divergence(Rules):  # noqa: N801
+class _KlDivergence(Rules):
     operands, tensors = 2, 4
 
     @staticmethod
@@ -178,8 +187,10 @@ class kl_divergence(Rules):  # noqa: N801
         return added(*along)
 
 
-@Operation
-class total(Rules):  # noqa: N801
+kl_divergence = Operation("kl_divergence", _KlDivergence)
+
+
+class _Total(Rules):
     """The sum of all losses."""
 
     tensors = 1
@@ -201,14 +212,17 @@ class total(Rules):  # noqa: N801
         return tangents[0].sum()
 
 
+total = Operation("total", _Total)
+
+
 # --- what torch derives from the formulas ----------------------------------------------------
 
 
-def _pulled(function, primals, cotangents):
+def _pulled(function: Any, primals: Any, cotangents: Any) -> Any:
     return torch.func.vjp(function, *primals)[1](cotangents)
 
 
-def _pushed(function, primals, tangents):
+def _pushed(function: Any, primals: Any, tangents: Any) -> Any:
     """J times the tangents, as the derivative of g J by g: forward mode may be at work already."""
     results, pull = torch.func.vjp(function, *primals)
     if not isinstance(results, tuple):
@@ -235,18 +249,19 @@ def _derived(formula, operands, tensors, constant=()):
     def vjp(kept, options, needed, *cotangents):
         chosen = [i for i in range(operands) if needed[i]]
         cotangents = cotangents if len(cotangents) > 1 else cotangents[0]
-        gradients = _pulled(*function_of(kept, options, chosen), cotangents)
+        function, primals = function_of(kept, options, chosen)
+        gradients = _pulled(function, primals, cotangents)
         found = dict(zip(chosen, gradients, strict=True))
         return tuple(found.get(i) for i in range(operands))
 
     def jvp(kept, options, tangents):
         chosen = [i for i, t in enumerate(tangents) if t is not None]
-        given = tuple(tangents[i] for i in chosen)
-        return _pushed(*function_of(kept, options, chosen), given)
+        function, primals = function_of(kept, options, chosen)
+        return _pushed(function, primals, tuple(tangents[i] for i in chosen))
 
     rules = {"operands": operands, "tensors": tensors, "constant": constant}
     rules |= {f.__name__: staticmethod(f) for f in (kept, vjp, jvp)}
-    return Operation(type(formula.__name__, (Rules,), rules))
+    return Operation(formula.__name__, type("_Derived", (Rules,), rules))
 
 
 kl_divergence_gradient = _derived(formulas_losses.kl_divergence_gradient, 3, 5)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..._arguments.options import LossArguments, reduction_of
 from ..._arguments.targets import loss_arguments
-from ..._library import quiet, widest
+from ..._library import is_torch, quiet, widest
 from ..._typing import (
     A,
     ArrayLike,
@@ -25,6 +25,7 @@ from ..._typing import (
     Reduction,
     Total,
 )
+from ..losses import cross_entropy, cross_entropy_value_and_grad
 from ..reductions import divisor_of, gradient_factor, reduced
 from .blocks import Blocks
 from .call import LinearCall
@@ -278,6 +279,8 @@ def _linear_cross_entropy(
 ) -> tuple[Any, tuple[Any, Any, Any]]:
     """The loss, and the gradients or None."""
     call = LinearCall(h, weight_matrix, bias)
+    if is_torch(call.x):
+        return _of_tensors(call, target, options, reduction, dtype, chunk, gradient)
     target, z_loss, where, temperature = loss_arguments(call, target, options)
     reduction = reduction_of(reduction)
     dtype = call.dtype(dtype, *call.parameters())
@@ -294,6 +297,29 @@ def _linear_cross_entropy(
     dh = xp.reshape(rows.whole(dh_parts, rows.wide, call.x.shape[-1]), call.x.shape)
     dh, dw, db = (None if g is None else xp.astype(g, dtype, copy=False) for g in (dh, dw, db))
     return loss, (dh, dw, db)
+
+
+def _of_tensors(
+    call: LinearCall,
+    target: Any,
+    options: LossArguments,
+    reduction: Any,
+    dtype: Any,
+    chunk: Any,
+    gradient: bool,
+) -> tuple[Any, tuple[Any, Any, Any]]:
+    """The same for torch, whose backend knows when to come back here with NumPy's arrays."""
+    from ..._backends.torch import linear
+
+    layer = call.x, call.weight_matrix, call.bias
+    dtype = call.dtype(dtype, *call.parameters(), role="loss")
+    target = call.converted("target", target)
+    beside = linear.Call(target, options, reduction_of(reduction), dtype, chunk)
+    walk = _linear_cross_entropy
+    if not gradient:
+        return linear.value(walk, cross_entropy, layer, beside), (None, None, None)
+    loss, gradients = linear.value_and_grad(walk, cross_entropy_value_and_grad, layer, beside)
+    return loss, gradients
 
 
 def _by_chunks(

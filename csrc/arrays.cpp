@@ -75,20 +75,17 @@ bool may_repeat(PyArrayObject* a) {
     return false;
 }
 
-int bfloat16_type = -1;
-
 }  // namespace
 
 int storage_of(int type) {
     switch (type) {
         case NPY_HALF: return storage_float16;
+        case type_of_bfloat16: return storage_bfloat16;
         case NPY_FLOAT: return storage_float32;
         case NPY_DOUBLE: return storage_float64;
-        default: return type == bfloat16_type ? storage_bfloat16 : -1;
+        default: return -1;
     }
 }
-
-void register_bfloat16(int type) { bfloat16_type = type; }
 
 bool Form::take(PyObject* object, bool row, int type, Operand& operand) const {
     if (!PyArray_CheckExact(object)) return false;
@@ -183,7 +180,7 @@ bool walk(int kernel, const char* letters, const Form& form, const int* order, c
     const Operand* operand = operands;
     for (const char* c = letters; *c; ++c) {
         if (*c == '>') continue;
-        if (*c == 'x' || *c == 'm') *end++ = operand->strides[form.axis];
+        if (*c == 'x' || *c == 'y' || *c == 'm') *end++ = operand->strides[form.axis];
         ++operand;
     }
     for (int a = 0; a < outer; ++a) at[a] = 0;

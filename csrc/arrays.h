@@ -12,18 +12,22 @@
 #include <numpy/arrayobject.h>
 
 #include "kernels.h"
+#include "tuning.h"
 
 namespace onesum {
 
 static_assert(sizeof(npy_intp) == sizeof(long));
 
-constexpr npy_intp worth_releasing_the_gil = 20000;  // elements; some ten microseconds
+using tuning::worth_releasing_the_gil;
 
 inline PyArrayObject* array(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
 
-// -1 for other types. That of bfloat16 is known once it is registered.
+// bfloat16 is no type of NumPy's own: inside the core, whole numbers of 16 bits stand for its bits.
+constexpr int type_of_bfloat16 = NPY_UINT16;
+// -1 for other types.
 int storage_of(int type);
-void register_bfloat16(int type);
+// Whether a direct call takes arrays of this type: whole numbers only where they are meant as bfloat16.
+inline bool is_direct(int type, bool bfloat16) { return storage_of(type) >= 0 && (type == type_of_bfloat16) == bfloat16; }
 
 // What a kernel sees of an array. The strides are told for every axis of x: 0 along the class axis if there is one element a row.
 struct Operand {

@@ -5,6 +5,7 @@
 // NotImplemented, and the gufunc's way finds out what to do.
 #include "calls.h"
 
+#include <string>
 #include <string_view>
 
 #include "arrays.h"
@@ -35,7 +36,7 @@ struct Operation {
 
 PyObject* not_here() { return Py_NewRef(Py_NotImplemented); }
 
-PyObject* call(const Operation& operation, PyObject* const* given, Py_ssize_t count) {
+PyObject* call(const Operation& operation, bool bfloat16, PyObject* const* given, Py_ssize_t count) {
     const int inputs = operation.inputs, temperature_at = inputs, out_at = inputs + 1;  // among the operands
     if (count != inputs + 3 + operation.rows) return PyErr_Format(PyExc_TypeError, "a direct call got %zd arguments", count);
     PyObject *axis_given = given[inputs], *temperature_given = given[inputs + 1], *out_given = given[inputs + 2];
@@ -52,7 +53,7 @@ PyObject* call(const Operation& operation, PyObject* const* given, Py_ssize_t co
 
     const Form form{PyArray_TYPE(x), ndim, int(axis), PyArray_DIMS(x), keepdims_given == Py_True};
     Operand operands[most_operands];
-    if (storage_of(form.type) < 0) return not_here();
+    if (!is_direct(form.type, bfloat16)) return not_here();
     for (int i = 0; i < inputs; ++i)
         if (!form.take(given[i], operation.row[i], operands[i])) return not_here();
     operands[temperature_at].data = reinterpret_cast<char*>(&temperature);
@@ -112,11 +113,11 @@ template <class F> PyCFunction method(F* f) { return reinterpret_cast<PyCFunctio
     {#name, method(+[](PyObject*, PyObject* const* given, Py_ssize_t count) { \
          static constexpr Operation operation = operation_of(#name);          \
          static_assert(operation.index >= 0);                                 \
-         return call(operation, given, count);                                \
+         return call(operation, bfloat16, given, count);                      \
      }),                                                                      \
      METH_FASTCALL, "Compute the plain case; answer NotImplemented to others."},
 
-PyMethodDef methods[] = {
+template <bool bfloat16> PyMethodDef methods[] = {
     ONESUM_DIRECT(softmax)       ONESUM_DIRECT(log_softmax)     ONESUM_DIRECT(logsumexp)
     ONESUM_DIRECT(softmax_vjp)   ONESUM_DIRECT(log_softmax_vjp) ONESUM_DIRECT(log_softmax_jvp)
     ONESUM_DIRECT(logsumexp_vjp) ONESUM_DIRECT(logsumexp_jvp)
@@ -126,8 +127,13 @@ PyMethodDef methods[] = {
 }  // namespace
 
 int onesum::add_direct_calls(PyObject* module) {
-    PyObject* direct = PyModule_New("onesum._core.direct");
-    const bool failed = !direct || PyModule_AddFunctions(direct, methods) < 0 || add_losses(module, direct) < 0 || PyModule_AddObjectRef(module, "direct", direct) < 0;
-    Py_XDECREF(direct);
-    return failed ? -1 : 0;
+    for (bool bfloat16 : {false, true}) {
+        const std::string name = bfloat16 ? "direct_bfloat16" : "direct";
+        PyObject* direct = PyModule_New(("onesum._core." + name).c_str());
+        const bool failed = !direct || PyModule_AddFunctions(direct, bfloat16 ? methods<true> : methods<false>) < 0 || add_direct_losses(direct, bfloat16) < 0 ||
+                            PyModule_AddObjectRef(module, name.c_str(), direct) < 0;
+        Py_XDECREF(direct);
+        if (failed) return -1;
+    }
+    return 0;
 }

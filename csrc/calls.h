@@ -6,9 +6,11 @@
 
 namespace onesum {
 
-// Adds `direct`, a module of functions; -1 with an exception set if that fails.
+// Adds `direct`, a module of functions, and `direct_bfloat16`, the same for arrays of whole numbers that stand for the bits of bfloat16; -1 with an exception set
+// if that fails.
 int add_direct_calls(PyObject* module);
-// Adds the losses to the module and to `direct`; the same.
-int add_losses(PyObject* module, PyObject* direct);
+// Adds the losses to the module, or to one of those two; the same.
+int add_losses(PyObject* module);
+int add_direct_losses(PyObject* direct, bool bfloat16);
 
 }  // namespace onesum

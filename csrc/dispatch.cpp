@@ -6,12 +6,16 @@
 #include <strings.h>
 
 #include "split.h"
+#include "tuning.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <xmmintrin.h>
 
-extern const onesum::Kernels onesum_x86_64_v2, onesum_x86_64_v3, onesum_x86_64_v4;
+// The build says for which versions of x86-64 there are kernels: X(v4) X(v3) X(v2)
+#define X(version) extern const onesum::Kernels onesum_x86_64_##version;
+ONESUM_VERSIONS
+#undef X
 #else
 extern const onesum::Kernels onesum_baseline;
 #endif
@@ -24,9 +28,6 @@ std::atomic<const Isa*> in_use{nullptr};
 #define ONESUM_OPERANDS(name, operands) operands,
 const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
 #undef ONESUM_OPERANDS
-
-// An output of so many bytes is written past the caches: it would not fit them, and no line of it need be read first.
-constexpr size_t streamed_bytes = 24 << 20;
 
 constexpr int size_of[] = {2, 2, 4, 8};  // by storage
 
@@ -41,12 +42,12 @@ bool has_f16c() {
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
-bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
-bool has_v3() {
+[[maybe_unused]] bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
+[[maybe_unused]] bool has_v3() {
     return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
            __builtin_cpu_supports("bmi2") && has_f16c();
 }
-bool has_v4() {
+[[maybe_unused]] bool has_v4() {
     return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
@@ -60,11 +61,9 @@ bool always() { return true; }
 
 const Isa isas[] = {
 #if defined(__x86_64__)
-    {"x86-64-v4", has_v4, &onesum_x86_64_v4},
-#if !defined(ONESUM_WITHOUT_V3)
-    {"x86-64-v3", has_v3, &onesum_x86_64_v3},
-#endif
-    {"x86-64-v2", has_v2, &onesum_x86_64_v2},
+#define X(version) {"x86-64-" #version, has_##version, &onesum_x86_64_##version},
+    ONESUM_VERSIONS
+#undef X
 #elif defined(__ARM_NEON)
     {"neon", always, &onesum_baseline},
 #else
@@ -92,7 +91,7 @@ void use_isa(const Isa* isa) { in_use = isa; }
 bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides, bool writes) {
     const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
     const char* const letters = operands[operation];
-    const bool streamed = writes && letters[strlen(letters) - 1] == 'x' && size_t(rows) * size_t(n) * size_of[storage] >= streamed_bytes;
+    const bool streamed = writes && letters[strlen(letters) - 1] == 'x' && size_t(rows) * size_t(n) * size_of[storage] >= tuning::streamed_bytes;
     const Job job{kernels.kernel[operation][storage], operand_count(letters), size_of[storage], streamed};
     const bool done = run(job, args, rows, n, strides);
     clear_flags();

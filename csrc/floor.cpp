@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "pool.h"
+#include "tuning.h"
 
 #if defined(__x86_64__)
 #include <emmintrin.h>
@@ -14,9 +15,6 @@ namespace onesum {
 namespace {
 
 constexpr long line = 64;            // bytes
-constexpr long least_piece = 1 << 17;  // bytes worth another thread
-constexpr int pieces_per_thread = 4;   // so that a thread that starts late does not hold up the rest
-constexpr long ahead = 1024;           // bytes: how far the processor is told what comes
 
 enum class Write { none, ordinary, streaming };
 
@@ -63,8 +61,8 @@ inline void end_of_stream() {}
     template <Write how, bool two> attributes uint64_t name(char* target, const char* a, const char* b, long count) { \
         Line sum{};                                                                                         \
         for (long i = 0; i < count; i += line) {                                                            \
-            __builtin_prefetch(a + i + ahead);                                                              \
-            if constexpr (two) __builtin_prefetch(b + i + ahead);                                           \
+            __builtin_prefetch(a + i + tuning::fetched_bytes);                                              \
+            if constexpr (two) __builtin_prefetch(b + i + tuning::fetched_bytes);                           \
             if constexpr (how == Write::streaming) {                                                        \
                 stream_line<two>(target + i, a + i, two ? b + i : b);                                       \
                 continue;                                                                                   \
@@ -120,8 +118,8 @@ template <Write how> unsigned char run(char* target, const char* a, const char* 
     const long whole = (count - head) / line * line, tail = head + whole;
     const auto at = [](auto* p, long offset) { return p ? p + offset : nullptr; };
 
-    const long most = threads() > 1 ? long(threads()) * pieces_per_thread : 1;
-    const long pieces = std::clamp(whole / least_piece, 1L, most);
+    const long most = threads() > 1 ? long(threads()) * tuning::moves_a_thread : 1;
+    const long pieces = std::clamp(whole / tuning::least_moved, 1L, most);
     const long piece = (whole / line + pieces - 1) / pieces * line;
     Job job{b ? lines_of_this_cpu<how, true>() : lines_of_this_cpu<how, false>(),
             at(target, head), a + head, at(b, head), whole, piece, {bytes<how>(target, a, b, head)}};

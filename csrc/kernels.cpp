@@ -8,6 +8,7 @@
 #include "forward.h"
 #include "hessian.h"
 #include "layout.h"
+#include "softcap.h"
 
 namespace {
 
@@ -30,8 +31,20 @@ using cross_entropy_hvp = CrossEntropyHvp;
 ONESUM_OPERATIONS(ONESUM_PLACES) ONESUM_LOSSES(ONESUM_PLACES)
 #undef ONESUM_PLACES
 
+template <class Op> constexpr bool is_cross_entropy = std::is_same_v<Op, CrossEntropy> || std::is_same_v<Op, SoftCrossEntropy> || std::is_same_v<Op, CrossEntropyHvp>;
+
 template <class S, class Op, const Places& places>
 bool kernel(char* const* args, long rows, long n, const long* strides, bool streamed) {
+    if constexpr (is_cross_entropy<Op>) {
+        const auto& options = *reinterpret_cast<const onesum::LossOptions*>(args[places.options]);
+        if (options.softcap != 0) {
+            const Softcapped<S> softcapped(places, args, rows, n, strides);
+            const Inner inner{kernel<double, Op, places>, places};
+            if constexpr (!std::is_same_v<Op, CrossEntropyHvp>) return softcapped.run(inner);
+            else if (options.probabilities || options.smoothing != 0) return softcapped.run_hvp(inner, {kernel<double, SoftCrossEntropy, soft_cross_entropy_places>, soft_cross_entropy_places});
+            else return softcapped.run_hvp(inner, {kernel<double, CrossEntropy, cross_entropy_places>, cross_entropy_places});
+        }
+    }
     return Driver<S, Op, places>{args, rows, n, strides, streamed}.run();
 }
 

@@ -17,16 +17,17 @@ namespace onesum {
 
 // Losses: after x come probabilities (or x again, or the divergence's second logits), the mask, class indices `i` (an int64 a row), row weights `s` (a double a row), T, and the
 // options `o`, the same for all rows; then the losses `l` (a double a row) and the gradient (or x again, if there is to be none). The Hessian's second x is what it
-// is multiplied by, and it takes the sums of the target masses `q` (a double a row).
+// is multiplied by, and it takes the sums of the target masses `q` (a double a row); what a softcap adds to it needs the probabilities themselves, `y` (or x again).
 #define ONESUM_LOSSES(X)                     \
     X(cross_entropy, "xmisTo>lx")            \
     X(soft_cross_entropy, "xxmisTo>lx")      \
     X(kl_divergence, "xxmisTo>lx")           \
-    X(cross_entropy_hvp, "xxmisqTo>x")
+    X(cross_entropy_hvp, "xxymisqTo>x")
 
 enum Wanted { wanted_loss, wanted_entropy, wanted_masses };  // the sums of the target masses
 struct LossOptions {
     double smoothing, z_loss;
+    double softcap;        // of the logits, or 0
     double by;             // multiplies the gradient
     const double* weight;  // one per class, or null
     bool probabilities;    // else class indices, -1 for rows to ignore
@@ -38,15 +39,12 @@ struct LossOptions {
 #define ONESUM_COUNT(name, operands) +1
 constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT), kernels = operations ONESUM_LOSSES(ONESUM_COUNT);
 #undef ONESUM_COUNT
-constexpr int max_operands = 9;
+constexpr int max_operands = 10;
 constexpr int operand_count(const char* operands) {
     int count = -1;  // '>' is none
     while (*operands++) ++count;
     return count;
 }
-
-// Partial sums of so many classes are added up apart: threads share rows side by side by these.
-constexpr long part = 1 << 10;
 
 enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float64, storages };
 

@@ -15,9 +15,9 @@ namespace {
 
 // Where each operand stands in NumPy's list; -1 if the operation has none.
 struct Places {
-    int core[2] = {-1, -1}, mask = -1, row_in = -1, temperature = -1, out = -1;
+    int core[2] = {-1, -1}, targets = -1, mask = -1, row_in = -1, temperature = -1, out = -1;
     int classes = -1, sample = -1, masses = -1, options = -1, loss = -1;
-    int core_strides[2] = {-1, -1}, mask_stride = -1, out_stride = -1;
+    int core_strides[2] = {-1, -1}, targets_stride = -1, mask_stride = -1, out_stride = -1;
     bool row_out = false;
 
     constexpr explicit Places(const char* operands) {
@@ -30,6 +30,7 @@ struct Places {
                     if (output) out = place, out_stride = stride++;
                     else core[inputs] = place, core_strides[inputs++] = stride++;
                     break;
+                case 'y': targets = place, targets_stride = stride++; break;
                 case 'm': mask = place, mask_stride = stride++; break;
                 case 'r':
                     if (output) out = place, row_out = true;
@@ -59,18 +60,10 @@ class Scratch {
     char* at(size_t offset) const { return p + offset; }
 
   private:
-    alignas(64) char local[16384];
+    alignas(64) char local[stack_scratch];
     char* heap = nullptr;
     char* p;
 };
-
-// What one walk computed is kept for the next where it takes no more than this for a row: it stays in the second-level cache. Beside arrays that go past
-// the caches it has less room; to compute again costs less than to wait for it.
-constexpr size_t memo_limit = 256 << 10, memo_limit_streamed = 48 << 10;
-// A group has so many rows that what is read or kept of them stays in the first-level cache, but one at least.
-constexpr size_t group_limit = 10 << 10;
-// So many tiles of short rows go together, step by step.
-constexpr int together = 4;
 
 template <class S, class Op, const Places& places> struct Driver {
     using C = typename Compute<S>::type;
@@ -322,7 +315,6 @@ template <class S, class Op, const Places& places> struct Driver {
     }
 
     // Rows side by side that are too long for a tile of them all: tiles of several, for memory is read fastest without gaps.
-    static constexpr int most_columns = 128;
     struct Desk {
         using W = Columns<C>;
         const Driver& driver;
@@ -398,7 +390,7 @@ template <class S, class Op, const Places& places> struct Driver {
         using W = Rows<S>;
         const size_t steps = size_t(n + lanes - 1) / lanes, memo_row = memo_bytes(steps), row_bytes = (size_t(n) * size + 63) / 64 * 64;
         const size_t fit = group_limit / (memo_row ? memo_row : inputs * row_bytes);
-        const int group = !along || fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
+        const int group = !along || n > piece || fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
         Scratch scratch(group * memo_row + sizeof(V) + (along ? 0 : 3 * row_bytes));
         if (!scratch) return false;
         char* copies[3] = {};

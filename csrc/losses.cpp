@@ -52,11 +52,11 @@ Operand everywhere(const void* data) { return {const_cast<char*>(static_cast<con
 constexpr double one_weight = 1;
 constexpr long no_class = -1;
 
-// What a kernel takes; the first three are of the shape of x.
+// What a kernel takes; the first four are of the shape of x.
 struct Request {
     Form form;
-    Operand x, second, mask = everywhere(nullptr), classes = everywhere(&no_class), sample = everywhere(&one_weight), masses, temperature, losses, gradient;
-    LossOptions options{0, 0, 1, nullptr, false, false, false, wanted_loss};
+    Operand x, second, targets, mask = everywhere(nullptr), classes = everywhere(&no_class), sample = everywhere(&one_weight), masses, temperature, losses, gradient;
+    LossOptions options{0, 0, 0, 1, nullptr, false, false, false, wanted_loss};
 
     npy_intp rows() const {
         npy_intp count = 1;
@@ -72,6 +72,7 @@ struct Request {
         for (const char* c = letters_of[loss - operations]; *c; ++c) switch (*c) {
                 case '>': arrays = 2; break;
                 case 'x': *next++ = *inputs[arrays++]; break;
+                case 'y': *next++ = targets; break;
                 case 'm': *next++ = mask; break;
                 case 'i': *next++ = classes; break;
                 case 's': *next++ = sample; break;
@@ -90,18 +91,18 @@ struct Request {
 PyObject* not_here() { return Py_NewRef(Py_NotImplemented); }
 PyObject* no_fit(const char* name) { return PyErr_Format(PyExc_TypeError, "losses: %s has not the form that was agreed on", name); }
 
-// losses(name, x, second, mask, classes, weight, sample_weight, masses, axis, temperature, smoothing, z_loss, by, gradient, out): the losses of the rows, as
-// float64, and the gradient (by the first array if `gradient` is 1, by the second if it is 2) or None. The second array has probabilities, the divergence's second
-// logits, or what the Hessian is multiplied by, which takes the gradient's place. Arrays are aligned, in native byte order; those with one element a row have size
-// 1 along the axis, or lack it. Without classes no row is ignored.
+// losses(name, x, second, targets, mask, classes, weight, sample_weight, masses, axis, temperature, smoothing, z_loss, softcap, by, gradient, out): the losses of the
+// rows, as float64, and the gradient (by the first array if `gradient` is 1, by the second if it is 2) or None. The second array has probabilities, the divergence's
+// second logits, or what the Hessian is multiplied by, which takes the gradient's place; only beside it `targets` are the probabilities, if there are any. Arrays are
+// aligned, in native byte order; those with one element a row have size 1 along the axis, or lack it. Without classes no row is ignored. A softcap of 0 is none.
 PyObject* losses(PyObject*, PyObject* args) {
     const char* name;
-    PyObject *x, *second, *mask, *classes, *weight, *sample, *masses, *temperature, *out;
+    PyObject *x, *second, *targets, *mask, *classes, *weight, *sample, *masses, *temperature, *out;
     Request request{};
     int axis, gradient;
     LossOptions& options = request.options;
-    if (!PyArg_ParseTuple(args, "sOOOOOOOiOdddiO:losses", &name, &x, &second, &mask, &classes, &weight, &sample, &masses, &axis, &temperature, &options.smoothing,
-                          &options.z_loss, &options.by, &gradient, &out))
+    if (!PyArg_ParseTuple(args, "sOOOOOOOOiOddddiO:losses", &name, &x, &second, &targets, &mask, &classes, &weight, &sample, &masses, &axis, &temperature,
+                          &options.smoothing, &options.z_loss, &options.softcap, &options.by, &gradient, &out))
         return nullptr;
     options.gradient = gradient > 0;
     options.by_second = gradient > 1;
@@ -109,7 +110,8 @@ PyObject* losses(PyObject*, PyObject* args) {
     Form& form = request.form;
     form = {PyArray_TYPE(array(x)), PyArray_NDIM(array(x)), axis, PyArray_DIMS(array(x)), false};
     if (storage_of(form.type) < 0 || !form.take(x, false, request.x)) return no_fit("x");
-    request.second = request.x;
+    request.second = request.targets = request.x;
+    if (targets != Py_None && !form.take(targets, false, request.targets)) return no_fit("targets");
     if (second != Py_None && !form.take(second, false, request.second)) return no_fit("the second array");
     if (mask != Py_None && !form.take(mask, false, NPY_BOOL, request.mask)) return no_fit("mask");
     options.probabilities = classes == Py_None;
@@ -190,11 +192,21 @@ PyObject* total(PyObject*, PyObject* x) {
     return PyFloat_FromDouble(sum_of(static_cast<const double*>(PyArray_DATA(array(x))), PyArray_SIZE(array(x))));
 }
 
-// A number as a scalar of x's type.
+// A number as an element of x's type: float64, float32 or bfloat16.
+void put(void* element, double x, int type) {
+    const float narrow = float(x);
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    const uint16_t half = uint16_t((narrow != narrow ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // ties to even; a NaN stays one
+    if (type == NPY_DOUBLE) memcpy(element, &x, sizeof x);
+    else if (type == NPY_FLOAT) memcpy(element, &narrow, sizeof narrow);
+    else memcpy(element, &half, sizeof half);
+}
 PyObject* scalar_of(double x, int type) {
     PyArray_Descr* descr = PyArray_DescrFromType(type);
-    float narrow = float(x);
-    PyObject* result = PyArray_Scalar(type == NPY_DOUBLE ? static_cast<void*>(&x) : &narrow, descr, nullptr);
+    double element;
+    put(&element, x, type);
+    PyObject* result = PyArray_Scalar(&element, descr, nullptr);
     Py_DECREF(descr);
     return result;
 }
@@ -242,12 +254,12 @@ bool number_of(PyObject* given, double& number) {
     return true;
 }
 
-// cross_entropy(x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where, reduction, gradient, out)
-PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t count) {
-    if (count != 13) return PyErr_Format(PyExc_TypeError, "a direct call got %zd arguments", count);
-    PyObject *x = given[0], *target = given[1], *axis_given = given[2], *weight = given[3], *ignored_given = given[5], *sample = given[6], *out = given[12];
-    const bool gradient = given[11] == Py_True;
-    if (!PyArray_CheckExact(x) || !PyArray_CheckExact(target) || !PyLong_CheckExact(axis_given) || given[9] != Py_None) return not_here();
+// cross_entropy(x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where, reduction, gradient, out)
+template <bool bfloat16> PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 14) return PyErr_Format(PyExc_TypeError, "a direct call got %zd arguments", count);
+    PyObject *x = given[0], *target = given[1], *axis_given = given[2], *weight = given[3], *ignored_given = given[5], *sample = given[6], *out = given[13];
+    const bool gradient = given[12] == Py_True;
+    if (!PyArray_CheckExact(x) || !PyArray_CheckExact(target) || !PyLong_CheckExact(axis_given) || given[10] != Py_None) return not_here();
     const int ndim = PyArray_NDIM(array(x));
     int overflow;
     long axis = PyLong_AsLongAndOverflow(axis_given, &overflow), ignored = 0;
@@ -257,16 +269,17 @@ PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t cou
     LossOptions& options = request.options;
     options.gradient = gradient;
     double temperature;
-    if (!number_of(given[4], options.smoothing) || !number_of(given[7], options.z_loss) || !number_of(given[8], temperature)) return not_here();
+    if (!number_of(given[4], options.smoothing) || !number_of(given[7], options.z_loss) || !number_of(given[9], temperature)) return not_here();
     if (!(options.smoothing >= 0 && options.smoothing <= 1) || !(options.z_loss >= 0 && options.z_loss < HUGE_VAL) || !(temperature > 0)) return not_here();
-    if (!PyUnicode_CheckExact(given[10])) return not_here();
-    const bool mean = PyUnicode_CompareWithASCIIString(given[10], "mean") == 0, each = PyUnicode_CompareWithASCIIString(given[10], "none") == 0;
-    if (!mean && !each && PyUnicode_CompareWithASCIIString(given[10], "sum") != 0) return not_here();
+    if (given[8] != Py_None && (!number_of(given[8], options.softcap) || !(options.softcap > 0 && options.softcap < HUGE_VAL))) return not_here();
+    if (!PyUnicode_CheckExact(given[11])) return not_here();
+    const bool mean = PyUnicode_CompareWithASCIIString(given[11], "mean") == 0, each = PyUnicode_CompareWithASCIIString(given[11], "none") == 0;
+    if (!mean && !each && PyUnicode_CompareWithASCIIString(given[11], "sum") != 0) return not_here();
 
     Form& form = request.form;
     form = {PyArray_TYPE(array(x)), ndim, int(axis), PyArray_DIMS(array(x)), false};
     const npy_intp n = form.dims[axis], rows = request.rows();
-    if (n == 0 || (form.type != NPY_FLOAT && form.type != NPY_DOUBLE) || !form.take(x, false, request.x)) return not_here();
+    if (n == 0 || form.type == NPY_HALF || !is_direct(form.type, bfloat16) || !form.take(x, false, request.x)) return not_here();
     request.second = request.x;
     request.temperature = everywhere(&temperature);
     if (weight != Py_None) {
@@ -335,11 +348,8 @@ PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t cou
         const double sum = sum_of(values.data(), rows);
         loss = scalar_of(!mean ? sum : counted ? sum / counted : NAN, form.type);
     } else if ((loss = new_result(form, true, true, order))) {
-        void* const data = PyArray_DATA(array(loss));
-        for (npy_intp i = 0; i < rows; ++i) {
-            if (form.type == NPY_DOUBLE) static_cast<double*>(data)[i] = values[i];
-            else static_cast<float*>(data)[i] = float(values[i]);
-        }
+        char* const data = PyArray_BYTES(array(loss));
+        for (npy_intp i = 0; i < rows; ++i) put(data + i * PyArray_ITEMSIZE(array(loss)), values[i], form.type);
     }
     if (!loss) return Py_XDECREF(slope), nullptr;
     return Py_BuildValue("(NN)", loss, slope ? slope : Py_NewRef(Py_None));
@@ -348,14 +358,13 @@ PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t cou
 PyMethodDef methods[] = {{"losses", losses, METH_VARARGS, "The losses of the rows and their gradient."},
                          {"total", total, METH_O, "A sum, as good as if twice the digits had been kept."},
                          {nullptr, nullptr, 0, nullptr}};
-PyMethodDef direct_methods[] = {
-    {"cross_entropy", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(direct_cross_entropy)), METH_FASTCALL,
+template <bool bfloat16> PyMethodDef direct_methods[] = {
+    {"cross_entropy", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(direct_cross_entropy<bfloat16>)), METH_FASTCALL,
      "Compute the plain case; answer NotImplemented to others."},
     {nullptr, nullptr, 0, nullptr},
 };
 
 }  // namespace
 
-int onesum::add_losses(PyObject* module, PyObject* direct) {
-    return PyModule_AddFunctions(module, methods) < 0 || PyModule_AddFunctions(direct, direct_methods) < 0 ? -1 : 0;
-}
+int onesum::add_losses(PyObject* module) { return PyModule_AddFunctions(module, methods); }
+int onesum::add_direct_losses(PyObject* direct, bool bfloat16) { return PyModule_AddFunctions(direct, bfloat16 ? direct_methods<true> : direct_methods<false>); }

@@ -17,7 +17,6 @@ namespace onesum {
 namespace {
 
 constexpr size_t huge_page = 2 << 20;
-constexpr int most_blocks = 8;  // that are kept
 
 // What the system is told of a block: that it may have huge pages, which cost a fourth of small ones to get and are quickly given; and that nobody needs
 // its content. The pages stay until memory is short, and who writes to them before that has them again without a fault. No other system was looked at.
@@ -42,7 +41,7 @@ Head* head_of(void* data) { return static_cast<Head*>(data) - 1; }
 
 // Nothing here has a destructor: arrays may die as late as they like.
 std::mutex mutex;  // of the following three
-Head* kept[most_blocks + 1];  // the last that came first; in the last place only what is about to go
+Head* kept[tuning::most_blocks + 1];  // the last that came first; in the last place only what is about to go
 int kept_blocks = 0;
 size_t kept_bytes = 0;
 
@@ -51,7 +50,7 @@ std::atomic<long> limit{-1};  // of kept_bytes; -1: to be found out
 
 long most_bytes() {
     long none = -1;
-    if (limit.load(std::memory_order_relaxed) < 0) limit.compare_exchange_strong(none, std::max(0L, usable_memory() / 16), std::memory_order_relaxed);
+    if (limit.load(std::memory_order_relaxed) < 0) limit.compare_exchange_strong(none, std::max(0L, usable_memory() / tuning::kept_part), std::memory_order_relaxed);
     return limit.load(std::memory_order_relaxed);
 }
 
@@ -92,13 +91,13 @@ Head* find(size_t size) {
     std::lock_guard lock(mutex);
     int best = -1;
     for (int i = 0; i < kept_blocks; ++i)
-        if (kept[i]->size >= size && kept[i]->size - size <= size / 4 && (best < 0 || kept[i]->size < kept[best]->size)) best = i;
+        if (kept[i]->size >= size && kept[i]->size - size <= size / tuning::unused_part && (best < 0 || kept[i]->size < kept[best]->size)) best = i;
     return best < 0 ? nullptr : take(best);
 }
 
 // Keeps the block, and lets the oldest go until what is kept is within its limits.
 void keep(Head* head) {
-    Head* gone[most_blocks + 1];
+    Head* gone[tuning::most_blocks + 1];
     int count = 0;
     const size_t most = size_t(most_bytes());
     offer(head->data(), head->size);
@@ -111,7 +110,7 @@ void keep(Head* head) {
             kept[0] = head;
             ++kept_blocks;
             kept_bytes += head->size;
-            while (kept_blocks > most_blocks || kept_bytes > most) gone[count++] = take(kept_blocks - 1);
+            while (kept_blocks > tuning::most_blocks || kept_bytes > most) gone[count++] = take(kept_blocks - 1);
         }
     }
     while (count) unmap(gone[--count]);

@@ -3,10 +3,11 @@
 
 #include <cstddef>
 
+#include "tuning.h"
+
 namespace onesum {
 
-// Bytes from which on a result lies here. What is smaller malloc uses again by itself, and blocks are whole huge pages.
-constexpr long large_result = 16 << 20;
+using tuning::large_result;
 
 // As malloc, calloc, realloc and free, of any size; each takes memory of these only.
 void* allocate(size_t size);

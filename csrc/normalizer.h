@@ -47,7 +47,7 @@ template <class W> typename W::V row_max(const Group<W>& g, int which = 0) { ret
 template <class Form, class W> struct Ahead {
     using V = typename W::V;
     static constexpr bool finds_max = !W::across;
-    static constexpr long distance = finds_max ? 1024 / sizeof(typename W::S) : 0;  // in classes
+    static constexpr long distance = finds_max ? fetched_bytes / sizeof(typename W::S) : 0;  // in classes
     V partial[W::views];
 
     struct View {

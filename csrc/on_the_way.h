@@ -12,7 +12,8 @@ template <class W> struct OnTheWay : WideSum<typename W::C> {
     using Plain = WideSum<typename W::C>;
     using S = typename W::S;
     static constexpr bool in_blocks = !W::across;
-    static constexpr long size = sizeof(S), room = in_blocks ? (block + 1) * W::lanes * size : 1;  // bytes
+    // In bytes: for a block, for less than a vector that was left of the one before, and for a vector that is read from the end of both.
+    static constexpr long size = sizeof(S), room = in_blocks ? (block + 2) * W::lanes * size : 1;
     const long n;
     const typename W::Row::Classes out;
     char* const gathered;  // null: the classes are written where they belong,

@@ -6,13 +6,6 @@
 
 namespace {
 
-// Rows side by side are copied to tiles, for the lines of neighbouring classes may meet in the caches: so many bytes, which stay in the second-level
-// cache, and a run of so many vectors from each class.
-constexpr size_t panel_limit = 512 << 10;
-constexpr int least_panel = 8, most_panel = 64;
-// Such runs are fetched so many classes before they are read or written.
-constexpr long fetched = 8;
-
 // Where the tiles of one operand are: vectors of the same rows, class by class, and vectors of the rows beside them. An odd number of vectors
 // lies between neighbours: they must not meet in the caches.
 template <class C> struct Tiles {
@@ -64,7 +57,7 @@ template <class S> void columns_in(const Operand& a, int width, long some, const
     for (long j = 0; j < some; ++j) {
         const char* p = a.p + j * a.along;
         char* tile = tiles.p + j * tiles.along;
-        const char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
+        const char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.along;
         int i = 0;
         for (; i + lanes <= width; i += lanes) {
             __builtin_prefetch(soon + i * size, 0, 2);
@@ -85,11 +78,12 @@ template <class S> void columns_out(const Tiles<typename Compute<S>::type>& tile
             i += count;
         };
         if (streamed) {
-            const int head = int(-reinterpret_cast<uintptr_t>(p) % 64 / size);
-            while (i < head && i < width) put(head - i < lanes ? head - i : lanes);
+            int head = int(-reinterpret_cast<uintptr_t>(p) % 64 / size);  // of a line that began before the row
+            head = head < width ? head : width;
+            while (i < head) put(head - i < lanes ? head - i : lanes);
             for (; i + lanes <= width; i += lanes) write<S>(p + i * size, AllLanes{}, load<C>(tile + i * sizeof(C)), true);
         } else {
-            char* const soon = p + (j + fetched < some ? fetched : 0) * a.along;
+            char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.along;
             for (; i + lanes <= width; i += lanes) {
                 __builtin_prefetch(soon + i * size, 1);
                 store<S>(p + i * size, load<C>(tile + i * sizeof(C)));

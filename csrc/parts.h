@@ -7,8 +7,6 @@
 
 namespace {
 
-// So many parts are summed before they are merged; their sums take memory.
-constexpr long parts_at_once = 16;
 inline long at_once(long n) {
     const long parts = (n + part - 1) / part;
     return parts < parts_at_once ? parts : parts_at_once;

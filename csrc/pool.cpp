@@ -11,6 +11,7 @@
 #include <sched.h>
 
 #include "machine.h"
+#include "tuning.h"
 
 namespace onesum {
 namespace {
@@ -51,12 +52,12 @@ void pause() {
 // Returns when the word is no longer `old`, and what it is then. The next job or the last task often comes within microseconds, in which case
 // to sleep would cost more than to wait; but the CPU is offered to whoever needs it.
 template <class T, class Yield, class Sleep>
-T changed(const std::atomic<T>& word, T old, std::chrono::microseconds patience, Yield yield, Sleep sleep) {
-    const auto start = std::chrono::steady_clock::now();
+T changed(const std::atomic<T>& word, T old, long patience, Yield yield, Sleep sleep) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(patience);
     for (int i = 0; word.load(std::memory_order_acquire) == old; ++i) {
-        if (i < 100) {
+        if (i < tuning::looks_without_clock) {
             pause();
-        } else if (std::chrono::steady_clock::now() - start < patience) {
+        } else if (std::chrono::steady_clock::now() < end) {
             yield();
         } else {
             sleep();
@@ -64,8 +65,6 @@ T changed(const std::atomic<T>& word, T old, std::chrono::microseconds patience,
     }
     return word.load(std::memory_order_acquire);
 }
-// A worker's patience; and that of a caller, who knows that the rest is being done. Asleep, it would be woken on the CPU of the worker that ends it.
-constexpr std::chrono::microseconds until_next_job(30), until_last_task(2000);
 
 // On the CPU of who wakes it a worker stands in line for milliseconds, until the system finds that another CPU is idle. That is where a sleeper is often
 // woken, and where one that waits may have come to be. So that one CPU is forbidden to it until it has seen its job.
@@ -80,7 +79,7 @@ struct alignas(64) Worker {
     uint32_t next(uint32_t generation) {
         cpu_set_t allowed;
         const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
-        generation = changed(called, generation, until_next_job, [&] {
+        generation = changed(called, generation, tuning::until_next_job, [&] {
             cpu.store(sched_getcpu(), std::memory_order_relaxed);
             sched_yield();
         }, [&] {
@@ -107,7 +106,7 @@ struct alignas(64) Worker {
     }
 #else
     uint32_t next(uint32_t generation) {
-        return changed(called, generation, until_next_job, [] { sched_yield(); }, [&] { called.wait(generation, std::memory_order_acquire); });
+        return changed(called, generation, tuning::until_next_job, [] { sched_yield(); }, [&] { called.wait(generation, std::memory_order_acquire); });
     }
 
     void wake(uint32_t generation) {
@@ -187,7 +186,7 @@ void parallel(long tasks, void (*task)(void*, long), void* context) {
     untaken.store(uint64_t(generation) << 32 | uint64_t(shares), std::memory_order_release);
     for (int i = 0; i < helpers && i < workers; ++i) worker[i].wake(generation);
     work(generation, true, false);
-    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left, until_last_task, [] { sched_yield(); }, [&] { unfinished.wait(left, std::memory_order_acquire); });
+    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left, tuning::until_last_task, [] { sched_yield(); }, [&] { unfinished.wait(left, std::memory_order_acquire); });
     busy.store(false, std::memory_order_release);
 }
 

@@ -7,9 +7,13 @@
 
 #include "half.h"
 #include "kernels.h"
+#include "tuning.h"
 #include "wide.h"
 
 namespace {
+
+using namespace onesum::tuning;
+template <class C> constexpr long short_row = short_row_of(Vec<C>::lanes);
 
 // How many lanes of a vector count: all of them, known when compiling, or the first few.
 struct AllLanes { static constexpr bool all = true; static constexpr int count = 0; };
@@ -20,15 +24,6 @@ struct Operand {
     char* p;
     long along, across;
 };
-
-// Rows of up to so many classes are summed class by class, one row in a lane, in every layout; longer ones in as many partial sums as there are lanes.
-template <class C> constexpr long short_row = 2 * Vec<C>::lanes > 16 ? 2 * Vec<C>::lanes : 16;
-// After so many terms a partial sum moves on to a wide total.
-constexpr long block = 16;
-// Classes of a piece of a long row, which threads share: each piece is summed for itself.
-constexpr long piece = 1 << 16;
-using onesum::part;
-static_assert(piece % part == 0 && part % (block * Vec<float>::lanes) == 0);
 
 // The lanes below `count` of x, `fill` in the others.
 template <class V, class I = typename Vec<decltype(+V{}[0])>::I> inline V keep_lanes(V x, int count, V fill) {
@@ -93,7 +88,7 @@ template <class S_> struct Rows {
         // The same, cut so that whole vectors of `out` are lines or halves of lines, where that pays.
         template <class F> ONESUM_INLINE void each_line(const Operand& out, bool streamed, F f) const {
             const uintptr_t begin = reinterpret_cast<uintptr_t>(of(out).p);
-            long head = !streamed && n < 16 * lanes ? 0 : begin % sizeof(S) ? n : long((-begin % 64) / sizeof(S)), j = 0;
+            long head = !streamed && n < vectors_in_lines * lanes ? 0 : begin % sizeof(S) ? n : long((-begin % 64) / sizeof(S)), j = 0;
             if (head > n) head = n;
             for (int count; j < head; j += count) {
                 count = head - j < lanes ? int(head - j) : lanes;

@@ -5,33 +5,24 @@
 #include <bit>
 
 #include "pool.h"
+#include "tuning.h"
 
 namespace onesum {
 namespace {
 
-// A chunk of this many elements takes a kernel about 10 us, several times as long as handing it out. Two of them are the least that is cut.
-constexpr long least = 20000;
-// Rows of so many elements the kernel can share among the threads itself, which balances better than one or two of them for each.
-constexpr long long_row = 1 << 18;
-// Rows side by side too, if there are so few that threads would tear lines of less than so many bytes apart: by their parts, several for each.
-constexpr long least_line = 8192, parts_a_thread = 2;
-// A thread that is late leaves its chunks to the others. Of rows side by side the first panel of a chunk is waited for: fewer chunks.
-constexpr long chunks_a_thread = 8, chunks_of_columns = 3;
-// Chunks are of whole tiles of short rows. Of rows side by side they are of whole runs of so many, or of the largest power of two that leaves a run for
-// every thread.
-constexpr long tile = 64, run_of_columns = 256;
+using namespace tuning;
 
 // `side_by_side`: bytes of an element of such rows, else 0.
 long rows_of_a_chunk(long rows, long n, long side_by_side) {
     const long team = threads();
-    if (team < 2 || rows < 2 || rows * n < 2 * least || (rows < 2 * team && n >= long_row)) return rows;
+    if (team < 2 || rows < 2 || rows * n < 2 * least_chunk || (rows < 2 * team && n >= long_row)) return rows;
     if (side_by_side && rows * side_by_side < team * least_line && n >= team * parts_a_thread * part) return rows;
-    const long chunk = std::max((rows - 1) / (team * (side_by_side ? chunks_of_columns : chunks_a_thread)) + 1, (least - 1) / n + 1);
+    const long chunk = std::max((rows - 1) / (team * (side_by_side ? chunks_of_columns : chunks_a_thread)) + 1, (least_chunk - 1) / n + 1);
     if (side_by_side) {
         const long run = std::clamp(long(std::bit_floor(size_t(rows / team))), 1L, run_of_columns);
         return (chunk + run - 1) / run * run;
     }
-    return chunk < tile ? long(std::bit_ceil(size_t(chunk))) : (chunk + tile - 1) / tile * tile;
+    return chunk < rows_of_tiles ? long(std::bit_ceil(size_t(chunk))) : (chunk + rows_of_tiles - 1) / rows_of_tiles * rows_of_tiles;
 }
 
 struct Call {

@@ -32,7 +32,6 @@ struct Ufunc {
     std::string name, operands;  // as in kernels.h, less the mask if there is to be none
     int operation;
     int mask = -1, mask_stride = -1;  // where a null mask is put in: among the operands, and among their class strides
-    PyUFuncObject* ufunc = nullptr;
 };
 std::vector<Ufunc> every_ufunc() {
     std::vector<Ufunc> ufuncs;
@@ -52,7 +51,7 @@ std::vector<Ufunc> every_ufunc() {
 #undef ONESUM_ADD
     return ufuncs;
 }
-std::vector<Ufunc> table = every_ufunc();
+const std::vector<Ufunc> table = every_ufunc();
 
 struct Slot {
     const Ufunc* ufunc;
@@ -106,13 +105,13 @@ int type_of(char operand, int float_type) {
 }
 
 bool add_ufunc(PyObject* module, size_t index) {
-    constexpr int float_types[] = {NPY_HALF, NPY_FLOAT, NPY_DOUBLE};
-    constexpr int storage_of[] = {onesum::storage_float16, onesum::storage_float32, onesum::storage_float64};
-    Ufunc& made = table[index];
+    // bfloat16 first: its bits, as the whole numbers that they are for NumPy, could be cast to the others.
+    constexpr int float_types[] = {onesum::type_of_bfloat16, NPY_HALF, NPY_FLOAT, NPY_DOUBLE};
+    const Ufunc& made = table[index];
     Loops& l = loops[index];
     char* type = l.types;
-    for (int i = 0; i < 3; ++i) {
-        l.slots[i] = {&made, storage_of[i]};
+    for (int i = 0; i < onesum::storages; ++i) {
+        l.slots[i] = {&made, onesum::storage_of(float_types[i])};
         l.data[i] = &l.slots[i];
         l.functions[i] = loop;
         for (char c : made.operands)
@@ -120,30 +119,12 @@ bool add_ufunc(PyObject* module, size_t index) {
     }
     write_signature(made.operands.c_str(), l.signature);
     PyObject* ufunc =
-        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, 3, operand_count(made.operands.c_str()) - 1, 1, PyUFunc_None,
+        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, onesum::storages, operand_count(made.operands.c_str()) - 1, 1, PyUFunc_None,
                                             made.name.c_str(), "A kernel of the core; see onesum for the function.", 0, l.signature);
     if (!ufunc) return false;
-    made.ufunc = reinterpret_cast<PyUFuncObject*>(ufunc);
-    return PyModule_AddObjectRef(module, made.name.c_str(), ufunc) == 0;  // the table keeps the other reference
-}
-
-// bfloat16 is not NumPy's own: its loops are added when the first such array comes.
-PyObject* register_bfloat16(PyObject*, PyObject* dtype) {
-    static bool done = false;
-    if (done) Py_RETURN_NONE;
-    if (!PyArray_DescrCheck(dtype)) return PyErr_Format(PyExc_TypeError, "dtype: expected a numpy.dtype, got %R", dtype);
-    auto* bfloat16 = reinterpret_cast<PyArray_Descr*>(dtype);
-    for (size_t index = 0; index < table.size(); ++index) {
-        Loops& l = loops[index];
-        l.slots[3] = {&table[index], onesum::storage_bfloat16};
-        int types[max_operands], count = 0;
-        for (char c : table[index].operands)
-            if (c != '>') types[count++] = type_of(c, bfloat16->type_num);
-        if (PyUFunc_RegisterLoopForType(table[index].ufunc, bfloat16->type_num, loop, types, &l.slots[3]) < 0) return nullptr;
-    }
-    onesum::register_bfloat16(bfloat16->type_num);
-    done = true;
-    Py_RETURN_NONE;
+    const bool added = PyModule_AddObjectRef(module, made.name.c_str(), ufunc) == 0;
+    Py_DECREF(ufunc);
+    return added;
 }
 
 PyObject* names(bool usable_only) {
@@ -262,7 +243,7 @@ int execute(PyObject* module) {
     if (!use(module, isa)) return -1;
     for (size_t index = 0; index < table.size(); ++index)
         if (!add_ufunc(module, index)) return -1;
-    if (onesum::add_direct_calls(module) < 0) return -1;
+    if (onesum::add_losses(module) < 0 || onesum::add_direct_calls(module) < 0) return -1;
     for (bool usable : {true, false}) {
         PyObject* tuple = names(usable);
         int failed = !tuple || PyModule_AddObjectRef(module, usable ? "isas" : "built_isas", tuple) < 0;
@@ -273,7 +254,6 @@ int execute(PyObject* module) {
 }
 
 PyMethodDef methods[] = {
-    {"_register_bfloat16", register_bfloat16, METH_O, "Add loops for ml_dtypes.bfloat16, given as a dtype."},
     {"_use_isa", use_isa, METH_O, "Switch to another instruction set. For tests: calls under way keep the one they began with."},
     {"_get_num_threads", get_num_threads, METH_NOARGS, "How many threads a call may use."},
     {"_set_num_threads", set_num_threads, METH_O, "Let calls use so many."},

@@ -81,6 +81,7 @@ FLOAT64 = {
     "signed_logsumexp": Budget(0, 3),
     # Design table of the losses: a term is a product of a target mass (of (1 - e) w y + e w / C,
     # times s), p or log p, and what divides by the number of rows and T, each rounded.
+    # Beneath a softcap oracle_losses.py has larger scales.
     "cross_entropy": Budget(0, 4),
     "cross_entropy_grad": Budget(0, 4),
     "cross_entropy_hvp": Budget(0, 4),
@@ -110,6 +111,8 @@ def budget(function: str, dtype: str) -> Budget:
 # quotient of 1 or 2 ulps each: a hundredth of a float64 ulp is 20 of those.
 EXACT_RELATIVE = 1e-50
 WIDE_FLOAT64_ULPS = 0.01
+# What errors are measured by needs few digits, and beneath a softcap of 30 it has some fewer.
+WIDE_SCALE = 1e-15
 # Two numbers of 700 digits, each shown as a np.longdouble made of two float64.
 DOUBLED_LONGDOUBLE = 2.0**-62
 # exp(log p) sums to 1 within the rounding of log p: log 4 = 1.39 is half an ulp of 2^-52 off at
@@ -135,3 +138,8 @@ DIFFERENCES = 1e-7
 # PyTorch's own losses: a logarithm, a sum and p - q of numbers near 1, each rounded, then a sum
 # over the rows; in units of 2^-52.
 TORCH = 64 * 2.0**-52
+# Dask's matrix products, of matrices cut in two: sums of 6 products below 100 in another order.
+DASK_PRODUCT = 16 * 2.0**-52
+# Without float64 all is in two words of float32, of which an exponential has but one: NumPy's is
+# within 2.52 ulp (its release notes), and is multiplied or added to. In ulps of the terms.
+FLOAT32_ALONE = 4

@@ -10,7 +10,7 @@ hypothesis.settings.register_profile(
     "onesum",
     derandomize=True,
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     # The fixtures only choose an implementation, and leave nothing behind for the next example.
     suppress_health_check=[
         hypothesis.HealthCheck.function_scoped_fixture,
@@ -18,6 +18,21 @@ hypothesis.settings.register_profile(
     ],
 )
 hypothesis.settings.load_profile("onesum")
+
+
+# Of these files one test keeps a worker for long: they come first, while there is other work.
+LONG = (
+    "test_core_build",
+    "test_kernel_sweep",
+    "test_memory",
+    "test_threads",
+    "test_benchmarks",
+    "test_typing",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(params=on_numpy())

@@ -67,11 +67,15 @@ def using(name: str) -> Iterator[Api]:
             core()._use_isa(before[1])
 
 
-def every() -> Iterator[Api]:
-    """Each implementation on NumPy arrays in turn, for tests whose preparation takes the time."""
-    for name in on_numpy():
-        with using(name) as api:
-            yield api
+def every(dtype: str | None = None, libraries: bool = False) -> Iterator[Api]:
+    """Each implementation in turn, for tests whose preparation takes the time.
+
+    On NumPy's arrays, or on those of other libraries too; all of them, or those with the dtype.
+    """
+    for name in [*on_numpy(), *ON_LIBRARIES] if libraries else on_numpy():
+        if dtype is None or dtype in dtypes(name):
+            with using(name) as api:
+                yield api
 
 
 def _torch(a: np.ndarray) -> torch.Tensor:
@@ -97,6 +101,13 @@ _LIBRARIES: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "torch": {"convert": _torch, "back": _from_torch},
 }
+
+
+def arrays_of(answer: Any) -> list[Any]:
+    """All results of an answer, in line; a gradient that is None is none."""
+    if isinstance(answer, tuple):
+        return [a for part in answer for a in arrays_of(part)]
+    return [] if answer is None else [answer]
 
 
 def dtypes(name: str) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
-// The memory of large results, hammered from several threads. Exits with 0 if no two live blocks had a byte in common and none lost its content, and with 1
-// or a report of the sanitizer otherwise. Compiled by test_memory.py.
-//   memory_stress threads N     N steps of each of four: blocks of all sizes, that die in other threads than they were born in
-//   memory_stress fork          forks meanwhile; the children go on
-//   memory_stress limit ROOT    prints usable_memory(ROOT)
+// The memory of large results, from several threads: no two live blocks have a byte in common, and none loses its content.
+//   threads N     N steps of each of four: blocks of all sizes, that die in other threads than they were born in
+//   fork          forks meanwhile; the children go on
+//   limit ROOT    prints usable_memory(ROOT)
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -17,14 +16,9 @@
 
 #include "../csrc/machine.h"
 #include "../csrc/memory.h"
+#include "stress.h"
 
 namespace {
-
-void expect(bool condition, const char* what) {
-    if (condition) return;
-    std::fprintf(stderr, "memory_stress: %s\n", what);
-    std::_Exit(1);
-}
 
 // A block, and a number that is written all over it: to the first byte of every 256 KB, for speed, and to the last.
 struct Block {
@@ -127,10 +121,8 @@ void forks() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-    expect(argc > 1, "what?");
-    if (!std::strcmp(argv[1], "threads")) threads(std::atoi(argv[2]));
-    if (!std::strcmp(argv[1], "fork")) forks();
-    if (!std::strcmp(argv[1], "limit")) std::printf("%ld\n", onesum::usable_memory(argv[2]));
-    return 0;
+void stress_memory(const char* mode, const char* argument) {
+    if (!std::strcmp(mode, "threads")) threads(std::atoi(argument));
+    if (!std::strcmp(mode, "fork")) forks();
+    if (!std::strcmp(mode, "limit")) std::printf("%ld\n", onesum::usable_memory(argument));
 }

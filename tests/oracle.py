@@ -43,10 +43,13 @@ class Exact:
     def __init__(self, digits: int = 60) -> None:
         self.mp = mpmath.MPContext()
         self.mp.dps = digits
-        self.number = np.frompyfunc(lambda x: self.mp.mpf(float(x)), 1, 1)
+        self.number = np.frompyfunc(self._number, 1, 1)
         self.exp = np.frompyfunc(lambda x: self.mp.exp(max(x, self.VANISHES)), 1, 1)
         self.log1p = np.frompyfunc(self.mp.log1p, 1, 1)
         self.log = np.frompyfunc(self.mp.log, 1, 1)
+
+    def _number(self, x: Any) -> Any:
+        return x if isinstance(x, self.mp.mpf) else self.mp.mpf(float(x))
 
     def scaled_exp(self, x: Array, m: Array, t: Array) -> tuple[Array, Array]:
         """(x - m)/t and its exponential."""
@@ -162,15 +165,20 @@ class _Normalizer(NamedTuple):
 
 
 def _normalizer(x: Array, kept: Array, t: Array, a: Arithmetic) -> _Normalizer:
-    x = np.where(kept, x.astype(np.float64), -np.inf)
+    x = np.where(kept, _comparable(x), -np.inf)
     m = x.max(axis=-1, keepdims=True)
-    if not np.all(np.isfinite(m)):
+    if not np.all(np.isfinite(m.astype(np.float64))):
         raise ValueError("a row needs a finite entry, and none of +inf or NaN")
     pivot = _pivot(x)
     d, e = a.scaled_exp(np.where(kept, x, m), m, t)
     zero = a.number(0.0)
     e = np.where(kept, e, zero)
     return _Normalizer(a.number(m) / a.number(t), d, e, a.total(np.where(pivot, zero, e)), kept)
+
+
+def _comparable(x: Array) -> Array:
+    """Numbers of an arithmetic as they are; those of a floating dtype as float64, without loss."""
+    return x if x.dtype in (object, np.longdouble) else x.astype(np.float64)
 
 
 def _pivot(x: Array) -> Array:

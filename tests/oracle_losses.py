@@ -1,7 +1,7 @@
 """What the losses should have returned: continues oracle.py.
 
-The target masses q of a row are as `_target.py` in the package defines them. A row that counts
-needs a finite logit; one to ignore may hold anything.
+The target masses q of a row are as `Target` in the package defines them. A row that counts
+needs a finite logit, or a softcap; one to ignore may hold anything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import oracle
-from oracle import EXACT, WIDE, Arithmetic, Array, Layout, Reference
+from oracle import EXACT, WIDE, Arithmetic, Array, Exact, Layout, Reference
 
 DEEP = oracle.Exact(digits=400)  # a divergence may be of the order of p squared
 
@@ -71,7 +71,16 @@ class _Row:
     """What loss, gradient and Hessian of a row are made of; `steep` is 2 z s."""
 
     def __init__(
-        self, x: Any, target: Any, axis: Any, z_loss: float, t: Any, where: Any, a: Arithmetic, **of
+        self,
+        x: Any,
+        target: Any,
+        axis: Any,
+        z_loss: float,
+        softcap: float | None,
+        t: Any,
+        where: Any,
+        a: Arithmetic,
+        **of: Any,
     ) -> None:
         x = np.asarray(x)
         self.layout = layout = Layout(x.shape, axis)
@@ -79,9 +88,14 @@ class _Row:
         rows = np.where(masses.counted, layout.rows(x), np.zeros((), x.dtype))
         kept = oracle._kept(rows, where, layout)
         t = layout.temperature(t)
+        self.arithmetic, self.z_loss, self.softcap = a, z_loss, softcap
+        if softcap is not None:
+            kept = np.broadcast_to(True if where is None else layout.rows(where), rows.shape)
+            rows, self.slope = _capped(np.where(kept, rows, np.zeros((), x.dtype)), softcap, a)
+            self.capped = rows
         self.z = z = oracle._normalizer(rows, kept, t, a)
         self.kept, self.t, self.zero = kept & masses.counted, a.number(t), a.number(0.0)
-        self.key = np.where(kept, rows.astype(np.float64), -np.inf)
+        self.key = np.where(kept, oracle._comparable(rows), -np.inf)
         self.pivot = oracle._pivot(self.key)
         self.p, self.rest, self.log = z.e / (1 + z.r), z.r / (1 + z.r), a.log1p(z.r)
         self.all = a.total(masses.q)
@@ -92,14 +106,61 @@ class _Row:
         # No logsumexp is better than to some roundings of m, nor is its square.
         self.log_sum_least = np.maximum(np.abs(self.log_sum), 2.0**-52 * self.log_sum_size)
         self.vanishing = oracle.vanishing(z.e, x)
+        self.blur = a.number(1.0)  # what scales are multiplied by
+        if softcap is not None:
+            largest = np.max(np.where(self.kept, np.abs(rows), self.zero), axis=-1, keepdims=True)
+            self.blur = _blur(x.dtype, largest / self.t, a)
+
+    def gradient(self) -> tuple[Array, Array, Array]:
+        """The gradient by the capped logits, the terms that it is judged by, and the factor of p.
+
+        The terms are a p and q, at the pivot those of (Q - q) - Q (1 - p). They cancel unless q is
+        all at one class: then the gradient is judged by itself.
+        """
+        q, p, slope = self.masses.q, self.p, self.steep * self.log_sum
+        there = self.others - self.all * self.rest + slope * p
+        rearranged = self.pivot & (q != self.zero)  # else p alone is the gradient, and may be tiny
+        grad = np.where(rearranged, there, (self.all + slope) * p - q)
+        lost = self.arithmetic.total(np.where(self.pivot, self.zero, self.vanishing))
+        terms = np.where(rearranged, self.others + self.all * (self.rest + lost), self.all * p + q)
+        if self.masses.hard and not self.z_loss:
+            terms = np.maximum(np.abs(grad), np.where(rearranged, self.all * lost, self.zero))
+        terms = terms + self.steep * self.log_sum_size * p
+        factor = self.all + self.steep * self.log_sum_size
+        return grad / self.t, self.blur * terms / self.t, factor / self.t
 
     def result(self, value: Array, size: Array, factor: Array, by: Any, a: Arithmetic) -> Reference:
         """Of the shape of x, times `by`; where p is nothing, so is the factor."""
+        if self.softcap is not None:
+            by = by * self.slope
         value, size, factor = (
             a.longdouble(np.where(self.kept, c, self.zero) * by) for c in (value, size, factor)
         )
         lost = np.where(value != 0, factor * a.longdouble(self.vanishing), 0)
         return Reference(self.layout.unrow(value), self.layout.unrow(np.maximum(size, lost)))
+
+
+def _capped(x: Array, softcap: float, a: Arithmetic) -> tuple[Array, Array]:
+    """c tanh(x / c), and its derivative."""
+    x, c = a.number(x), a.number(np.asarray(softcap))
+    u = np.minimum(np.maximum(x / c, Exact.VANISHES), -Exact.VANISHES)
+    if a is WIDE:
+        high, low = oracle._product(u, c)
+        rest = np.where(np.abs(u) < 1e4, ((x - high) - low) / c, 0)  # what the quotient lacks
+        tanh = np.tanh(u)
+        with np.errstate(under="ignore", over="ignore"):
+            return c * tanh, (1 - 2 * tanh * rest) / np.cosh(u) ** 2
+    tanh, sech = (np.frompyfunc(f, 1, 1) for f in (a.mp.tanh, a.mp.sech))
+    return c * tanh(u), sech(u) ** 2
+
+
+def _blur(dtype: np.dtype[Any], y: Array, a: Arithmetic) -> Array:
+    """How much larger errors may be beneath a softcap, where the largest logit over T is y.
+
+    Capped logits are rounded to float64, by some 2^-53 y, which is a part of every probability. In
+    float64 the slope of the cap counts too, with the products it is in.
+    """
+    return 2 * (1 + y) if dtype.itemsize == 8 else 1 + a.number(2.0**-28) * y
 
 
 def cross_entropy(
@@ -108,44 +169,29 @@ def cross_entropy(
     axis: Any = -1,
     *,
     z_loss: float = 0.0,
+    softcap: float | None = None,
     temperature: Any = 1.0,
     where: Any = None,
     reduction: str = "none",
     arithmetic: Arithmetic = EXACT,
     **of: Any,
 ) -> Losses:
-    """Loss and gradient, both judged against the sum of their terms' magnitudes.
-
-    The terms of the gradient are a p and q, at the pivot those of (Q - q) - Q (1 - p). They cancel
-    unless q is all at one class: then the gradient is judged by itself.
-    """
+    """Loss and gradient, both judged against the sum of their terms' magnitudes."""
     a = arithmetic
-    row = _Row(x, target, axis, z_loss, temperature, where, a, **of)
-    q, p, zero = row.masses.q, row.p, row.zero
+    row = _Row(x, target, axis, z_loss, softcap, temperature, where, a, **of)
+    q, zero = row.masses.q, row.zero
     some = q != zero
     away = a.total(q * np.where(some & row.z.kept, -row.z.d, zero))
     loss = row.all * row.log + away + row.steep / 2 * row.log_sum**2
     size = row.all * row.log + away + row.steep / 2 * row.log_sum_least * row.log_sum_size
     lost = np.any(some & ~row.z.kept, axis=-1, keepdims=True)
-    loss, size = (np.where(lost, a.number(np.inf), c) for c in (loss, size))
-
-    there = row.others - row.all * row.rest + row.steep * row.log_sum * p
-    rearranged = row.pivot & (q != zero)  # else p alone is the gradient, and may be tiny
-    grad = np.where(rearranged, there, (row.all + row.steep * row.log_sum) * p - q)
-    lost = a.total(np.where(row.pivot, zero, row.vanishing))
-    terms = np.where(rearranged, row.others + row.all * (row.rest + lost), row.all * p + q)
-    if row.masses.hard and not z_loss:
-        terms = np.maximum(np.abs(grad), np.where(rearranged, row.all * lost, zero))
-    terms = terms + row.steep * row.log_sum_size * p
-    factor = row.all + row.steep * row.log_sum_size
-
+    loss, size = (np.where(lost, a.number(np.inf), c) for c in (loss, row.blur * size))
     by = a.number(1.0) if reduction != "mean" else 1 / row.masses.count
     if reduction == "none":
         losses = [row.layout.reduce(a.longdouble(c)) for c in (loss, size)]
     else:
         losses = [a.longdouble(a.total(c.T) * by).reshape(()) for c in (loss, size)]
-    grads = row.result(grad / row.t, terms / row.t, factor / row.t, by, a)
-    return Losses(Reference(*losses), grads)
+    return Losses(Reference(*losses), row.result(*row.gradient(), by, a))
 
 
 def cross_entropy_hvp(
@@ -155,26 +201,42 @@ def cross_entropy_hvp(
     axis: Any = -1,
     *,
     z_loss: float = 0.0,
+    softcap: float | None = None,
     temperature: Any = 1.0,
     where: Any = None,
     reduction: str = "none",
     arithmetic: Arithmetic = EXACT,
     **of: Any,
 ) -> Reference:
-    """p (a (w - S) + 2 z s (S + v_pivot)) / T^2; S is judged as in `oracle.log_softmax_jvp`."""
+    """p (a (w - S) + 2 z s (S + v_pivot)) / T^2; S is judged as in `oracle.log_softmax_jvp`.
+
+    With a softcap, v is first multiplied by the slope of the cap, and so rounded: where w is a
+    difference, its terms count.
+    """
     a = arithmetic
-    row = _Row(x, target, axis, z_loss, temperature, where, a, **of)
-    v = row.layout.rows(v)
+    row = _Row(x, target, axis, z_loss, softcap, temperature, where, a, **of)
+    v = given = row.layout.rows(v)
+    if softcap is not None:
+        v = np.where(row.kept, a.number(np.where(row.kept, v, 0)) * row.slope, row.zero)
     w, s, size = oracle._pivoted(row.key, row.p, row.z.kept, v, 1.0, a)
-    size = size + a.total(row.vanishing * np.abs(w))
     at_pivot = a.number(np.sum(np.where(row.pivot, v, 0), axis=-1, keepdims=True))
+    apart = np.abs(w)
+    if softcap is not None:
+        apart = np.abs(v) + np.abs(at_pivot)
+        size = a.total(row.p * apart)
+    size = size + a.total(row.vanishing * np.abs(w))
     slope, slope_size = row.steep * row.log_sum, row.steep * row.log_sum_size
     value = (row.all + slope) * (w - s) + row.steep * (s + at_pivot)
-    terms = (row.all + slope_size) * (np.abs(w) + size) + row.steep * (size + np.abs(at_pivot))
+    terms = (row.all + slope_size) * (apart + size) + row.steep * (size + np.abs(at_pivot))
     factor = terms + row.all + slope_size
-    value, terms, factor = (c / row.t / row.t for c in (value, terms, factor))
+    value, terms, factor = (c / row.t / row.t for c in (value, row.blur * terms, factor))
+    value, terms = row.p * value, row.p * terms
+    if softcap is not None:
+        bend = a.number(np.where(row.kept, given, 0)) * (row.capped / a.number(softcap) ** 2) * -2
+        parts = (c * d for c, d in zip(row.gradient(), (bend, *2 * [np.abs(bend)]), strict=True))
+        value, terms, factor = (c + d for c, d in zip((value, terms, factor), parts, strict=True))
     by = a.number(1.0) if reduction != "mean" else 1 / row.masses.count
-    return row.result(row.p * value, row.p * terms, factor, by, a)
+    return row.result(value, terms, factor, by, a)
 
 
 def entropy(
@@ -280,6 +342,7 @@ def _all_options(rng: np.random.Generator, x: Array) -> dict[str, Any]:
         "weight": rng.random(x.shape[1]) * (rng.random(x.shape[1]) < 0.8),
         "label_smoothing": 0.3,
         "sample_weight": rng.random(len(x)),
+        "softcap": 30.0,
     }
 
 
@@ -290,6 +353,7 @@ TARGETS: dict[str, Callable[[np.random.Generator, Array], tuple[Array, dict[str,
     "smoothed": lambda rng, x: (_classes(rng, x), {"label_smoothing": 0.1}),
     "probabilities": lambda rng, x: (_probabilities(rng, x), {}),
     "z_loss": lambda rng, x: (_classes(rng, x), {"z_loss": 0.3}),
+    "softcap": lambda rng, x: (_classes(rng, x), {"softcap": 5.0}),
     "a class, all options": lambda rng, x: (_classes(rng, x), _all_options(rng, x)),
     "probabilities, all options": lambda rng, x: (_probabilities(rng, x), _all_options(rng, x)),
 }

@@ -1,11 +1,14 @@
-// The pool, hammered, and how calls are split for it. Exits with 0 if every task ran exactly once, and with 1 or a report of the sanitizer otherwise. Compiled by test_threads.py.
-//   pool_stress alone       one caller: no more threads than it may have, and calls from within tasks stay on theirs
-//   pool_stress callers     several callers at once, nested calls, changing numbers of threads
-//   pool_stress fork        forks meanwhile; the children use the pool too
-//   pool_stress few         a system that has no more threads to give
-//   pool_stress split       how a kernel call is cut
-//   pool_stress cpus ROOT   prints usable_cpus(ROOT)
+// The pool, and how calls are split for it: every task runs exactly once.
+//   alone       one caller: no more threads than it may have, and calls from within tasks stay on theirs
+//   many        more tasks than the pool has room for one by one
+//   meet        two tasks that wait for each other, after the workers fell asleep
+//   callers     several callers at once, nested calls, changing numbers of threads
+//   fork        forks meanwhile; the children use the pool too
+//   few         a system that has no more threads to give
+//   split       how a kernel call is cut
+//   cpus ROOT   prints usable_cpus(ROOT)
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,14 +24,10 @@
 #include "../csrc/machine.h"
 #include "../csrc/pool.h"
 #include "../csrc/split.h"
+#include "../csrc/tuning.h"
+#include "stress.h"
 
 namespace {
-
-void expect(bool condition, const char* what) {
-    if (condition) return;
-    std::fprintf(stderr, "pool_stress: %s\n", what);
-    std::_Exit(1);
-}
 
 // Plain counts: what orders the tasks before the caller's reading of them is the pool alone.
 struct Counts {
@@ -95,6 +94,29 @@ void alone() {
     expect(onesum::jobs() == 3000, "a nested call was a job for the pool, or an outer one was not");
 }
 
+void many() {
+    for (long tasks : {65535L, 65536L, 70001L, 131071L, 200000L}) {
+        onesum::set_threads(3);
+        Counts counts(tasks);
+        onesum::parallel(tasks, count, &counts);
+        counts.check();
+    }
+}
+
+// Neither of the two ends before the other has begun: a worker that nobody wakes is waited for in vain.
+void meet() {
+    onesum::set_threads(2);
+    for (int i = 0; i < 200; ++i) {
+        std::atomic<int> begun{0};
+        if (i % 2) std::this_thread::sleep_for(std::chrono::microseconds(20 * onesum::tuning::until_next_job));
+        onesum::parallel(2, [](void* context, long) {
+            auto& begun = *static_cast<std::atomic<int>*>(context);
+            ++begun;
+            while (begun < 2) std::this_thread::yield();  // who runs this gives up on it after a while
+        }, &begun);
+    }
+}
+
 void several_callers(int n) {
     do {
         std::vector<std::thread> callers;
@@ -134,10 +156,10 @@ void few() {
 }
 
 // A kernel of two operands: adds one to every row's number, and has no memory for a row that begins with -1.
-std::atomic<long> calls{0}, odd{0};  // odd: how many calls were not for whole tiles, the last one left out
+std::atomic<long> calls{0}, odd{0};  // odd: how many calls were not for whole tiles
 bool count_rows(char* const* args, long rows, long n, const long* strides, bool) {
     ++calls;
-    if (rows % 64 != 0) ++odd;
+    if (rows % onesum::tuning::rows_of_tiles != 0) ++odd;
     bool memory = n >= 0;
     for (long i = 0; i < rows; ++i) {
         memory &= *reinterpret_cast<signed char*>(args[0] + i * strides[0]) != -1;
@@ -154,19 +176,21 @@ long cut(long rows, long n, bool memory = true) {
     char* args[] = {reinterpret_cast<char*>(first.data()), reinterpret_cast<char*>(second.data() + rows - 1)};
     const long strides[] = {3, -long(sizeof(int)), 1};  // of rows, one of them backwards; of the classes of the first
     calls = odd = 0;
-    expect(onesum::run({count_rows, 2, false}, args, rows, n, strides) == memory, "wrong about memory");
+    expect(onesum::run({count_rows, 2, 1, false}, args, rows, n, strides) == memory, "wrong about memory");
     for (int row : second) expect(row == 1, "a row was not done once");
     return calls;
 }
 
 void split() {
+    constexpr long least = 2 * onesum::tuning::least_chunk / 1000, long_row = onesum::tuning::long_row;
     onesum::set_threads(1);
     expect(cut(100000, 1000) == 1, "cut for one thread");
     onesum::set_threads(4);
-    expect(cut(39, 1000) == 1 && cut(1, 1000000) == 1 && cut(0, 10) == 1 && cut(10, 0) == 1, "cut what is small");
-    expect(cut(7, 1 << 20) == 1, "cut a few long rows");
-    expect(cut(8, 1 << 20) == 8, "did not cut rows enough for all");
-    expect(cut(40, 1000) == 2, "did not cut what is just large enough");
+    expect(cut(least - 1, 1000) == 1 && cut(1, 1000000) == 1 && cut(0, 10) == 1 && cut(10, 0) == 1, "cut what is small");
+    expect(cut(7, long_row) == 1, "cut a few long rows");
+    expect(cut(7, long_row - 1) == 7, "left rows that are not long to one thread");
+    expect(cut(8, long_row) == 8, "did not cut rows enough for all");
+    expect(cut(least, 1000) == 2, "did not cut what is just large enough");
     for (long rows : {1000, 4096, 100001}) {
         const long chunks = cut(rows, 1000);
         expect(chunks >= 16 && chunks <= 40, "not a few chunks for each thread");
@@ -177,13 +201,13 @@ void split() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-    expect(argc > 1, "what?");
-    if (!std::strcmp(argv[1], "alone")) alone();
-    if (!std::strcmp(argv[1], "callers")) several_callers(3000);
-    if (!std::strcmp(argv[1], "fork")) forks();
-    if (!std::strcmp(argv[1], "few")) few();
-    if (!std::strcmp(argv[1], "split")) split();
-    if (!std::strcmp(argv[1], "cpus")) std::printf("%d\n", onesum::usable_cpus(argv[2]));
-    return 0;
+void stress_pool(const char* mode, const char* argument) {
+    if (!std::strcmp(mode, "alone")) alone();
+    if (!std::strcmp(mode, "many")) many();
+    if (!std::strcmp(mode, "meet")) meet();
+    if (!std::strcmp(mode, "callers")) several_callers(3000);
+    if (!std::strcmp(mode, "fork")) forks();
+    if (!std::strcmp(mode, "few")) few();
+    if (!std::strcmp(mode, "split")) split();
+    if (!std::strcmp(mode, "cpus")) std::printf("%d\n", onesum::usable_cpus(argument));
 }

@@ -12,11 +12,19 @@ import numpy as np
 import pytest
 
 import onesum
-from onesum.bench import figures, peers, timing
+from onesum.bench import __main__ as command
+from onesum.bench import figures, host, peers, timing
 from onesum.bench.cases import DTYPES, KINDS, LOSS, LOSSES, OPERATIONS, VALUE_AND_GRAD, Case, cases
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+# The beginning of a program that is told where its results go, and knows no other library than
+# NumPy beside ours.
+FEW = (
+    "import sys; from pathlib import Path; from onesum.bench import peers; "
+    "few = {name: peers.installed()[name] for name in (peers.ONESUM, 'NumPy')}; "
+    "peers.installed = lambda: few; results = Path(sys.argv[1])"
+)
 LIBRARIES = {"onesum", "NumPy", "SciPy", "torch", "JAX", "ONNX Runtime"}
 
 
@@ -126,14 +134,19 @@ def test_losses(tmp_path):
     assert "Below the goal: nowhere" in text  # no goal was set for this shape
 
 
-def test_losses_where_classes_are_not_second(tmp_path):
+@pytest.fixture
+def _one_thread(monkeypatch):
+    """For every library, as on the command line."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_losses_where_classes_are_not_second():
     """Where torch would have them."""
-    path = tmp_path / "losses.json"
-    options = ["--losses", "--shape", "3x5x64", "--dtype", "float64", "--seconds", "0"]
-    python("-m", "onesum.bench", *options, "--json", path)
-    for cell in load(path)["cells"]:
+    for operation in LOSSES:
+        cell = timing.measure(Case(operation, "float64", (3, 5, 64), -1), timing.QUICK)
         assert not cell["failed"]
-        assert "torch" in {*cell["times"], *load(path)["missing"]}
+        assert "torch" in {*cell["times"], *peers.missing()}
 
 
 def cell_of(operation: str, shape: tuple[int, ...] = (128, 10), **times: dict[str, float]) -> dict:
@@ -181,10 +194,10 @@ def test_goals_of_the_losses():
     assert [line.partition(": ")[2] for line in below] == ["torch 2.9 of 3.0", "torch 3.2 of 3.3"]
 
 
+@pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize("wrong", ["loss", "gradient"])
 def test_what_is_wrong_is_not_timed(monkeypatch, wrong):
     """Nor a gradient that is wrong by little, since it is one of a mean over many rows."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     known = peers.installed()
     ours = known[peers.ONESUM]
 
@@ -205,14 +218,13 @@ def test_what_is_wrong_is_not_timed(monkeypatch, wrong):
 
 def test_a_file_of_another_machine_is_not_resumed(tmp_path):
     path = tmp_path / "times.json"
-    options = ["--quick", "--cells", "logsumexp *", "--json", path]
-    python("-m", "onesum.bench", *options)
-    result = load(path)
-    result["host"]["cpu"] = "another"
+    result = load(RESULTS / "speed.json")
+    result["host"] |= host.describe() | {"cpu": "another"}
     path.write_text(json.dumps(result))
+    options = ["--quick", "--cells", "logsumexp *", "--json", path]
     with pytest.raises(AssertionError, match="cannot resume"):
         python("-m", "onesum.bench", "--resume", *options)
-    assert load(path)["host"]["cpu"] == "another"
+    assert load(path) == result
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cannot choose processors")
@@ -233,15 +245,14 @@ def test_the_installed_benchmark(tmp_path):
     assert not any(cell["failed"] for cell in result["cells"])
 
 
-def test_who_cannot_is_named(tmp_path):
+@pytest.mark.usefixtures("_one_thread")
+def test_who_cannot_is_named(capsys):
     """A library that does not know a dtype is left out, with its reason."""
-    path = tmp_path / "times.json"
-    options = ["--shape", "4x5", "--dtype", "bfloat16", "--seconds", "0", "--json", path]
-    text = python("-m", "onesum.bench", "--cells", "softmax b*", *options)
-    (cell,) = load(path)["cells"]
+    cell = timing.measure(Case("softmax", "bfloat16", (4, 5), -1), timing.QUICK)
     assert "ONNX Runtime" in cell["failed"]
     assert "ONNX Runtime" not in cell["times"]
-    assert "without ONNX Runtime: " in text
+    command._show(cell, figures.PEERS, 10)
+    assert "without ONNX Runtime: " in capsys.readouterr().out
 
 
 def test_accuracy(tmp_path):
@@ -262,7 +273,7 @@ def test_import(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process held")
 def test_memory(tmp_path):
     """It sees NumPy's temporary array, and that softmax has none, nor a gradient in place."""
-    benchmarks("memory", "--quick", "--results", tmp_path)
+    python("-c", f"{FEW}; from benchmarks import memory; memory.run(results, True, 1)", tmp_path)
     extra = {row["operation"]: row["extra"] for row in load(tmp_path / "memory.json")["rows"]}
     assert extra["softmax"]["onesum"]["fresh"] < 1e6
     assert extra["logsumexp"]["NumPy"]["fresh"] > 2e6
@@ -270,15 +281,14 @@ def test_memory(tmp_path):
 
 
 def test_growth_and_its_pictures(tmp_path):
-    benchmarks("growth", "--quick", "--results", tmp_path)
-    result = load(tmp_path / "growth.json")
-    assert {cell["operation"] for cell in result["cells"]} == {"softmax", "softmax_vjp"}
     program = (
-        "import sys; from pathlib import Path; from benchmarks import plots; "
-        "from onesum.bench import host; "
-        "plots.draw(host.load(Path(sys.argv[1]) / 'growth.json'), Path(sys.argv[1]))"
+        f"{FEW}; from benchmarks import growth, plots; from onesum.bench import host; "
+        "growth.run(results, True, 1, None); "
+        "plots.draw(host.load(results / 'growth.json'), results)"
     )
     python("-c", program, tmp_path)
+    result = load(tmp_path / "growth.json")
+    assert {cell["operation"] for cell in result["cells"]} == {"softmax", "softmax_vjp"}
     assert "<svg" in (tmp_path / "growth-softmax.svg").read_text()
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from measure import same_bits
-from rows import FUNCTIONS, arguments, classes_first, classes_last, logits
+from rows import FUNCTIONS, OPERATIONS, arguments, classes_first, classes_last, logits
 from table import backwards, inside, read_only, swapped, unaligned, upside_down
 
 import onesum
@@ -23,7 +23,7 @@ def dtype(request):
     return request.param
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", OPERATIONS)
 def test_batch_size_and_position(numpy_api, function, dtype):
     """A row alone, in a batch of any size, and at any place of it."""
     call = getattr(numpy_api, function)
@@ -37,7 +37,7 @@ def test_batch_size_and_position(numpy_api, function, dtype):
         assert same_bits(call(*(a[order] for a in args)), whole[order]), f"n={n}, permuted"
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", OPERATIONS)
 def test_class_axis_contiguous_or_strided(numpy_api, function, dtype):
     """Classes along axis 0 give the bits of classes along the last, in batches of any width."""
     call = getattr(numpy_api, function)
@@ -50,7 +50,7 @@ def test_class_axis_contiguous_or_strided(numpy_api, function, dtype):
             assert same_bits(got, whole[:width]), f"n={n}, {width} columns"
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", OPERATIONS)
 @pytest.mark.parametrize(
     "present", [inside, backwards, upside_down, unaligned, read_only, swapped, np.asfortranarray]
 )
@@ -65,11 +65,11 @@ def test_layout_of_the_arguments(numpy_api, function, dtype, present):
         assert same_bits(call(*map(present, first), axis=0), call(*first, axis=0))
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", OPERATIONS)
 @pytest.mark.parametrize("axis", [-1, 0])
-def test_neighbours_in_memory(numpy_api, function, dtype, axis):
+def test_neighbours_in_memory(kernel_api, function, dtype, axis):
     """What lies beside an array in memory is neither read nor written, down to rows of nothing."""
-    call = getattr(numpy_api, function)
+    call = getattr(kernel_api, function)
     for n in [0, *range(1, 20), 31, 33, 63, 65]:
         for k in [1, 2, 3, 5, 8, 9, 17]:
             args = (
@@ -103,10 +103,10 @@ def within(a: np.ndarray, other: float) -> np.ndarray:
     return part
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_temperature_of_a_row(numpy_api, function, dtype):
+@pytest.mark.parametrize("function", OPERATIONS)
+def test_temperature_of_a_row(api, function, dtype):
     """A temperature per row gives each row what the same number gives it alone."""
-    call = getattr(numpy_api, function)
+    call = getattr(api, function)
     args = arguments(function, logits("spread 3", BATCH, 11, dtype))
     t = np.exp(np.random.default_rng(1).normal(size=BATCH))
     whole = call(*args, temperature=t)
@@ -114,7 +114,7 @@ def test_temperature_of_a_row(numpy_api, function, dtype):
         assert same_bits(call(*(a[i] for a in args), temperature=t[i]), whole[i])
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", OPERATIONS)
 def test_out(numpy_api, function, dtype):
     call = getattr(numpy_api, function)
     for n in [3, 10, 16, 100, 5000]:
@@ -128,28 +128,28 @@ def test_out(numpy_api, function, dtype):
 
 
 @pytest.mark.parametrize("axes", [(0, 2), (2, 0), (1, 2), None])
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_several_axes(numpy_api, function, axes):
+@pytest.mark.parametrize("function", OPERATIONS)
+def test_several_axes(api, function, axes):
     """A tuple of axes is those axes flattened in order."""
     x = np.random.default_rng(2).normal(0, 3, (3, 4, 5))
     sorted_axes = (0, 1, 2) if axes is None else tuple(sorted(axes))
     flat = np.moveaxis(x, sorted_axes, range(-len(sorted_axes), 0))
     rows = flat.reshape(*flat.shape[: -len(sorted_axes)], -1)
     args = arguments(function, rows)
-    wanted = getattr(numpy_api, function)(*args)
+    wanted = getattr(api, function)(*args)
 
     def unflatten(a):
         return np.moveaxis(a.reshape(flat.shape), range(-len(sorted_axes), 0), sorted_axes)
 
     several = [a if a.ndim < rows.ndim else unflatten(a) for a in args]
-    got = getattr(numpy_api, function)(*several, axis=axes)
+    got = getattr(api, function)(*several, axis=axes)
     assert same_bits(got, wanted if np.ndim(wanted) < rows.ndim else unflatten(wanted))
 
 
-def test_threads(numpy_api):
+def test_threads(api):
     """Many threads at once answer as one. (Unwatched: threads share the warnings filters.)"""
     x = np.random.default_rng(9).normal(0, 3, (200, 50)).astype(np.float32)
-    wanted = numpy_api.softmax(x)
+    wanted = api.softmax(x)
     with ThreadPoolExecutor(4) as pool:
         assert all(
             same_bits(got, wanted) for got in pool.map(lambda _: onesum.softmax(x), range(50))

@@ -11,6 +11,7 @@ import mpmath
 import numpy as np
 import pytest
 from budget import DIGITS_DIFFERENCES
+from measure import BFLOAT16
 from sklearn.base import clone
 
 from onesum.boosting import (
@@ -72,7 +73,7 @@ def derivative(function, x, c, order=1):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_gradient_is_that_of_the_loss(numpy_api, options):
+def test_the_gradient_is_that_of_the_loss(api, options):
     """To the last digits, also where it is tiny."""
     gradient, _ = gradient_and_curvature(X, Y, **options)
     for i, row in enumerate(X):
@@ -105,7 +106,7 @@ def mass(i, gamma=0.0, **options):
 
 
 @pytest.mark.parametrize("options", [o for o in OPTIONS if "gamma" not in o], ids=str)
-def test_the_diagonal_curvature_is_the_second_derivative(numpy_api, options):
+def test_the_diagonal_curvature_is_the_second_derivative(api, options):
     _, curvature = gradient_and_curvature(X, Y, **options)
     for i, row in enumerate(X):
         for c in range(3):
@@ -116,7 +117,7 @@ def test_the_diagonal_curvature_is_the_second_derivative(numpy_api, options):
 
 @pytest.mark.parametrize("mode", CURVATURES)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_curvatures(numpy_api, mode, options):
+def test_curvatures(api, mode, options):
     gradient, curvature = gradient_and_curvature(X, Y, curvature=mode, **options)
     if mode == "absolute":
         np.testing.assert_array_equal(curvature, np.maximum(abs(gradient), 1e-16))
@@ -132,7 +133,7 @@ def test_curvatures(numpy_api, mode, options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_metric_is_the_mean_of_the_loss(numpy_api, options):
+def test_the_metric_is_the_mean_of_the_loss(api, options):
     """Of all rows, and of each, however small it is."""
     weights = np.array(options.get("weight", np.ones(3)))[Y]
     weights = weights * np.array(options.get("sample_weight", np.ones(6)))
@@ -150,7 +151,7 @@ def test_the_metric_is_the_mean_of_the_loss(numpy_api, options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_gradient_and_metric_belong_together(numpy_api, options):
+def test_gradient_and_metric_belong_together(api, options):
     """The gradient is that of the metric, by central differences."""
     x, step = X[:5].astype(float), 2.0**-17
     own = {k: v[:5] if k == "sample_weight" else v for k, v in options.items()}
@@ -173,7 +174,7 @@ def test_gradient_and_metric_belong_together(numpy_api, options):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_blocks(numpy_api, monkeypatch, options, order, dtype):
+def test_blocks(api, monkeypatch, options, order, dtype):
     """The same bits in one block or in several, in either memory order; float32 is rounded once."""
     x = np.asarray(X, dtype=dtype, order=order)
     wanted = gradient_and_curvature(np.asarray(X.astype(dtype), np.float64), Y, **options)
@@ -196,7 +197,7 @@ def test_targets_of_any_real_type():
 
 def test_the_least_curvature():
     """No type lacks one, and none has one below 1e-16; in float16 that is its smallest number."""
-    least = {"float16": 2.0**-24, "bfloat16": 1e-16, "float32": 1e-16, "float64": 1e-16}
+    least = {"float16": 2.0**-24, BFLOAT16: 1e-16, "float32": 1e-16, "float64": 1e-16}
     for dtype, wanted in least.items():
         for mode in CURVATURES:
             _, h = gradient_and_curvature([[80.0, 0.0]], [0], curvature=mode, dtype=dtype)
@@ -263,6 +264,16 @@ def test_bad_arguments(changed, error, text):
     if not {"x", "target", "sample_weight", "dtype"} & changed.keys():
         with pytest.raises(error, match=text):  # before any training
             SoftmaxObjective(3, **changed)
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"gamma": 2.0}], ids=str)
+def test_scores_that_are_not_finite_in_a_late_block(monkeypatch, options):
+    """The row is told by its number among all."""
+    monkeypatch.setattr(_rows, "BLOCK", 3 * 2)  # two rows
+    x = np.where(np.arange(6)[:, np.newaxis] == 5, np.nan, X)
+    for call in (gradient_and_curvature, log_loss):
+        with pytest.raises(ValueError, match=r"got \[nan nan nan\] in row 5$"):
+            call(x, Y, **options)
 
 
 def test_bad_objectives():

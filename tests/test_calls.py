@@ -30,7 +30,8 @@ EMPTY = [(0,), (0, 3), (3, 0), (2, 0, 3), (0, 0)]
 STRIDED = [inside, backwards, upside_down, np.asfortranarray, read_only]
 
 
-@pytest.fixture(params=[name for name in on_numpy() if name.startswith("native")], autouse=True)
+# What takes arrays apart is compiled once: one instruction set stands for all.
+@pytest.fixture(params=on_numpy()[1:][-1:], autouse=True)
 def api(request: pytest.FixtureRequest) -> Iterator[Api]:
     with using(request.param) as api:
         yield api

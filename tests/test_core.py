@@ -76,6 +76,19 @@ def test_backend_override():
     assert run.stderr.endswith(words)
 
 
+def test_the_overrides_are_shown():
+    """All variables of ours that are set, and no others; also in what is printed."""
+    ask = "import json, onesum; print(json.dumps(onesum.show_config('dicts')['overrides']))"
+    assert answer(ask, OMP_NUM_THREADS="2") == {}
+    set_to = {"ONESUM_BACKEND": "reference", "ONESUM_NUM_THREADS": "3"}
+    assert answer(ask, OMP_NUM_THREADS="2", **set_to) == set_to
+    printed = python("import onesum; onesum.show_config()", **set_to).stdout.splitlines()
+    words = "overrides        ONESUM_BACKEND=reference, ONESUM_NUM_THREADS=3"
+    assert printed[-1] == words
+    printed = python("import onesum; onesum.show_config()").stdout.splitlines()
+    assert printed[-1] == "overrides        none"
+
+
 def test_without_the_core():
     """Where it was not built, the reference backend serves and says so; if it must not, that."""
     absent = "import sys; sys.modules['onesum._core'] = None\n"

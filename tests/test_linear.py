@@ -34,6 +34,7 @@ PER_ELEMENT = RNG.random((2, 3, N)) < 0.7
 PER_ELEMENT[0, 0] = False  # nothing to choose from
 PER_ELEMENT[1, 1, 4] = False  # not the row's own class
 CHUNKS = [None, (1, N), (4, N), (4, 3), (1, 1), (100, 100), (K, 2)]
+SOFTCAPS = [None, 2.0, 2.0, None]
 
 OPTIONS: dict[str, list[Any]] = {
     "target": [INDICES, PROBABILITIES],
@@ -79,18 +80,19 @@ def check(got: list, wanted: list, dtype: Any = np.float64, note: object = "") -
 
 
 def combinations() -> list[tuple[dict, tuple[int, int] | None]]:
-    """Every combination of options; the chunks in turn, so that each meets all of an option."""
-    chunks = cycle(CHUNKS)
+    """Every combination of options; chunks and softcaps in turn, so that each meets all of one."""
+    chunks, softcaps = cycle(CHUNKS), cycle(SOFTCAPS)
     every = [dict(zip(OPTIONS, values, strict=True)) for values in product(*OPTIONS.values())]
     for options in every:
         options["ignore_index"] = -100 if options["target"] is INDICES else None
+        options["softcap"] = next(softcaps)
     return [(options, next(chunks)) for options in every]
 
 
 @pytest.mark.parametrize("name", sorted({on_numpy()[0], on_numpy()[-1]}))
 def test_every_combination_of_options(name):
-    """All over the core; over the plain formulas, where they are not alone, every fifth."""
-    step = 5 if name != on_numpy()[-1] else 1
+    """Every third, every fifth over the reference: of any two options, with each other's values."""
+    step = 3 if name == on_numpy()[-1] else 5
     with using(name) as api, np.errstate(all="ignore"):
         for options, chunk in combinations()[::step]:
             note = {k: v if np.ndim(v) == 0 else np.shape(v) for k, v in options.items()}
@@ -103,23 +105,35 @@ def test_every_combination_of_options(name):
 
 @pytest.mark.parametrize("chunk", CHUNKS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_types(numpy_api, chunk, dtype):
+def test_types(api, chunk, dtype):
     """16-bit types are computed in float32 and rounded once, however many parts add up."""
     h, w, b = (a.astype(dtype) for a in (H, W, B))
     options: dict[str, Any] = {"ignore_index": -100, "label_smoothing": 0.25, "reduction": "none"}
-    got = flat(
-        numpy_api.linear_cross_entropy_value_and_grad(h, w, INDICES, b, chunk=chunk, **options)
-    )
+    got = flat(api.linear_cross_entropy_value_and_grad(h, w, INDICES, b, chunk=chunk, **options))
     wanted = composed(h, w, INDICES, b, **options)
     if dtype in ("float32", "float64"):
         check(got, wanted, np.dtype(dtype))
         return
-    wide = numpy_api.linear_cross_entropy_value_and_grad(
+    wide = api.linear_cross_entropy_value_and_grad(
         h, w, INDICES, b, chunk=chunk, dtype="float32", **options
     )
     check(flat(wide), wanted, np.dtype("float32"))
     for a, b in zip(got, flat(wide), strict=True):
         assert same_bits(a, b.astype(dtype))
+
+
+@pytest.mark.parametrize("chunk", [None, (4, 3)])
+@pytest.mark.parametrize("wide", ["h", "weight_matrix", "bias"])
+def test_a_narrow_result_of_a_wide_array(api, wide, chunk):
+    """Where one array is float64, all is computed in it, and rounded once."""
+    arrays = {"h": H, "weight_matrix": W, "bias": B}
+    arrays = {k: a if k == wide else a.astype("float32") for k, a in arrays.items()}
+    options: dict[str, Any] = {"target": np.abs(INDICES) % N, "chunk": chunk, **arrays}
+    for function in ("linear_cross_entropy", "linear_cross_entropy_value_and_grad"):
+        call = getattr(api, function)
+        got, exact = call(**options, dtype="float32"), call(**options)
+        pairs = zip(flat(got), flat(exact), strict=True) if "grad" in function else [(got, exact)]
+        assert all(same_bits(a, b.astype("float32")) for a, b in pairs)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +149,12 @@ def test_types(numpy_api, chunk, dtype):
     ],
 )
 @pytest.mark.parametrize("chunk", [None, (4, 3)])
-def test_mixed_types(numpy_api, types, wanted, chunk):
+def test_mixed_types(api, types, wanted, chunk):
     h, w, b = (a.astype(dtype) for a, dtype in zip((H, W, B), types, strict=True))
     target = np.abs(INDICES) % N
-    got = flat(numpy_api.linear_cross_entropy_value_and_grad(h, w, target, b, chunk=chunk))
+    got = flat(api.linear_cross_entropy_value_and_grad(h, w, target, b, chunk=chunk))
     check(got, composed(h, w, target, b), np.dtype(wanted))
-    half = numpy_api.linear_cross_entropy_value_and_grad(h, w, target, b, dtype="float16")
+    half = api.linear_cross_entropy_value_and_grad(h, w, target, b, dtype="float16")
     assert {a.dtype.name for a in flat(half)} == {"float16"}
 
 
@@ -176,7 +190,7 @@ def test_as_torch_has_it(chunk, smoothing, weighted, reduction):
     check(flat(got), [a.detach().numpy() for a in (loss, h.grad, w.grad, b.grad)])
 
 
-def test_the_chunk_changes_rounding_alone(numpy_api):
+def test_the_chunk_changes_rounding_alone(api):
     """At a size where the products are cut: all shapes of chunks agree, and with the logits."""
     rng = np.random.default_rng(1)
     h, w = rng.normal(0, 1, (90, 16)), rng.normal(0, 1, (200, 16))
@@ -184,19 +198,19 @@ def test_the_chunk_changes_rounding_alone(numpy_api):
     wanted = composed(h, w, target)
     for chunk in [None, (1, 200), (70, 200), (90, 200), (64, 50), (90, 1), (7, 199)]:
         check(
-            flat(numpy_api.linear_cross_entropy_value_and_grad(h, w, target, chunk=chunk)),
+            flat(api.linear_cross_entropy_value_and_grad(h, w, target, chunk=chunk)),
             wanted,
             note=chunk,
         )
 
 
 @pytest.mark.parametrize("chunk", [None, (2, 3), (3, 1)])
-def test_digits_next_to_certainty(numpy_api, chunk):
+def test_digits_next_to_certainty(api, chunk):
     """In blocks of classes too, the loss and gradient of a row that is all but sure are right."""
     h = np.array([[40.0, 0.0], [0.0, 36.0], [-30.0, 0.0]])
     w = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [-0.5, 0.0]])
     target, b = [0, 2, 3], np.zeros(4)
-    loss, (_, _, db) = numpy_api.linear_cross_entropy_value_and_grad(
+    loss, (_, _, db) = api.linear_cross_entropy_value_and_grad(
         h, w, target, b, reduction="none", chunk=chunk
     )
     x = h @ w.T
@@ -207,13 +221,13 @@ def test_digits_next_to_certainty(numpy_api, chunk):
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_ignored_rows_may_hold_anything(numpy_api, chunk):
+def test_ignored_rows_may_hold_anything(api, chunk):
     """Their gradient is exactly 0, and neither W's nor that of another row knows of them."""
     h, target = H.reshape(K, D).copy(), np.array([3, -1, 0, -1, 6, -1])
     h[[1, 3, 5]] = [[np.nan], [np.inf], [-np.inf]]
     options: dict[str, Any] = {"chunk": chunk, "where": PER_ELEMENT[1, 0], "z_loss": 0.125}
     temperature, weight = np.linspace(0.5, 2, K), np.arange(1.0, K + 1)
-    call = numpy_api.linear_cross_entropy_value_and_grad
+    call = api.linear_cross_entropy_value_and_grad
     masked = np.ma.masked_less(target, 0)
     live = target >= 0
     wanted = composed(
@@ -247,25 +261,25 @@ def test_ignored_rows_may_hold_anything(numpy_api, chunk):
 
 
 @pytest.mark.parametrize("chunk", [None, (2, 3), (K, 1)])
-def test_classes_that_a_bias_rules_out(numpy_api, chunk):
+def test_classes_that_a_bias_rules_out(api, chunk):
     """A bias of -inf, also for every class of a block: their gradients are exactly 0."""
     bias = np.where(np.arange(N) < 4, -np.inf, B)
     target = np.array([[4, 5, 6], [5, 5, 5]])
     with np.errstate(all="ignore"):
         for options in ({}, {"z_loss": 0.125, "reduction": "none"}, {"label_smoothing": 0.25}):
-            got = numpy_api.linear_cross_entropy_value_and_grad(
+            got = api.linear_cross_entropy_value_and_grad(
                 H, W, target, bias, chunk=chunk, **options
             )
             check(flat(got), composed(H, W, target, bias, **options))
             assert np.all(got[1][1][:4] == 0)
-        certain = numpy_api.linear_cross_entropy(H, W, target * 0, bias, chunk=chunk)
+        certain = api.linear_cross_entropy(H, W, target * 0, bias, chunk=chunk)
         assert certain == np.inf
-        nothing = numpy_api.linear_cross_entropy(H, W, target, bias - np.inf, chunk=chunk)
+        nothing = api.linear_cross_entropy(H, W, target, bias - np.inf, chunk=chunk)
         assert np.isnan(nothing)
 
 
 @pytest.mark.parametrize("chunk", [(4, N), (4, 3), (1, 1)])
-def test_the_mean_of_no_weight(numpy_api, chunk):
+def test_the_mean_of_no_weight(api, chunk):
     """NaN, but the gradient of a class that is no choice is 0, also in blocks that lie apart."""
     nothing = {"weight": np.zeros(N), "ignore_index": -100}
     bias, z_loss = np.where(np.arange(N) == 3, -np.inf, B), 0.125
@@ -273,7 +287,7 @@ def test_the_mean_of_no_weight(numpy_api, chunk):
         for options in ({}, {"label_smoothing": 0.25}, {"label_smoothing": 1, "z_loss": z_loss}):
             for where in (None, np.arange(N) != 6, PER_ELEMENT):
                 options = {**options, **nothing, "where": where}
-                got = numpy_api.linear_cross_entropy_value_and_grad(
+                got = api.linear_cross_entropy_value_and_grad(
                     H, W, INDICES, bias, chunk=chunk, **options
                 )
                 check(flat(got), composed(H, W, INDICES, bias, **options), note=options)
@@ -282,11 +296,11 @@ def test_the_mean_of_no_weight(numpy_api, chunk):
 
 
 @pytest.mark.parametrize("chunk", [None, (2, 3)])
-def test_arrays_that_lack_nothing(numpy_api, chunk):
+def test_arrays_that_lack_nothing(api, chunk):
     """Masked arrays without a masked element are arrays; what the options mask is ignored."""
     target, options = np.abs(INDICES) % N, {"chunk": chunk, "reduction": "sum"}
     arrays = [np.ma.array(a) for a in (H, W, target, B)]
-    call = numpy_api.linear_cross_entropy_value_and_grad
+    call = api.linear_cross_entropy_value_and_grad
     got = flat(call(*arrays, **options))
     assert all(map(same_bits, got, flat(call(H, W, target, B, **options))))
     s = np.ma.masked_greater(np.arange(6.0).reshape(2, 3), 3)
@@ -298,29 +312,29 @@ def test_arrays_that_lack_nothing(numpy_api, chunk):
 
 @pytest.mark.parametrize("chunk", [None, (2, 3)])
 @pytest.mark.parametrize("batch", [(), (0,), (1,), (3, 0), (2, 1, 4)])
-def test_shapes(numpy_api, batch, chunk):
+def test_shapes(api, batch, chunk):
     """Any number of leading axes, and of rows."""
     rng = np.random.default_rng(2)
     h, target = rng.normal(0, 1, (*batch, D)), rng.integers(0, N, batch)
     where = np.broadcast_to(np.arange(N) != 3, (*batch, N))
     for options in ({"reduction": "none"}, {"reduction": "sum", "where": where}):
-        got = numpy_api.linear_cross_entropy_value_and_grad(h, W, target, B, chunk=chunk, **options)
+        got = api.linear_cross_entropy_value_and_grad(h, W, target, B, chunk=chunk, **options)
         check(flat(got), composed(h, W, target, B, **options))
-    mean = numpy_api.linear_cross_entropy(h, W, target, chunk=chunk)
+    mean = api.linear_cross_entropy(h, W, target, chunk=chunk)
     assert np.isnan(mean) == (0 in batch)
 
 
-def test_masked_probabilities(numpy_api):
+def test_masked_probabilities(api):
     """What numpy.ma masks of them is no choice, as for cross_entropy."""
     target = np.ma.MaskedArray(PROBABILITIES, mask=~PER_ELEMENT)
     for chunk in CHUNKS:
         options = {"chunk": chunk, "reduction": "sum"}
-        got = numpy_api.linear_cross_entropy_value_and_grad(H, W, target, **options)
+        got = api.linear_cross_entropy_value_and_grad(H, W, target, **options)
         wanted = composed(H, W, PROBABILITIES, where=PER_ELEMENT, reduction="sum")
         check(flat(got), wanted)
 
 
-def test_layouts(numpy_api):
+def test_layouts(api):
     """Arrays in any layout, and broadcast ones, whose rows are no matrix without a copy."""
     h, w = np.asfortranarray(H)[:, ::-1], np.asfortranarray(W)[::-1]
     target = np.where(INDICES < 0, -1, INDICES)[:, ::-1]
@@ -331,7 +345,7 @@ def test_layouts(numpy_api):
             options = {"where": where, "reduction": "none"}
             options["ignore_index"] = -1 if aim is target else None
             with np.errstate(all="ignore"):
-                got = numpy_api.linear_cross_entropy_value_and_grad(
+                got = api.linear_cross_entropy_value_and_grad(
                     h, w, aim, B[::-1], chunk=chunk, **options
                 )
                 check(flat(got), composed(h, w, aim, B[::-1], **options))
@@ -447,13 +461,13 @@ def test_bad_input(monkeypatch, wrong, exception, words):
             assert word in str(caught.value)
 
 
-def test_inputs_are_left_alone(numpy_api):
+def test_inputs_are_left_alone(api):
     """The Api watches what it is given; also read-only arrays will do."""
     arrays = [np.array(a) for a in (H, W, np.abs(INDICES) % N, B)]
     for a in arrays:
         a.flags.writeable = False
     for chunk in CHUNKS:
-        numpy_api.linear_cross_entropy_value_and_grad(*arrays, chunk=chunk)
+        api.linear_cross_entropy_value_and_grad(*arrays, chunk=chunk)
 
 
 # The memory
@@ -530,6 +544,18 @@ def test_memory(options):
         assert extra_memory(lambda: onesum.softmax(x).sum()) >= logits
         half = extra_memory(both, h.astype("float16"), w.astype("float16"), target)
         assert half < logits / 8 + 4 * (w.size + h.size)
+
+
+def test_memory_of_the_reference(monkeypatch):
+    """Less than the logits: its formulas take many times what they are given."""
+    monkeypatch.setattr("onesum._functions.linear.call.LEAST", 1 << 19)
+    rows, classes = 10_000, 100
+    rng = np.random.default_rng(3)
+    h, w = (rng.normal(0, 1, (k, 2)).astype("float32") for k in (rows, classes))
+    target = rng.integers(0, classes, rows)
+    with using("reference"):
+        for function in (onesum.linear_cross_entropy, onesum.linear_cross_entropy_value_and_grad):
+            assert extra_memory(function, h, w, target) < 4 * rows * classes
 
 
 def test_the_benchmark(tmp_path):

@@ -38,6 +38,7 @@ def test_layout_of_the_arguments(numpy_api, present, axis):
         batch = tuple(np.delete(x.shape, axis))
         for y in [rng.integers(0, x.shape[axis], batch), np.abs(v)]:
             options = {"axis": axis, "label_smoothing": 0.1, "reduction": "none"}
+            options["softcap"] = rng.choice([None, 3.0])
             call = numpy_api.cross_entropy_value_and_grad
             got = call(present(x), present(y), **options)
             assert all(map(same_bits, got, call(x, y, **options)))

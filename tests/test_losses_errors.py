@@ -299,6 +299,7 @@ def _numbers(name: str, beyond: list[float]) -> list[Bad]:
         *_weights("sample_weight", 2),
         *_numbers("label_smoothing", [-0.1, 1.5, -1e-300, 2.0]),
         *_numbers("z_loss", [-1.0, -1e-300]),
+        *(bad for bad in _numbers("softcap", [0.0, -1.0]) if bad.options["softcap"] is not None),
         *(
             Bad(f"ignore_index {v!r}", {"ignore_index": v}, TypeError, ("ignore_index", repr(v)))
             for v in [1.0, "1", [1], np.array([1, 2]), np.float64(1), 1j]

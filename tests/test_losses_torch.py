@@ -109,22 +109,27 @@ def test_hessian(probabilities, shape):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 0.3])
-@pytest.mark.parametrize("z_loss", [0.0, 0.01, 1.0])
-def test_what_pytorch_users_compose(any_api, z_loss, temperature):
-    """Temperature, z_loss and weights of the rows, as PyTorch programs write them."""
+@pytest.mark.parametrize(("z_loss", "softcap"), [(0.0, None), (0.01, 2.0), (1.0, None)])
+def test_what_pytorch_users_compose(any_api, z_loss, softcap, temperature):
+    """Softcap, temperature, z_loss and weights of the rows, as PyTorch programs write them."""
     rng = np.random.default_rng(1)
     x, y, s = rng.normal(0, 3, (6, 4)), rng.integers(0, 4, 6), rng.random(6)
     v = rng.normal(size=x.shape)
 
     def loss(x):
-        x = x / temperature
+        x = (x if softcap is None else softcap * torch.tanh(x / softcap)) / temperature
         each = cross_entropy(x, torch.tensor(y), reduction="none")
         each = each + z_loss * torch.logsumexp(x, -1) ** 2
         return (torch.tensor(s) * each).mean()
 
     at = torch.tensor(x, requires_grad=True)
     loss(at).backward()
-    options = {"z_loss": z_loss, "temperature": temperature, "sample_weight": s}
+    options = {
+        "z_loss": z_loss,
+        "softcap": softcap,
+        "temperature": temperature,
+        "sample_weight": s,
+    }
     got = any_api.cross_entropy_value_and_grad(x, y, **options)
     close(got[0], loss(at))
     close(got[1], at.grad)

@@ -84,6 +84,7 @@ class Draw:
             if rng.random() < 0.5:
                 self._add("sample_weight", rng.uniform(0.5, 2, self.batch), "rows")
             self.plain["z_loss"] = float(rng.choice([0.0, 0.5]))
+            self.plain["softcap"] = None if rng.random() < 0.5 else 2.0
             self.plain["label_smoothing"] = float(rng.choice([0.0, 0.25]))
         if rng.random() < 0.4:
             self._add("temperature", rng.uniform(0.5, 2, self.kept), "rows")
@@ -180,21 +181,21 @@ def draws(function: str) -> Iterator[tuple[Draw, dict[str, Any], tuple[Any, ...]
 
 
 @pytest.mark.parametrize("function", [*OTHERS, *LOSSES, *DIVERGENCES, *LINEAR])
-def test_what_is_hidden_is_not_read(numpy_api, function):
+def test_what_is_hidden_is_not_read(api, function):
     for draw, options, note in draws(function):
-        first = call(numpy_api, function, draw.given, **options)
-        second = call(numpy_api, function, draw.again(), **options)
+        first = call(api, function, draw.given, **options)
+        second = call(api, function, draw.again(), **options)
         for a, b in zip(first, second, strict=True):
             assert same_bits(np.ma.getdata(a), np.ma.getdata(b)), note
 
 
 @pytest.mark.parametrize("function", OTHERS)
-def test_as_without_it(numpy_api, function):
+def test_as_without_it(api, function):
     for draw, options, note in draws(function):
         if not draw.is_masked:
             continue
-        (got,) = call(numpy_api, function, draw.given, **options)
-        (wanted,) = call(numpy_api, function, draw.explicit(), **options)
+        (got,) = call(api, function, draw.given, **options)
+        (wanted,) = call(api, function, draw.explicit(), **options)
         if function == "selective_log_softmax":
             classes = np.transpose(draw.mask, draw.order).reshape(*draw.batch, draw.n)
             mask = np.take_along_axis(classes, draw.plain["index"][..., None], -1)[..., 0]
@@ -207,13 +208,13 @@ def test_as_without_it(numpy_api, function):
 
 
 @pytest.mark.parametrize("function", [*LOSSES, *DIVERGENCES])
-def test_as_without_the_rows(numpy_api, function):
+def test_as_without_the_rows(api, function):
     """A row with nothing left gives 0 and is not counted."""
     for draw, options, note in draws(function):
         if not draw.is_masked:
             continue
-        got = call(numpy_api, function, draw.given, **options)
-        wanted = call(numpy_api, function, draw.explicit_rows(), **options | {"axis": -1})
+        got = call(api, function, draw.given, **options)
+        wanted = call(api, function, draw.explicit_rows(), **options | {"axis": -1})
         if function != "cross_entropy_hvp" and options["reduction"] != "none":
             loss, wanted_loss = got.pop(0), wanted.pop(0)
             assert type(loss) is type(wanted_loss), note
@@ -227,12 +228,12 @@ def test_as_without_the_rows(numpy_api, function):
 
 
 @pytest.mark.parametrize("function", LINEAR)
-def test_linear(numpy_api, function):
+def test_linear(api, function):
     """The gradients are no masked arrays: none of them has the shape of the logits."""
     for draw, options, note in draws(function):
         if not draw.is_masked:
             continue
-        loss, *grads = call(numpy_api, function, draw.given, **options)
+        loss, *grads = call(api, function, draw.given, **options)
         draw.check(loss, note)
         rows = draw.explicit_rows()
         h = draw.rows(rows.pop("h"), "elements")
@@ -250,106 +251,104 @@ def test_linear(numpy_api, function):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_without_a_mask(numpy_api, function):
+def test_without_a_mask(api, function):
     """A masked array of which nothing is masked is still one, and so is the result."""
     args = Presented("").arguments(function, "float64")
-    wanted = getattr(numpy_api, function)(*args)
+    wanted = getattr(api, function)(*args)
     for at in range(len(args)):
         masked = [np.ma.array(a) if i == at else a for i, a in enumerate(args)]
-        got = getattr(numpy_api, function)(*masked)
+        got = getattr(api, function)(*masked)
         assert isinstance(got, np.ma.MaskedArray)
         assert not np.ma.getmaskarray(got).any()
         assert same_bits(got.data, wanted)
 
 
-def test_masks_that_broadcast(numpy_api):
+def test_masks_that_broadcast(api):
     """Of where, b and a temperature for some of the batch axes."""
     x = NUMBERS  # (4, 5, 6)
     columns = np.array([0, 1, 0, 0, 1, 0], bool)
     rows = np.array([0, 1, 0, 0, 1], bool)
     for b in (None, np.ones(6)):
         where = np.ma.array(np.ones((5, 1), bool), mask=rows[:, None])
-        got = numpy_api.logsumexp(
-            x, where=where, b=None if b is None else np.ma.array(b, mask=columns)
-        )
+        got = api.logsumexp(x, where=where, b=None if b is None else np.ma.array(b, mask=columns))
         left = ~rows[:, None] & (True if b is None else ~columns)
-        assert same_bits(got.data, numpy_api.logsumexp(x, where=left, b=b))
+        assert same_bits(got.data, api.logsumexp(x, where=left, b=b))
         assert np.array_equal(np.ma.getmaskarray(got), np.broadcast_to(rows, (4, 5)))
     t = np.ma.array([1.0, -1.0, 1.0, 1.0, np.nan], mask=rows)
-    got = numpy_api.softmax(x, temperature=t)
-    assert same_bits(got.data, numpy_api.softmax(x, where=~rows[:, None]))
+    got = api.softmax(x, temperature=t)
+    assert same_bits(got.data, api.softmax(x, where=~rows[:, None]))
     nothing = onesum.logsumexp(x, b=np.ma.masked)
     assert np.ma.getmaskarray(nothing).all()
 
 
-def test_weights_of_classes_on_several_axes(numpy_api):
+def test_weights_of_classes_on_several_axes(api):
     x, y = NUMBERS, np.zeros(5, int)
     mask = np.arange(24) % 5 == 1
     weight = np.ma.array(np.where(mask, -1.0, 1.0), mask=mask)
-    got = numpy_api.cross_entropy_value_and_grad(x, y, axis=(0, 2), weight=weight)
+    got = api.cross_entropy_value_and_grad(x, y, axis=(0, 2), weight=weight)
     where = ~mask.reshape(4, 1, 6)
-    wanted = numpy_api.cross_entropy_value_and_grad(x, y, axis=(0, 2), where=where)
+    wanted = api.cross_entropy_value_and_grad(x, y, axis=(0, 2), where=where)
     assert same_bits(got[0], wanted[0])
     assert same_bits(got[1].data, wanted[1])
 
 
-def test_a_class_that_is_masked_is_no_target(numpy_api):
+def test_a_class_that_is_masked_is_no_target(api):
     """Its loss is inf, as outside `where`; a masked index, though, is a row to ignore."""
     x = np.zeros((2, 3))
     for options in (
         {"weight": np.ma.array([1.0, 1.0, 5.0], mask=[0, 0, 1])},
         {"where": np.ma.array(np.ones(3, bool), mask=[0, 0, 1])},
     ):
-        got = numpy_api.cross_entropy(x, [0, 2], reduction="none", **options)
+        got = api.cross_entropy(x, [0, 2], reduction="none", **options)
         assert same_bits(got.data, np.array([np.log(2), np.inf]))
-        assert numpy_api.cross_entropy(x, [0, 2], **options) == np.inf
+        assert api.cross_entropy(x, [0, 2], **options) == np.inf
         index = np.ma.array([0, 2], mask=[0, 1])
-        assert same_bits(numpy_api.cross_entropy(x, index, **options), np.log(2))
+        assert same_bits(api.cross_entropy(x, index, **options), np.log(2))
 
 
-def test_nothing_at_all(numpy_api):
+def test_nothing_at_all(api):
     """The mean of nothing is NaN, the sum 0; a single row is one masked number."""
     x, y = np.ma.array(np.ones((2, 3)), mask=True), [0, 9]
     y = np.ma.array(y, mask=[0, 1])
     for function, second in (("cross_entropy", y), ("kl_divergence", np.ones((2, 3)))):
-        answer = getattr(numpy_api, function)
+        answer = getattr(api, function)
         assert np.isnan(answer(x, second))
         assert answer(x, second, reduction="sum") == 0
         assert np.ma.getmaskarray(answer(x, second, reduction="none")).all()
         one = answer(x[0], second[0], reduction="none")
         assert one.shape == ()
         assert one.mask
-    grad = numpy_api.cross_entropy_value_and_grad(x, y)[1]
+    grad = api.cross_entropy_value_and_grad(x, y)[1]
     assert not np.any(grad.data)
 
 
-def test_out(numpy_api):
+def test_out(api):
     """A masked out gets the mask, not that of another array; any other the numbers beneath."""
     mask = NUMBERS > 1
     x = np.ma.array(NUMBERS, mask=mask)
     plain = np.full(x.shape, 7.0)
-    assert numpy_api.softmax(x, out=plain) is plain
+    assert api.softmax(x, out=plain) is plain
     theirs = np.zeros(x.shape, bool)
     out = np.ma.array(np.full(x.shape, 7.0), mask=theirs)
-    assert numpy_api.softmax(x, out=out) is out
+    assert api.softmax(x, out=out) is out
     assert same_bits(out.data, plain)
-    assert same_bits(plain, numpy_api.softmax(NUMBERS, where=~mask))
+    assert same_bits(plain, api.softmax(NUMBERS, where=~mask))
     assert np.array_equal(out.mask, mask)
     assert not theirs.any()
-    assert numpy_api.softmax(NUMBERS, out=out) is out
+    assert api.softmax(NUMBERS, out=out) is out
     assert not np.ma.getmaskarray(out).any()
 
 
-def test_results_do_not_share_a_mask(numpy_api):
+def test_results_do_not_share_a_mask(api):
     x = np.ma.array(NUMBERS, mask=NUMBERS > 1)
-    _, (dx, dy) = numpy_api.kl_divergence_value_and_grad(x, NUMBERS)
+    _, (dx, dy) = api.kl_divergence_value_and_grad(x, NUMBERS)
     dx.mask[...] = True
     assert np.array_equal(dy.mask, NUMBERS > 1)
     assert np.array_equal(x.mask, NUMBERS > 1)
 
 
-@pytest.mark.parametrize("name", ["temperature", "z_loss", "label_smoothing"])
-@pytest.mark.usefixtures("numpy_api")
+@pytest.mark.parametrize("name", ["temperature", "z_loss", "softcap", "label_smoothing"])
+@pytest.mark.usefixtures("api")
 def test_a_number_may_not_be_masked(name):
     for value in (np.ma.masked, np.ma.array(1.0, mask=True)):
         with pytest.raises(ValueError, match=rf"\b{name}\b.*masked"):

@@ -10,15 +10,14 @@ import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from implementations import REQUIRE_CORE, core, using
 from measure import same_bits
+from stress import hammer, stress
 from test_core import answer, python
-from test_threads import hammer, stress
 
 import onesum
 
@@ -223,7 +222,7 @@ print(json.dumps([name, onesum.release_memory(), result(16).sum().item()]))
     assert answer(program, ONESUM_KEEP_MEMORY=" 99999999 ") == ["onesum", 20 * MB, 16]
 
 
-@pytest.mark.parametrize("value", ["-1", "abc", "2.5", "1 2", "1e9", "64MB", " "])
+@pytest.mark.parametrize("value", ["-1", "2.5", "64MB", " "])
 def test_environment_that_makes_no_sense(value):
     run = python("import onesum", ONESUM_KEEP_MEMORY=value)
     expected = f"expected a whole number of bytes >= 0, got '{value}'"
@@ -425,19 +424,14 @@ print(json.dumps(onesum.release_memory()))
     assert answer(program, ONESUM_KEEP_MEMORY="abc") == 0
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return stress(tmp_path_factory.mktemp("plain"), "memory_stress")
-
-
 @pytest.mark.parametrize("mode", [("threads", "1000"), ("fork",)])
-def test_under_stress(plain, mode):
-    hammer(plain, *mode)
+def test_under_stress(tmp_path_factory, mode):
+    hammer(stress(tmp_path_factory), "memory", *mode)
 
 
-@pytest.mark.parametrize("kind", ["thread", "address,undefined"])
-def test_the_sanitizers_find_nothing(tmp_path, kind):
-    hammer(stress(tmp_path, "memory_stress", f"-fsanitize={kind}"), "threads", "100")
+@pytest.mark.parametrize("sanitizers", ["thread", "address,undefined"])
+def test_the_sanitizers_find_nothing(tmp_path_factory, sanitizers):
+    hammer(stress(tmp_path_factory, sanitizers), "memory", "threads", "100")
 
 
 @pytest.mark.parametrize(
@@ -454,7 +448,7 @@ def test_the_sanitizers_find_nothing(tmp_path, kind):
         ("what\nis::this", {"memory.max": "no number"}, None),
     ],
 )
-def test_usable_memory(plain, tmp_path, cgroup, files, limit):
+def test_usable_memory(tmp_path_factory, tmp_path, cgroup, files, limit):
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text(cgroup + "\n")
     for name, content in files.items():
@@ -463,5 +457,5 @@ def test_usable_memory(plain, tmp_path, cgroup, files, limit):
         path.write_text(content + "\n")
     with open("/proc/meminfo") as file:
         machine = int(file.readline().split()[1]) * 1024
-    got = int(hammer(plain, "limit", tmp_path))
+    got = int(hammer(stress(tmp_path_factory), "memory", "limit", tmp_path))
     assert got == limit if limit else abs(got - machine) < machine / 100

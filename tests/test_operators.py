@@ -72,7 +72,7 @@ def picked(a, axes, each):
 
 
 @given(case=operators(), data=st.data())
-def test_a_part_of_the_batch(numpy_api, case, data):
+def test_a_part_of_the_batch(api, case, data):
     """J[i] is what those rows alone would give, bit by bit, with the axes where they were."""
     jacobian, batch, v = case
     index, each = data.draw(entries(jacobian.shape[:-2]), label="index")
@@ -118,7 +118,7 @@ def rounded(a, dtype):
 
 
 @given(case=operators(), c=NUMBERS)
-def test_multiples(numpy_api, case, c):
+def test_multiples(api, case, c):
     """Results times the number, rounded once more: for powers of two the same as outside."""
     jacobian, _, v = case
     results = [
@@ -161,12 +161,12 @@ def test_sums(case, sign, rest):
     assert same_bits(total[index] @ u, picked(total @ v, batch, each))
 
 
-def test_sums_of_two_kinds(numpy_api):
+def test_sums_of_two_kinds(api):
     """Of any two on the same vectors; the types promote."""
-    p = numpy_api.softmax(np.float16(X), temperature=2.0)
-    a = numpy_api.softmax_jacobian(p, temperature=2.0)
+    p = api.softmax(np.float16(X), temperature=2.0)
+    a = api.softmax_jacobian(p, temperature=2.0)
     for dtype, both in [("float16", "float16"), ("bfloat16", "float32"), ("float64", "float64")]:
-        b = numpy_api.log_softmax_jacobian(numpy_api.log_softmax(X.astype(dtype)))
+        b = api.log_softmax_jacobian(api.log_softmax(X.astype(dtype)))
         assert (a + b).dtype == np.dtype(both)
         assert (a + b).to_dense().dtype == np.dtype(both)
         wanted = a.to_dense().astype(float) + b.to_dense().astype(float)
@@ -176,9 +176,9 @@ def test_sums_of_two_kinds(numpy_api):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_solve_of_multiples(numpy_api, name, transposed):
+def test_solve_of_multiples(api, name, transposed):
     """The pseudo-inverse of c J is that of J over c; that of 0 is 0."""
-    _, jacobian = made(numpy_api, name)
+    _, jacobian = made(api, name)
     jacobian = jacobian.T if transposed else jacobian
     alone = jacobian.solve(V)
     assert same_bits((2 * jacobian).solve(V), alone / 2)
@@ -187,8 +187,8 @@ def test_solve_of_multiples(numpy_api, name, transposed):
     assert not np.any((0 * jacobian).solve(V))
 
 
-def test_iteration(numpy_api, name):
-    _, jacobian = made(numpy_api, name, axis=0)
+def test_iteration(api, name):
+    _, jacobian = made(api, name, axis=0)
     parts = list(jacobian)
     assert len(parts) == 5
     for i, part in enumerate(parts):
@@ -197,13 +197,13 @@ def test_iteration(numpy_api, name):
         iter(parts[0][0])
 
 
-def test_a_part_is_a_view(numpy_api):
+def test_a_part_is_a_view(api):
     """Unless an array picks it: nothing is copied."""
-    p = numpy_api.softmax(X)
-    jacobian = numpy_api.softmax_jacobian(p)
+    p = api.softmax(X)
+    jacobian = api.softmax_jacobian(p)
     view, array = jacobian[1:, 2], jacobian[[1, 2, 3], 2]
     before = array @ V[1:, 2]
-    p[...] = numpy_api.softmax(-X)
+    p[...] = api.softmax(-X)
     assert same_bits(view @ V[1:, 2], jacobian[1:, 2] @ V[1:, 2])
     assert not same_bits(view @ V[1:, 2], before)
     assert same_bits(array @ V[1:, 2], before)
@@ -256,8 +256,8 @@ def test_of_other_arrays(xp, name):
     ],
     ids=str,
 )
-def test_no_index(numpy_api, name, index):
-    _, jacobian = made(numpy_api, name)
+def test_no_index(api, name, index):
+    _, jacobian = made(api, name)
     with pytest.raises(IndexError, match="index: expected"):
         jacobian[index]
 
@@ -275,8 +275,8 @@ def test_no_index(numpy_api, name, index):
     ],
     ids=str,
 )
-def test_no_factor(numpy_api, name, factor, exception):
-    _, jacobian = made(numpy_api, name)
+def test_no_factor(api, name, factor, exception):
+    _, jacobian = made(api, name)
     for word, multiply in [
         ("factor", lambda: jacobian * factor),
         ("factor", lambda: factor * jacobian),
@@ -286,9 +286,9 @@ def test_no_factor(numpy_api, name, factor, exception):
             multiply()
 
 
-def test_no_factors_beyond_float64(numpy_api, name):
+def test_no_factors_beyond_float64(api, name):
     """Rather than a result of zeros or NaN."""
-    _, jacobian = made(numpy_api, name)
+    _, jacobian = made(api, name)
     for factor, once in [(1e200, jacobian * 1e200), (1e-200, jacobian * 1e-200)]:
         with pytest.raises(ValueError, match="factor: expected"):
             once * factor
@@ -298,8 +298,8 @@ def test_no_factors_beyond_float64(numpy_api, name):
         jacobian / 0
 
 
-def test_no_sum(numpy_api, name):
-    p, jacobian = made(numpy_api, name)
+def test_no_sum(api, name):
+    p, jacobian = made(api, name)
     other = [getattr(onesum, f"{name}_jacobian")(p, 1), jacobian[0]]
     for term in other:
         with pytest.raises(ValueError, match="other: expected"):

@@ -9,7 +9,7 @@ import pytest
 from measure import same_bits
 from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
-from rows import DERIVATIVES, FUNCTIONS, MASKABLE
+from rows import DERIVATIVES, FUNCTIONS, MASKABLE, arguments, logits
 from table import NUMBERS, Presented, backwards, inside, swapped, unaligned
 
 LAYOUTS = [np.array, np.asfortranarray, backwards, inside, unaligned]
@@ -26,12 +26,12 @@ def native(a: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("axis", [-1, 0, 1, (0, 2), None, ()])
-def test_out(numpy_api, function, axis):
+def test_out(api, function, axis):
     """out is filled, returned, and may have any strides."""
     row = Presented("", axis=axis)
     for dtype in row.dtypes:
         args = row.arguments(function, dtype)
-        call = getattr(numpy_api, function)
+        call = getattr(api, function)
         wanted = np.asarray(call(*args, axis=axis))
         for make in layouts(dtype) if wanted.ndim else [np.array]:
             out = make(np.full_like(wanted, 7))
@@ -43,12 +43,12 @@ def test_out(numpy_api, function, axis):
     "function", [f for f in FUNCTIONS if f not in ("logsumexp", "logsumexp_jvp")]
 )
 @pytest.mark.parametrize("axis", [-1, 0, 1, (0, 2), None])
-def test_out_may_be_an_argument(numpy_api, function, axis):
+def test_out_may_be_an_argument(api, function, axis):
     """In place: over x, p or g."""
     row = Presented("", axis=axis)
     for dtype in row.dtypes:
         args = row.arguments(function, dtype)
-        call = getattr(numpy_api, function)
+        call = getattr(api, function)
         wanted = call(*args, axis=axis)
         for i, argument in enumerate(args):
             if argument.shape != wanted.shape:
@@ -63,11 +63,11 @@ def test_out_may_be_an_argument(numpy_api, function, axis):
     "function",
     ["softmax_vjp", "softmax_jvp", "log_softmax_vjp", "log_softmax_jvp", "logsumexp_jvp"],
 )
-def test_one_array_as_both_arguments(numpy_api, function):
+def test_one_array_as_both_arguments(api, function):
     row = Presented("")
     for dtype in row.dtypes:
         a = row.arguments(function, dtype)[0]
-        call = getattr(numpy_api, function)
+        call = getattr(api, function)
         wanted = call(a, a.copy())
         assert same_bits(call(a, a), wanted)
         if wanted.shape == a.shape:
@@ -75,33 +75,97 @@ def test_one_array_as_both_arguments(numpy_api, function):
 
 
 @pytest.mark.parametrize("function", ["softmax", "log_softmax"])
-def test_out_that_overlaps(numpy_api, function):
+def test_out_that_overlaps(api, function):
     """An out that shares memory with x but is not x."""
     memory = np.arange(40, dtype=np.float64) % 7
     x = memory[:30].reshape(5, 6)
-    wanted = getattr(numpy_api, function)(x.copy())
+    wanted = getattr(api, function)(x.copy())
     for out in [
         memory[4:34].reshape(5, 6),
         memory[:30].reshape(5, 6)[::-1],
         memory[:30].reshape(6, 5).T,
     ]:
         memory[:] = np.arange(40) % 7
-        getattr(numpy_api, function)(memory[:30].reshape(5, 6), out=out)
+        getattr(api, function)(memory[:30].reshape(5, 6), out=out)
         assert same_bits(out, wanted)
 
 
+# Where out lies that shares memory with an argument, which has one row more on either side of it.
+ELSEWHERE = {
+    "a row before": lambda memory: memory[:-2],
+    "a row after": lambda memory: memory[2:],
+    "turned": lambda memory: memory[1:-1].T,
+    "upside down": lambda memory: memory[-2:0:-1],
+    "backwards": lambda memory: memory[1:-1, ::-1],
+}
+
+
+def operand_beside_out(operand: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The same operand, and an out of its shape in part of its memory."""
+    memory = np.zeros((len(operand) + 2, *operand.shape[1:]), operand.dtype)
+    memory[1:-1] = operand
+    return memory[1:-1], ELSEWHERE[where](memory)
+
+
+FULL = [f for f in FUNCTIONS if f not in ("logsumexp", "logsumexp_jvp")]
+MASKED = [(f, True) for f in FULL if f in MASKABLE]
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize(("function", "masked"), [*((f, False) for f in FULL), *MASKED])
+def test_out_in_the_memory_of_an_operand(api, function, masked, where):
+    """More than a kernel reads before it writes."""
+    call = getattr(api, function)
+    for dtype in ("float32", "float64", "bfloat16"):
+        for n in (40, 131):
+            args = arguments(function, logits("spread 3", n, n, dtype))
+            options = {"where": np.eye(n) == 0} if masked else {}
+            wanted = call(*args, **options)
+            for i in [i for i, a in enumerate(args) if a.shape == wanted.shape]:
+                operand, out = operand_beside_out(args[i], where)
+                given = [operand if j == i else a for j, a in enumerate(args)]
+                assert call(*given, **options, out=out) is out
+                assert same_bits(out, wanted), (dtype, n, i)
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [("cross_entropy_value_and_grad", "xy"), ("cross_entropy_hvp", "xyv")],
+)
+def test_out_in_the_memory_of_an_operand_of_a_loss(api, function, names, where):
+    """The logits, the probabilities, or the direction."""
+    call = getattr(api, function)
+    for dtype in ("float32", "float64"):
+        for k, n in [(40, 40), (131, 131), (9, 3000)]:
+            if where == "turned" and k != n:
+                continue
+            args = [
+                np.random.default_rng([n, i]).uniform(0.1, 2, (k, n)) for i in range(len(names))
+            ]
+            args = [a.astype(dtype) for a in args]
+            for options in ({}, {"where": np.arange(n) != 3}):
+                wanted = call(*args, **options)
+                for i, name in enumerate(names):
+                    operand, out = operand_beside_out(args[i], where)
+                    given = [operand if j == i else a for j, a in enumerate(args)]
+                    got = call(*given, **options, out=out)
+                    pairs = [(got, wanted)] if "v" in names else zip(got, wanted, strict=True)
+                    assert all(same_bits(a, b) for a, b in pairs), (name, dtype, k, n)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_out_with_dtype(numpy_api, dtype):
+def test_out_with_dtype(api, dtype):
     out = np.full(NUMBERS.shape, 7, dtype)
-    assert numpy_api.softmax(NUMBERS, dtype=dtype, out=out) is out
-    assert same_bits(out, numpy_api.softmax(NUMBERS, dtype=dtype))
+    assert api.softmax(NUMBERS, dtype=dtype, out=out) is out
+    assert same_bits(out, api.softmax(NUMBERS, dtype=dtype))
 
 
-def test_out_with_where(numpy_api):
+def test_out_with_where(api):
     """Entries outside `where` are written too, with 0."""
     x, where = np.array(NUMBERS), NUMBERS > -1
-    wanted = numpy_api.softmax(x, where=where)
-    assert numpy_api.softmax(x, where=where, out=x) is x
+    wanted = api.softmax(x, where=where)
+    assert api.softmax(x, where=where, out=x) is x
     assert same_bits(x, wanted)
 
 
@@ -179,6 +243,7 @@ def drawn(rng: np.random.Generator, kind: str) -> tuple[str, list[Any], dict[str
     if function.startswith("cross"):
         options["reduction"] = str(rng.choice(["none", "sum", "mean"]))
         options["z_loss"] = float(rng.choice([0.0, 0.5]))
+        options["softcap"] = None if rng.random() < 0.5 else 2.0
         if kind == "indices":
             args.append(others.view(batch))
         elif rng.random() < 0.5:
@@ -223,12 +288,12 @@ def same_numbers(a: Any, b: Any) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["numbers", "bools", "indices"])
-def test_memory_that_is_shared(numpy_api, kind):
+def test_memory_that_is_shared(api, kind):
     """Whatever shares memory with out, in whatever way: all of it is read before it is written."""
     for seed in range(DRAWS):
         function, args, options = drawn(np.random.default_rng([seed, len(kind)]), kind)
         out = options.pop("out")
-        call = getattr(numpy_api, function)
+        call = getattr(api, function)
         alone = {name: apart(a) for name, a in options.items()}
         wanted = call(*map(apart, args), **alone, out=apart(out))
         got = call(*args, **options, out=out)
@@ -254,21 +319,21 @@ OPTIONS_IN_OUT = {
 
 @pytest.mark.parametrize("function", ["cross_entropy_value_and_grad", "cross_entropy_hvp"])
 @pytest.mark.parametrize("take", OPTIONS_IN_OUT.values(), ids=OPTIONS_IN_OUT)
-def test_options_in_the_memory_of_out(numpy_api, function, take):
+def test_options_in_the_memory_of_out(api, function, take):
     for present in (np.array, np.asfortranarray, backwards):
         x = present(np.random.default_rng(7).uniform(0.5, 2, (3, 70)))
         v = [np.linspace(-1, 1, 210).reshape(3, 70)] if function == "cross_entropy_hvp" else []
-        call = getattr(numpy_api, function)
+        call = getattr(api, function)
         wanted = call(x.copy(), [0, 2, 69], *v, **take(x.copy()))
         got = call(x, [0, 2, 69], *v, **take(x), out=x)
         pairs = zip(got, wanted, strict=True) if isinstance(got, tuple) else [(got, wanted)]
         assert all(same_bits(a, b) for a, b in pairs)
 
 
-def test_logits_that_are_weights_too(numpy_api):
+def test_logits_that_are_weights_too(api):
     """One row: then even the weights of the classes have the shape of out."""
     x = np.linspace(0.5, 2, 70)
     y, options = np.array(1), {"label_smoothing": 0.5, "z_loss": 0.5}
-    call = numpy_api.cross_entropy_value_and_grad
+    call = api.cross_entropy_value_and_grad
     wanted = call(x.copy(), y, weight=x.copy(), **options)
     assert all(map(same_bits, call(x, y, weight=x, **options, out=x), wanted))

@@ -37,72 +37,72 @@ def printed_jacobian(y):
     return np.array([[y[j] * ((i == j) - y[i]) for i in range(n)] for j in range(n)])
 
 
-def test_rangarajan_definition(numpy_api):
+def test_rangarajan_definition(api):
     """Rangarajan, section 1: the layer's forward."""
     for x in X:
-        assert close(numpy_api.softmax(x), printed_softmax(x))
+        assert close(api.softmax(x), printed_softmax(x))
 
 
 @pytest.mark.parametrize("b", [2.0, math.e, 10.0])
-def test_rangarajan_logarithm_in_base_b(numpy_api, b):
+def test_rangarajan_logarithm_in_base_b(api, b):
     """Rangarajan: log_b Y_j = X_j / ln b - log_b sum_k exp(X_k)."""
     for x in X:
-        in_base_b = numpy_api.log_softmax(x) / math.log(b)
+        in_base_b = api.log_softmax(x) / math.log(b)
         total = math.fsum(map(math.exp, x))
         assert close(in_base_b, x / math.log(b) - math.log(total, b))
 
 
-def test_rangarajan_jacobian(numpy_api):
+def test_rangarajan_jacobian(api):
     """Rangarajan: dY_j/dX_i = Y_j ((i == j) - Y_i)."""
     for x in X:
-        y = numpy_api.softmax(x)
-        assert close(numpy_api.softmax_jacobian(y).to_dense(), printed_jacobian(y))
+        y = api.softmax(x)
+        assert close(api.softmax_jacobian(y).to_dense(), printed_jacobian(y))
 
 
-def test_rangarajan_expanded_matrix(numpy_api):
+def test_rangarajan_expanded_matrix(api):
     """Rangarajan: row i of dL/dX is the sum over j of dL/dY_j Y_j ((i == j) - Y_i).
 
     The last row as printed has Y_2 (Y_n) where Y_2 (-Y_n) is meant; with it the test fails.
     """
     for x, dy in zip(X, DY, strict=True):
-        y = numpy_api.softmax(x)
+        y = api.softmax(x)
         rows = [
             math.fsum(dy[j] * y[j] * ((1 - y[i]) if i == j else -y[i]) for j in range(N))
             for i in range(N)
         ]
-        assert close(numpy_api.softmax_vjp(y, dy), rows)
+        assert close(api.softmax_vjp(y, dy), rows)
 
 
-def test_rangarajan_final_formula(numpy_api):
+def test_rangarajan_final_formula(api):
     """Rangarajan, the result: g = dL/dY * Y, dL/dX = (-sum_k g_k) Y + g."""
-    y = numpy_api.softmax(X)
+    y = api.softmax(X)
     g = DY * y
-    assert close(numpy_api.softmax_vjp(y, DY), -g.sum(axis=-1, keepdims=True) * y + g)
+    assert close(api.softmax_vjp(y, DY), -g.sum(axis=-1, keepdims=True) * y + g)
 
 
-def test_batch_1_one_row(numpy_api):
+def test_batch_1_one_row(api):
     """Batch (1): Y_i = exp(x_i) / sum_j exp(x_j) for one row, 1 by n."""
     row = X[:1]
-    assert close(numpy_api.softmax(row), [printed_softmax(row[0])])
+    assert close(api.softmax(row), [printed_softmax(row[0])])
 
 
-def test_batch_2_every_row(numpy_api):
+def test_batch_2_every_row(api):
     """Batch (2): Y_ij = exp(x_ij) / sum_d exp(x_id), all k rows in one call."""
-    assert close(numpy_api.softmax(X), [printed_softmax(x) for x in X])
+    assert close(api.softmax(X), [printed_softmax(x) for x in X])
 
 
-def test_batch_3_and_4_two_cases(numpy_api):
+def test_batch_3_and_4_two_cases(api):
     """Batch (3) and (4): dy_1/dx_1 = p_1 (1 - p_1), dy_1/dx_2 = -p_1 p_2, for n = 3."""
-    p = numpy_api.softmax(X[0, :3])
-    dense = numpy_api.softmax_jacobian(p).to_dense()
+    p = api.softmax(X[0, :3])
+    dense = api.softmax_jacobian(p).to_dense()
     assert close(dense[0, 0], p[0] * (1 - p[0]))
     assert close(dense[0, 1], -p[0] * p[1])
 
 
-def test_batch_5_general_matrix(numpy_api):
+def test_batch_5_general_matrix(api):
     """Batch (5): p_i (1 - p_i) on the diagonal, -p_i p_j elsewhere, for every row: k by n by n."""
-    p = numpy_api.softmax(X)
-    dense = numpy_api.softmax_jacobian(p).to_dense()
+    p = api.softmax(X)
+    dense = api.softmax_jacobian(p).to_dense()
     assert dense.shape == (K, N, N)
     for matrix, row in zip(dense, p, strict=True):
         for i in range(N):
@@ -111,36 +111,36 @@ def test_batch_5_general_matrix(numpy_api):
                 assert close(matrix[i, j], wanted)
 
 
-def test_batch_6_vector_times_matrix(numpy_api):
+def test_batch_6_vector_times_matrix(api):
     """Batch (6): dL/dx_i = sum_m dL/dy_m dy_m/dx_i; "apply (6) k times" is one call."""
-    p = numpy_api.softmax(X)
-    jacobian = numpy_api.softmax_jacobian(p)
+    p = api.softmax(X)
+    jacobian = api.softmax_jacobian(p)
     dense = jacobian.to_dense()
     k_times = [dy @ matrix for dy, matrix in zip(DY, dense, strict=True)]
     assert close(DY @ jacobian, k_times)
-    assert close(numpy_api.softmax_vjp(p, DY), k_times)
+    assert close(api.softmax_vjp(p, DY), k_times)
 
 
-def test_purcell_1_definition(numpy_api):
+def test_purcell_1_definition(api):
     """Purcell (1): a_i = exp(z_i) / sum_j exp(z_j), and the a sum to 1."""
     for z in X:
-        a = numpy_api.softmax(z)
+        a = api.softmax(z)
         assert close(a, printed_softmax(z))
         assert close(math.fsum(a), 1.0)
 
 
-def test_purcell_2_logarithmic_derivative(numpy_api):
+def test_purcell_2_logarithmic_derivative(api):
     """Purcell (2), (4): a_i d(ln a_i)/dz_j = da_i/dz_j, with d(ln a_i)/dz_j = delta_ij - a_j."""
     for z in X:
-        a = numpy_api.softmax(z)
-        of_logarithm = numpy_api.log_softmax_jacobian(numpy_api.log_softmax(z)).to_dense()
+        a = api.softmax(z)
+        of_logarithm = api.log_softmax_jacobian(api.log_softmax(z)).to_dense()
         assert close(of_logarithm, np.eye(N) - a)
-        assert close(a[:, None] * of_logarithm, numpy_api.softmax_jacobian(a).to_dense())
+        assert close(a[:, None] * of_logarithm, api.softmax_jacobian(a).to_dense())
 
 
-def test_purcell_5_result(numpy_api):
+def test_purcell_5_result(api):
     """Purcell (5): da_i/dz_j = a_i (delta_ij - a_j)."""
     for z in X:
-        a = numpy_api.softmax(z)
+        a = api.softmax(z)
         wanted = [[a[i] * ((i == j) - a[j]) for j in range(N)] for i in range(N)]
-        assert close(numpy_api.softmax_jacobian(a).to_dense(), wanted)
+        assert close(api.softmax_jacobian(a).to_dense(), wanted)

@@ -80,7 +80,7 @@ def test_a_value_tells_its_type():
     assert not has_type(np.float32(0), npt.NDArray[Any])
 
 
-def test_python_refuses_what_is_marked(numpy_api, monkeypatch):
+def test_python_refuses_what_is_marked(api, monkeypatch):
     """Otherwise the types would forbid what works; and what they tell of results is true."""
     wrong = []
 

@@ -27,15 +27,15 @@ WHERES = {
 
 @pytest.mark.parametrize("axis", [-1, 0, (0, 2), None])
 @pytest.mark.parametrize("where", WHERES.values(), ids=WHERES)
-def test_forms_of_where(numpy_api, where, axis):
+def test_forms_of_where(api, where, axis):
     full = np.broadcast_to(np.asarray(where), NUMBERS.shape).copy()
     hidden = np.where(full, NUMBERS, NAN)
     for function in MASKABLE:
         second = {
-            "logsumexp_vjp": [np.asarray(numpy_api.logsumexp(NUMBERS, axis=axis))],
+            "logsumexp_vjp": [np.asarray(api.logsumexp(NUMBERS, axis=axis))],
             "logsumexp_jvp": [np.where(full, COTANGENT, NAN)],
         }.get(function, [])
-        call = getattr(numpy_api, function)
+        call = getattr(api, function)
         got = call(hidden, *second, axis=axis, where=where)
         assert same_bits(got, call(NUMBERS, *second, axis=axis, where=full))
         assert np.all(np.isfinite(got) | np.isneginf(got))
@@ -45,7 +45,7 @@ def test_forms_of_where(numpy_api, where, axis):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
-def test_masked_arrays(numpy_api, dtype):
+def test_masked_arrays(api, dtype):
     """The mask is a `where`, and a masked array comes back."""
     mask = ~MASK
     mask[0, 0] = True
@@ -57,7 +57,7 @@ def test_masked_arrays(numpy_api, dtype):
     }
     for function in MASKABLE:
         args = [second[function]] if function in second else []
-        call = getattr(numpy_api, function)
+        call = getattr(api, function)
         got, wanted = call(x, *args), np.asarray(call(values, *args, where=~mask))
         assert isinstance(got, np.ma.MaskedArray), function
         assert same_bits(got.data, wanted)
@@ -67,22 +67,22 @@ def test_masked_arrays(numpy_api, dtype):
         assert same_bits(both.data, np.asarray(call(values, *args, where=~mask & MASK[:, ::-1])))
 
 
-def test_masked_array_without_a_mask(numpy_api):
-    got = numpy_api.softmax(np.ma.array(NUMBERS))
+def test_masked_array_without_a_mask(api):
+    got = api.softmax(np.ma.array(NUMBERS))
     assert isinstance(got, np.ma.MaskedArray)
-    assert same_bits(got.data, numpy_api.softmax(NUMBERS))
+    assert same_bits(got.data, api.softmax(NUMBERS))
     assert not np.ma.getmaskarray(got).any()
 
 
 @pytest.mark.parametrize(
     "function", ["softmax_vjp", "softmax_jvp", "log_softmax_vjp", "log_softmax_jvp"]
 )
-def test_masked_derivatives(numpy_api, function):
+def test_masked_derivatives(api, function):
     """Entries masked in p or in g behave as p = 0."""
-    forward = getattr(numpy_api, function[:-4])(NUMBERS)
+    forward = getattr(api, function[:-4])(NUMBERS)
     gone = 0.0 if function.startswith("softmax") else -INF
     p_mask, g_mask = ~MASK, ~MASK[:, ::-1]
-    call = getattr(numpy_api, function)
+    call = getattr(api, function)
     for first, second, mask in [
         (np.ma.array(forward, mask=p_mask), COTANGENT, p_mask),
         (forward, np.ma.array(COTANGENT, mask=g_mask), g_mask),

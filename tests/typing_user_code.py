@@ -74,7 +74,7 @@ onesum.softmax(single, dtype=np.dtype("float64"))
 onesum.softmax(single, dtype=double.dtype)
 onesum.softmax("logits")  # error
 onesum.softmax(None)  # error
-onesum.softmax(single, "x")  # error
+onesum.softmax(single, 0.5)  # error
 onesum.softmax(single, axis=1.0)  # error
 onesum.softmax(single, axis=[0, 1])  # error
 onesum.softmax(single, 0, ints > 1)  # error
@@ -88,9 +88,9 @@ onesum.log_softmax(single, where="all")  # error
 onesum.softmax_vjp(single)  # error
 onesum.softmax_vjp(single, single, where=ints > 1)  # error
 onesum.softmax_jvp(single, "v")  # error
-onesum.log_softmax_vjp(single, single, "x")  # error
+onesum.log_softmax_vjp(single, single, 0.5)  # error
 onesum.log_softmax_jvp(single, v=None)  # error
-onesum.logsumexp_vjp(single, per_row, axis="x")  # error
+onesum.logsumexp_vjp(single, per_row, axis=0.5)  # error
 onesum.logsumexp_jvp(single, single, out=0.0)  # error
 onesum.entropy(single, dtype="double precision")  # error
 onesum.selective_log_softmax(single, "first")  # error
@@ -103,7 +103,7 @@ assert_type(onesum.logsumexp(single, return_sign=False, keepdims=True), Any)
 assert_type(onesum.logsumexp(single, return_sign=bool(ints[0, 0])), Any)
 value, sign = onesum.logsumexp(single, b=[1, 2, -3], return_sign=True)
 onesum.logsumexp(single, b="factors")  # error
-onesum.logsumexp(single, axis="x", return_sign=True)  # error
+onesum.logsumexp(single, axis=0.5, return_sign=True)  # error
 
 # --- losses ---
 assert_type(onesum.cross_entropy(single, rows), np.float32)
@@ -111,6 +111,8 @@ assert_type(onesum.cross_entropy(single, rows, reduction="sum", ignore_index=-1)
 assert_type(onesum.cross_entropy(single, rows, reduction="none"), Any)
 assert_type(onesum.cross_entropy(single, rows, dtype="float64"), Any)
 assert_type(onesum.cross_entropy(nested, [0, 1], weight=[1, 2, 3], z_loss=1), Any)
+assert_type(onesum.cross_entropy(single, rows, softcap=30), np.float32)
+assert_type(onesum.cross_entropy(single, rows, softcap=None), np.float32)
 assert_type(onesum.cross_entropy(strict, [0, 1], sample_weight=per_row), StrictArray)
 assert_type(onesum.cross_entropy(tensor, [0, 1], reduction="none"), torch.Tensor)
 loss, grad = onesum.cross_entropy_value_and_grad(single, rows, label_smoothing=0.1)
@@ -132,11 +134,12 @@ assert_type(dh, npt.NDArray[np.float32])
 assert_type(db, npt.NDArray[np.float32] | None)
 onesum.cross_entropy(single, rows, reduction="avg")  # error
 onesum.cross_entropy(strict, rows, reduction="avg")  # error
-onesum.cross_entropy(single, rows, axis="x")  # error
+onesum.cross_entropy(single, rows, axis=0.5)  # error
 onesum.cross_entropy(single, rows, label_smoothing="0.1")  # error
 onesum.cross_entropy(single, rows, label_smoothing=None)  # error
 onesum.cross_entropy(single, rows, ignore_index=0.5)  # error
 onesum.cross_entropy(single, rows, z_loss=[0.1])  # error
+onesum.cross_entropy(single, rows, softcap="30")  # error
 onesum.cross_entropy(single, rows, sample_weight="rows")  # error
 onesum.cross_entropy(single, rows, out=single)  # error
 onesum.cross_entropy(single)  # error
@@ -164,7 +167,7 @@ assert_type(-2 * jacobian[0].T / 3, onesum.SoftmaxJacobian[npt.NDArray[Any]])
 assert_type(jacobian.shape, tuple[int, ...])
 both = jacobian + onesum.log_softmax_jacobian(p)
 assert_type(both.T[..., :1] @ single[:1], npt.NDArray[Any])
-onesum.softmax_jacobian(p, axis="x")  # error
+onesum.softmax_jacobian(p, axis=0.5)  # error
 onesum.log_softmax_jacobian("p")  # error
 onesum.SoftmaxJacobian(p, temperature="1")  # error
 jacobian * "2"  # error
@@ -185,7 +188,8 @@ assert_type(onesum.LogSoftmax()(tensor), torch.Tensor)
 criterion = onesum.CrossEntropyLoss(reduction="none", ignore_index=-1, weight=[1, 2, 3])
 criterion(single, rows, sample_weight=per_row)
 criterion.backward(per_row)
-onesum.Softmax("x")  # error
+onesum.Softmax("x")
+onesum.Softmax(0.5)  # error
 onesum.LogSoftmax(temperature="1")  # error
 onesum.CrossEntropyLoss(reduction="avg")  # error
 onesum.CrossEntropyLoss(label_smoothing="0.1")  # error

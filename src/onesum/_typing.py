@@ -124,6 +124,7 @@ class LossOptions(DivergenceOptions[R, D], Generic[R, D], total=False):
     ignore_index: SupportsIndex | None
     sample_weight: ArrayLike | None
     z_loss: Number
+    softcap: Number | None
 
 
 class GradientOptions(LossOptions[R, D], Generic[R, D], total=False):

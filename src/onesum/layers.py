@@ -184,7 +184,7 @@ class CrossEntropyLoss(_Layer):
 
     Parameters
     ----------
-    axis, weight, label_smoothing, ignore_index, z_loss, temperature, reduction
+    axis, weight, label_smoothing, ignore_index, z_loss, softcap, temperature, reduction
         As in `onesum.cross_entropy`.
 
     Raises
@@ -221,6 +221,7 @@ class CrossEntropyLoss(_Layer):
         label_smoothing: Number = 0.0,
         ignore_index: SupportsIndex | None = None,
         z_loss: Number = 0.0,
+        softcap: Number | None = None,
         temperature: ArrayLike = 1.0,
         reduction: Reduction = "mean",
     ):
@@ -230,6 +231,7 @@ class CrossEntropyLoss(_Layer):
             "label_smoothing": label_smoothing,
             "ignore_index": ignore_index,
             "z_loss": z_loss,
+            "softcap": softcap,
         }
         _check_over_no_rows(options, reduction)
         self.options: dict[str, Any] = {

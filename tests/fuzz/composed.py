@@ -91,7 +91,7 @@ def _linear(of: Answers, gradient: bool) -> list[Wanted]:
 
     A logit is a sum of d products, and an addition: its error is in proportion to A, the sum of
     their magnitudes. A change of all logits by at most A changes the loss by at most 2 Q A / T, and
-    p by at most p times 2 A / T.
+    p by at most p times 2 A / T; it changes the slope of a softcap c by at most 2 A / c of it.
     """
     rows, options = of.rows, of.call.options
     h, w, bias = rows["h"], rows["weight_matrix"], rows.get("bias")
@@ -118,6 +118,8 @@ def _linear(of: Answers, gradient: bool) -> list[Wanted]:
     p = np.where(of.inside, 1, 0)
     narrow = smallest_normal("float64" if _in_float64(rows) else "float32")
     terms = grads.scale + p * (moved / of.t + total * narrow) * by
+    if "softcap" in options:  # its slope changes by so much
+        terms = terms + grads.scale * 2 * size / options["softcap"]
     terms = np.where(counted, terms, 0)
     # The mean of no weight has no gradient, but classes that are no choice for any row have 0.
     g, rows_free, chosen = grads.value, grads.free.any(axis=1), grads.free.any(axis=0)

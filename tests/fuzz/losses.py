@@ -45,6 +45,7 @@ def _of_the_target(of: Answers, some: Array) -> dict[str, Any]:
         "label_smoothing": options.get("label_smoothing", 0.0),
         "ignore_index": options.get("ignore_index"),
         "z_loss": options.get("z_loss", 0.0),
+        "softcap": options.get("softcap"),
         "sample_weight": None if sample is None else sample[some],
         "reduction": "none",
     }
@@ -53,6 +54,8 @@ def _of_the_target(of: Answers, some: Array) -> dict[str, Any]:
 def _counting(of: Answers) -> tuple[Array, Array, float]:
     """q, 2 z s and the divisor, once the kinds of rows are known; ignored rows are NOTHING."""
     q, s, counted, divisor = masses(of)
+    if "softcap" in of.call.options:  # -inf and inf become numbers
+        of.kind = limits.kinds(np.where(np.isinf(of.x.astype(float)), 0, of.x), of.inside)
     of.kind = np.where(counted[:, 0], of.kind, NOTHING)
     missing = counted[:, 0] & np.isnan(q).any(axis=-1)
     of.kind[missing & (of.kind != limits.NOTHING)] = NAN_ROW
@@ -78,7 +81,20 @@ def cross_entropy_answers(of: Answers) -> tuple[Answer, Answer, float]:
     empty = (of.kind == NOTHING) & (steep[:, 0] > 0)
     losses = of.join(loss, plain, weightless | silent | empty)
     grads = of.join(grad, lambda some: references[0].grad, silent[:, np.newaxis])
-    return losses, _divided(of, grads, divisor), divisor
+    return losses, _divided(of, _sloped(of, grads), divisor), divisor
+
+
+def _sloped(of: Answers, derivatives: Answer) -> Answer:
+    """With a softcap an infinite logit has the derivative 0, also beside NaN.
+
+    Where the slope of the cap is no normal number it is not known to all digits.
+    """
+    c = of.call.options.get("softcap")
+    if c is None:
+        return derivatives
+    flat, x = derivatives, np.abs(of.x.astype(float))
+    value, scale = (np.where(x == np.inf, 0, a) for a in flat[:2])
+    return Answer(value, scale, flat.free | ((x > 350 * c) & (x < np.inf)))
 
 
 def _divided(of: Answers, derivatives: Answer, divisor: float) -> Answer:
@@ -116,7 +132,7 @@ def _cross_entropy_hvp(of: Answers) -> list[Wanted]:
         ),
         free,
     )
-    return [of.full("hv", "cross_entropy_hvp", _divided(of, answer, divisor))]
+    return [of.full("hv", "cross_entropy_hvp", _divided(of, _sloped(of, answer), divisor))]
 
 
 def _entropy(of: Answers) -> list[Wanted]:

@@ -122,6 +122,7 @@ LOSS_OPTIONS = (
     "label_smoothing",
     "sample_weight",
     "z_loss",
+    "softcap",
     "temperature",
     "where",
     "reduction",

@@ -105,6 +105,9 @@ class Draw:
     def _z_loss(self) -> float:
         return float(choice(self.rng, (0.3, 1e-4, 2.0)))
 
+    def _softcap(self) -> float:
+        return float(choice(self.rng, (30.0, 5.0, 0.3, 1e4)))
+
     def _weight(self) -> Array:
         w = values.weights(self.rng, self.n)
         return w.astype(choice(self.rng, ("float64", "float64", "float32")))

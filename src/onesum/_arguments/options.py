@@ -22,6 +22,7 @@ class LossArguments(NamedTuple):
     ignore_index: Any
     sample_weight: Any
     z_loss: Any
+    softcap: Any
     temperature: Any
     where: Any
 
@@ -68,6 +69,15 @@ def z_loss_of(value: Any) -> float:
     if not 0 <= z < math.inf:
         raise ValueError(f"z_loss: expected a number >= 0, got {z}")
     return z
+
+
+def softcap_of(value: Any) -> float | None:
+    if value is None:
+        return None
+    cap = number_of("softcap", value)
+    if not 0 < cap < math.inf:
+        raise ValueError(f"softcap: expected a number > 0 or None, got {cap}")
+    return cap
 
 
 def reduction_of(value: Any) -> str:

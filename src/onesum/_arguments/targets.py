@@ -10,7 +10,7 @@ from .._library import FLOATING, as_floating, device, dtype_name, is_integral, s
 from .call import Call
 from .labelled import Span
 from .masked import split_mask
-from .options import LossArguments, index_of, smoothing_of, z_loss_of
+from .options import LossArguments, index_of, smoothing_of, softcap_of, z_loss_of
 from .values import class_indices, need_weights
 
 Array = Any
@@ -18,8 +18,8 @@ Array = Any
 
 def loss_arguments(
     call: Call, target: Any, options: LossArguments
-) -> tuple[Target, float, Any, Any]:
-    """What a cross entropy takes beside its logits: target, z_loss, where and temperature."""
+) -> tuple[Target, float, float | None, Any, Any]:
+    """What a cross entropy takes beside its logits: target, z_loss, softcap, where, temperature."""
     aim = target_of(
         call,
         target,
@@ -29,10 +29,10 @@ def loss_arguments(
         options.sample_weight,
         may_ignore=True,
     )
-    z = z_loss_of(options.z_loss)
+    z, softcap = z_loss_of(options.z_loss), softcap_of(options.softcap)
     temperature = call.temperature(options.temperature)
     where = call.where(options.where)
-    return without_ignored(call, aim), z, where, temperature
+    return without_ignored(call, aim), z, softcap, where, temperature
 
 
 def without_ignored(call: Call, target: Target) -> Target:

@@ -72,6 +72,7 @@ class Direct(Protocol):
         ignore_index: Any,
         sample_weight: Any,
         z_loss: Any,
+        softcap: Any,
         temperature: Any,
         where: Any,
         reduction: Any,
@@ -164,7 +165,8 @@ class Backend(Protocol):
     ) -> Array: ...
 
     # Losses: one number a row, without the class axis, in the widest type: the public functions
-    # reduce and round. Gradients are those of the rows' sum, multiplied by `by`.
+    # reduce and round. Gradients are those of the rows' sum, multiplied by `by`. With a `softcap` c
+    # the logits become c tanh(x / c) before anything else; derivatives are those by x.
 
     def cross_entropy(
         self,
@@ -172,6 +174,7 @@ class Backend(Protocol):
         target: Target,
         axis: int,
         z_loss: float,
+        softcap: float | None,
         where: Array,
         temperature: Temperature,
         by: Any,
@@ -190,6 +193,7 @@ class Backend(Protocol):
         v: Array,
         axis: int,
         z_loss: float,
+        softcap: float | None,
         where: Array,
         temperature: Temperature,
         by: Any,

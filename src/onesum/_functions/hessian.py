@@ -66,6 +66,7 @@ def cross_entropy_hvp(
     ignore_index: SupportsIndex | None = None,
     sample_weight: ArrayLike | None = None,
     z_loss: Number = 0.0,
+    softcap: Number | None = None,
     temperature: ArrayLike = 1.0,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -78,15 +79,20 @@ def cross_entropy_hvp(
         \bigr), \quad a = Q + b \log \sum_j e^{x_j / T}, \quad b = 2 s z,
 
     in the words of `cross_entropy`. It is exact, not the Gauss-Newton approximation (with which it
-    agrees where z is 0), and takes O(n).
+    agrees where z is 0), and takes O(n). With a softcap c, by which x becomes y, this is the
+    Hessian by y; the result is that by x,
+
+    .. math:: s \odot H (s \odot v) - \frac{2}{c^2}\, s \odot y \odot \frac{\partial L}{\partial y}
+        \odot v, \quad s = \operatorname{sech}^2 \frac{x}{c}.
 
     Parameters
     ----------
-    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, \
-    where, reduction, dtype
+    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, \
+    temperature, where, reduction, dtype
         As in `cross_entropy`.
     v : array_like
-        A direction, of the shape of x. Not read where the probability is 0.
+        A direction, of the shape of x. Not read where the probability, and with a softcap the
+        gradient too, is 0.
     out : array, optional
         Where to put the result, as in `softmax`; perhaps x or v.
 
@@ -109,15 +115,15 @@ def cross_entropy_hvp(
     call = Call("x", x, axis)
     v = call.same_shape("v", v)
     options = LossArguments(
-        weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where
+        weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where
     )
-    target, z_loss, where, temperature = loss_arguments(call, target, options)
+    target, z_loss, softcap, where, temperature = loss_arguments(call, target, options)
     kind = reduction_of(reduction)
     dtype = call.dtype(dtype, v)
     output = call.out(out, dtype)
     x, v = call.rows(call.x), call.rows(v)
     by = gradient_factor(call, divisor_of(call, target, kind))
     hv = call.backend.cross_entropy_hvp(
-        x, target, v, call.axis, z_loss, where, temperature, by, dtype, output.room
+        x, target, v, call.axis, z_loss, softcap, where, temperature, by, dtype, output.room
     )
     return call.result(hv, output)

@@ -109,7 +109,7 @@ def selective_log_softmax(
             temperature = call.xp.broadcast_to(call.xp.expand_dims(temperature, axis=axis), kept)
         axis += 1
     losses, _ = call.backend.cross_entropy(
-        logits, Target(classes), axis, 0.0, where, temperature, 1.0, False, dtype, None
+        logits, Target(classes), axis, 0.0, None, where, temperature, 1.0, False, dtype, None
     )
     return quiet(call.as_given)(0.0 - losses, dtype, mask)
 

@@ -64,6 +64,7 @@ def cross_entropy(
     ignore_index: SupportsIndex | None = None,
     sample_weight: ArrayLike | None = None,
     z_loss: Number = 0.0,
+    softcap: Number | None = None,
     temperature: ArrayLike = 1.0,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -102,6 +103,9 @@ def cross_entropy(
         losses; the mean divides by the same with them and without.
     z_loss : float, optional
         Adds so many times the square of the row's logsumexp.
+    softcap : float, optional
+        c > 0: before anything else the logits become c tanh(x / c), which lies between -c and c.
+        A logit of -inf or inf then is -c or c, a class like any other.
     temperature, where, dtype
         As in `softmax`. Classes outside `where` are no choice: no smoothing falls on them, their
         probabilities in target are not read, and a class index that names one has loss inf. What
@@ -130,6 +134,8 @@ def cross_entropy(
     ----------
     J. Purcell, "Derivative of the Softmax Function", 2021, section 4, for log p. C. Szegedy et
     al., "Rethinking the Inception Architecture for Computer Vision", 2016, for the smoothing.
+    Gemma Team, "Gemma 2: Improving Open Language Models at a Practical Size", 2024, for the
+    softcap.
 
     Examples
     --------
@@ -140,7 +146,7 @@ def cross_entropy(
     array([0.69314718, 0.        ])
     """
     options = LossArguments(
-        weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where
+        weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where
     )
     return _cross_entropy(x, target, axis, options, reduction, dtype, False, None)[0]
 
@@ -183,6 +189,7 @@ def cross_entropy_value_and_grad(
     ignore_index: SupportsIndex | None = None,
     sample_weight: ArrayLike | None = None,
     z_loss: Number = 0.0,
+    softcap: Number | None = None,
     temperature: ArrayLike = 1.0,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -194,12 +201,14 @@ def cross_entropy_value_and_grad(
     .. math:: \frac{\partial L}{\partial x_c}
         = \frac{1}{T} \Bigl(\bigl(Q + 2 s z \log \sum_j e^{x_j / T}\bigr) p_c - q_c\Bigr),
 
-    in the words of `cross_entropy`; so computed that no digits are lost where p is near 1.
+    in the words of `cross_entropy`; so computed that no digits are lost where p is near 1. With a
+    softcap c this is the derivative by the capped logits, and that by x is
+    :math:`\operatorname{sech}^2(x_c / c)` times as much.
 
     Parameters
     ----------
-    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, \
-    where, reduction, dtype
+    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, \
+    temperature, where, reduction, dtype
         As in `cross_entropy`.
     out : array, optional
         Where to put the gradient, as in `softmax`; perhaps x itself.
@@ -210,7 +219,7 @@ def cross_entropy_value_and_grad(
         As from `cross_entropy`.
     grad : array
         The derivative of the loss by x, of its shape; with reduction "none", of the losses' sum.
-        Exactly 0 for ignored rows, and where x is -inf or left out.
+        Exactly 0 for ignored rows, and where x is -inf or left out, or inf with a softcap.
 
     Raises
     ------
@@ -230,7 +239,7 @@ def cross_entropy_value_and_grad(
     array([[-2.06115362e-09,  2.06115362e-09]])
     """
     options = LossArguments(
-        weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where
+        weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where
     )
     return _cross_entropy(x, target, axis, options, reduction, dtype, True, out)
 
@@ -252,7 +261,7 @@ def _cross_entropy(
         if answer is not NotImplemented:
             return answer  # type: ignore[no-any-return]
     call = Call("x", x, axis)
-    target, z_loss, where, temperature = loss_arguments(call, target, options)
+    target, z_loss, softcap, where, temperature = loss_arguments(call, target, options)
     reduction = reduction_of(reduction)
     dtype = call.dtype(dtype, role="loss")
     output = call.out(out, dtype)
@@ -260,7 +269,17 @@ def _cross_entropy(
     by = gradient_factor(call, divisor)
     rows = call.rows(call.x)
     losses, grad = call.backend.cross_entropy(
-        rows, target, call.axis, z_loss, where, temperature, by, gradient, dtype, output.room
+        rows,
+        target,
+        call.axis,
+        z_loss,
+        softcap,
+        where,
+        temperature,
+        by,
+        gradient,
+        dtype,
+        output.room,
     )
     loss = reduced(call, losses, reduction, divisor, dtype)
     return loss, call.result(grad, output) if gradient else None

@@ -39,9 +39,6 @@ class _Loss(torch.nn.Module):  # type: ignore[misc]
         }
         if weight is not None and not isinstance(weight, torch.Tensor):
             raise TypeError(f"weight: expected a tensor or None, got {type(weight).__name__}")
-        if softcap is None:  # TEMP
-            del options["softcap"]
-            self.softcap = None
         layers.CrossEntropyLoss(weight=weight, temperature=temperature, **options)  # it checks them
         self.register_buffer("weight", weight)
         set_temperature(self, temperature)

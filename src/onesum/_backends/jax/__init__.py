@@ -101,10 +101,7 @@ def log_softmax_diagonal(logp, axis, temperature, dtype):
     return functions.log_softmax_diagonal(logp, temperature, axis, dtype)
 
 
-def cross_entropy(x, target, axis, z_loss, *rest):  # TEMP
-    softcap, where, temperature, by, gradient, dtype, out = (
-        rest if len(rest) == 7 else (None, *rest)
-    )
+def cross_entropy(x, target, axis, z_loss, softcap, where, temperature, by, gradient, dtype, out):
     target = target._replace(smoothing=target.smoothing or None)
     temperature = functions.words(temperature, dtype, x)
     return losses.cross_entropy(
@@ -112,8 +109,7 @@ def cross_entropy(x, target, axis, z_loss, *rest):  # TEMP
     )
 
 
-def cross_entropy_hvp(x, target, v, axis, z_loss, *rest):  # TEMP
-    softcap, where, temperature, by, dtype, out = rest if len(rest) == 6 else (None, *rest)
+def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, by, dtype, out):
     target = target._replace(smoothing=target.smoothing or None)
     temperature = functions.words(temperature, dtype, x, v)
     return losses.cross_entropy_hvp(

@@ -1,4 +1,4 @@
-# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code=call-arg
 """softmax, log_softmax and logsumexp of whole rows, with their derivatives of any order.
 
 Their arguments are in the type that is computed in; T is None or in two words, and differentiated
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from .blocks import in_blocks
 from .numbers import log1p
 from .rows import (
     at,
@@ -21,6 +22,7 @@ from .rows import (
     normalizer,
     over,
     pivot_of,
+    probabilities,
     reference,
     softmax_product,
     summed,
@@ -69,7 +71,7 @@ def mean_change(shares, x, t, dx, dt, axis):
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def softmax(x, t, axis):
-    return normalizer(x, t, axis).p
+    return in_blocks(probabilities, axis, x, t)
 
 
 @partial(softmax.defjvp, symbolic_zeros=True)
@@ -81,8 +83,11 @@ def _softmax_rule(axis, primals, tangents):
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def log_softmax(x, t, axis):
-    z = normalizer(x, t, axis)
-    return below(x, z.m, t) - z.log
+    def of_rows(x, t, axis):
+        z = normalizer(x, t, axis)
+        return below(x, z.m, t) - z.log
+
+    return in_blocks(of_rows, axis, x, t)
 
 
 @partial(log_softmax.defjvp, symbolic_zeros=True)
@@ -101,9 +106,13 @@ def _log_softmax_rule(axis, primals, tangents):
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def logsumexp(x, t, axis):
     """Keeps the axis."""
-    z = normalizer(x, t, axis)
-    # Infinite is what m says; a NaN is in r, for a maximum may pass it over.
-    return over(z.m, t) + jnp.where(z.m == jnp.inf, z.r * 0.0, log1p(z.r))
+
+    def of_rows(x, t, axis):
+        z = normalizer(x, t, axis)
+        # Infinite is what m says; a NaN is in r, for a maximum may pass it over.
+        return over(z.m, t) + jnp.where(z.m == jnp.inf, z.r * 0.0, log1p(z.r))
+
+    return in_blocks(of_rows, axis, x, t)
 
 
 @partial(logsumexp.defjvp, symbolic_zeros=True)

@@ -1,4 +1,4 @@
-# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code=call-arg
 """The entropy of rows of logits, and the divergence of two.
 
 KL is sum p log(p / q). With u = (y - x) / T, less what that is at the pivot, and w = u - sum p u,
@@ -12,10 +12,20 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from .blocks import in_blocks
 from .forward import change, distance, log_softmax, softmax
 from .functions import compiled, rows_of, wide
 from .numbers import log1p, two_sum
-from .rows import at, below, normalizer, over, pivot_of, softmax_product, summed
+from .rows import (
+    at,
+    below,
+    normalizer,
+    over,
+    pivot_of,
+    probabilities,
+    softmax_product,
+    summed,
+)
 
 
 @compiled
@@ -55,8 +65,12 @@ def _left(value, where, axis):
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _entropy(x, t, axis):
     """log(1 + r) + sum p (m - x) / T: no term is negative."""
-    z = normalizer(x, t, axis)
-    return z.log + summed(jnp.where(z.e == 0.0, 0.0, -z.p * below(x, z.m, t)), axis)
+
+    def of_rows(x, t, axis):
+        z, p = normalizer(x, t, axis), probabilities(x, t, axis)
+        return z.log + summed(jnp.where(p == 0.0, 0.0, -p * below(x, z.m, t)), axis)
+
+    return in_blocks(of_rows, axis, x, t)
 
 
 @partial(_entropy.defjvp, symbolic_zeros=True)

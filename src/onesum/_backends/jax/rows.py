@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .blocks import in_blocks
 from .numbers import (
     exponentials,
     log1p,
@@ -28,12 +29,12 @@ from .numbers import (
 
 Array = Any
 
+FEW = 16  # classes, up to so many of which are taken one by one
+
 
 class Normalizer(NamedTuple):
     m: Array  # the largest logit
-    e: Array  # exp((x - m) / T)
-    total: Array  # their sum
-    r: Array  # the same less the pivot
+    r: Array
     lost: Array  # whether the row has no answer: several are +inf, or all -inf
 
     @property
@@ -42,25 +43,52 @@ class Normalizer(NamedTuple):
         return jnp.where(self.lost, jnp.nan, log1p(self.r))
 
     @property
-    def p(self):
-        """e / (1 + r)."""
-        return self.divided(self.e)
-
-    def divided(self, a):
-        """a / (1 + r)."""
-        hi, lo = reciprocal(self.total)
-        return a * jnp.where(self.lost, jnp.nan, hi) + a * lo
+    def less_than_one(self):
+        """p - 1 of the pivot."""
+        return jnp.where(self.lost, jnp.nan, -self.r / (1.0 + self.r))
 
 
 def normalizer(x, t, axis):
     m = jnp.max(x, axis=axis, keepdims=True)
+    if x.shape[axis] <= FEW:
+        r = _rest_of_few(x, m, t, axis)
+    else:
+        e = exponentials(x, m, t)
+        # 1 at each maximum and less elsewhere: with the ones apart, no digit of the rest is lost.
+        rest = summed(e - jnp.floor(e), axis)
+        r = (jnp.round(summed(e, axis) - rest) - 1.0) + rest
+    return Normalizer(m, r, _lost(m, r))
+
+
+def _lost(m, r):
+    return (m == -jnp.inf) | ((m == jnp.inf) & (r > 0.0))
+
+
+def _rest_of_few(x, m, t, axis):
+    """r, class by class, which XLA makes one loop of: the sums of short rows cost it more."""
+    terms, before = [], jnp.zeros(m.shape, bool)
+    for i in range(x.shape[axis]):
+        one = lax.slice_in_dim(x, i, i + 1, axis=axis)
+        pivot = (one == m) & ~before
+        terms.append(jnp.where(pivot, 0.0, exponentials(one, m, t)))
+        before = before | pivot
+    while len(terms) > 1:
+        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[2 * len(pairs) :]
+    return terms[0]
+
+
+def probabilities(x, t, axis):
+    m = jnp.max(x, axis=axis, keepdims=True)
     e = exponentials(x, m, t)
     total = summed(e, axis)
-    # e is 1 at each maximum and less elsewhere: with the ones apart, no digit of the rest is lost.
-    rest = summed(e - jnp.floor(e), axis)
-    r = (jnp.round(total - rest) - 1.0) + rest
-    lost = (m == -jnp.inf) | ((m == jnp.inf) & (total > 1.0))
-    return Normalizer(m, e, total, r, lost)
+    return divided(e, total, jnp.where(_lost(m, total - 1.0), jnp.nan, 1.0))
+
+
+def divided(a, total, factor=1.0):
+    """a over a sum of exponentials."""
+    hi, lo = reciprocal(total)
+    return a * (hi * factor) + a * lo
 
 
 def summed(a, axis):
@@ -158,9 +186,11 @@ def softmax_product(p, v, t, axis):
     equations. The Jacobian J solves c = v but for a constant, with c_i = T y_i / p_i: for
     J c is y where y sums to 0. So what JAX derives of it by p and T is right as well.
     """
-    return lax.custom_linear_solve(
-        lambda y: _quotient(y, p, t), v, lambda _, v: product(p, v, t, axis), symmetric=True
-    )
+
+    def solve(_, v):
+        return in_blocks(product, axis, p, v, t)
+
+    return lax.custom_linear_solve(lambda y: _quotient(y, p, t), v, solve, symmetric=True)
 
 
 @jax.custom_jvp

@@ -1,4 +1,4 @@
-# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code=call-arg
 """-log p of one class, or the mean of it over all: the cores of the losses, with derivatives.
 
 The gradient by x / T is Q p - q, with the target masses q and their sum Q. At a dominant class,
@@ -11,16 +11,31 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from .blocks import in_blocks
 from .forward import change, is_zero, log_softmax, softmax
-from .rows import at, below, dominant, is_at, normalizer, over, softmax_product, summed
+from .rows import (
+    at,
+    below,
+    dominant,
+    is_at,
+    normalizer,
+    over,
+    probabilities,
+    softmax_product,
+    summed,
+)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def of_class(x, t, classes, axis):
     """-log p of a class of each row, with size 1 along the axis; 0 for the class -1."""
-    z = normalizer(x, t, axis)
+
+    def of_rows(x, t, chosen, axis):
+        z = normalizer(x, t, axis)
+        return z.log - below(chosen, z.m, t)
+
     outside = (classes < 0) | (classes >= x.shape[axis])  # under jit nobody has looked
-    value = z.log - below(at(x, classes, axis), z.m, t)
+    value = in_blocks(of_rows, axis, x, t, at(x, classes, axis))
     return jnp.where(classes == -1, 0.0, jnp.where(outside, jnp.nan, value))
 
 
@@ -36,10 +51,14 @@ def _of_class_rule(axis, primals, tangents):
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _excess_of_class(x, t, classes, axis):
     """p - q of q that is all at one class."""
-    z = normalizer(x, t, axis)
-    there = jnp.where(x == z.m, -z.divided(z.r), z.p - 1.0)
-    excess = jnp.where(is_at(classes, x, axis), there, z.p)
-    return jnp.where((classes == -1) | (x == -jnp.inf), 0.0, excess)
+
+    def of_rows(x, t, classes, axis):
+        z, p = normalizer(x, t, axis), probabilities(x, t, axis)
+        there = jnp.where(x == z.m, z.less_than_one, p - 1.0)
+        excess = jnp.where(is_at(classes, x, axis), there, p)
+        return jnp.where((classes == -1) | (x == -jnp.inf), 0.0, excess)
+
+    return in_blocks(of_rows, axis, x, t, classes)
 
 
 @partial(_excess_of_class.defjvp, symbolic_zeros=True)
@@ -53,9 +72,13 @@ def _excess_of_class_rule(axis, primals, tangents):
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def of_masses(x, t, q, axis):
     """The sum of -q log p, with size 1 along the axis; q = 0 counts as nothing."""
-    z = normalizer(x, t, axis)
-    away = summed(jnp.where(q == 0.0, 0.0, -q * below(x, z.m, t)), axis)
-    return summed(q, axis) * z.log + away
+
+    def of_rows(x, t, q, axis):
+        z = normalizer(x, t, axis)
+        away = summed(jnp.where(q == 0.0, 0.0, -q * below(x, z.m, t)), axis)
+        return summed(q, axis) * z.log + away
+
+    return in_blocks(of_rows, axis, x, t, q)
 
 
 @partial(of_masses.defjvp, symbolic_zeros=True)
@@ -74,12 +97,15 @@ def _of_masses_rule(axis, primals, tangents):
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _excess_of_masses(x, t, q, axis):
     """Q p - q."""
-    z = normalizer(x, t, axis)
-    there = dominant(z.p)
-    others = summed(jnp.where(there, 0.0, q), axis)
-    total = summed(q, axis)
-    excess = jnp.where(there, others - total * z.divided(z.r), total * z.p - q)
-    return jnp.where(x == -jnp.inf, 0.0, excess)
+
+    def of_rows(x, t, q, axis):
+        z, p = normalizer(x, t, axis), probabilities(x, t, axis)
+        there, total = dominant(p), summed(q, axis)
+        others = summed(jnp.where(there, 0.0, q), axis)
+        excess = jnp.where(there, others + total * z.less_than_one, total * p - q)
+        return jnp.where(x == -jnp.inf, 0.0, excess)
+
+    return in_blocks(of_rows, axis, x, t, q)
 
 
 @partial(_excess_of_masses.defjvp, symbolic_zeros=True)

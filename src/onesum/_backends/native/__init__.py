@@ -1,6 +1,6 @@
 """The compiled backend for NumPy. What is rare and not worth a kernel is the reference's."""
 
-from ..._core import direct
+from ..._core import direct, direct_bfloat16
 from ..reference import (
     is_concrete,
     log_softmax_diagonal,
@@ -23,6 +23,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_hvp",
     "direct",
+    "direct_bfloat16",
     "entropy",
     "is_concrete",
     "kl_divergence",

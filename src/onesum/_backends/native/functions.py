@@ -1,7 +1,8 @@
 """Softmax and its derivatives, compiled: each function calls one generalized ufunc of the core.
 
 The arguments are as `protocol.py` has them. The core reads any strides; what is left is to choose
-the type the kernel computes in, and the layout of a new result.
+the type the kernel computes in, and the layout of a new result. bfloat16, which is another
+package's, goes into the core and comes back as its bits.
 """
 
 from __future__ import annotations
@@ -27,9 +28,19 @@ def computed_in(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:
     wide = x.dtype if x.dtype.itemsize > dtype.itemsize else dtype
     if x.dtype.itemsize == wide.itemsize == 2 and x.dtype.num != wide.num:
         wide = np.dtype(np.float32)  # float16 and bfloat16: neither holds the other
-    if wide.num >= _FIRST_USER_DTYPE:
-        _core._register_bfloat16(wide)
     return wide
+
+
+def as_core(a: Array, dtype: np.dtype[Any]) -> Array:
+    """An array of this dtype as the core takes it: its bits, if it is bfloat16."""
+    return a.view(np.uint16) if dtype.num >= _FIRST_USER_DTYPE else a
+
+
+def from_core(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
+    """What the core answered, which is of this dtype and perhaps in `out`."""
+    if out is not None:
+        return out
+    return result.view(dtype) if dtype.num >= _FIRST_USER_DTYPE else result
 
 
 def _row_temperature(temperature: Temperature, axis: int) -> Any:
@@ -64,14 +75,12 @@ def _map(
     wide = computed_in(x, dtype)
     if wide != dtype:
         return rounded(_map(ufunc, arrays, rows, axis, wide, None), dtype, out)
-    arrays = tuple(a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays)
-    rows = (*(r.astype(wide, copy=False) for r in rows[:-1]), rows[-1])
-    if axis == x.ndim - 1:
-        return ufunc(*arrays, *rows, out)  # type: ignore[no-any-return]
-    if out is None:
+    if out is None and axis != x.ndim - 1:
         # NumPy would put the class axis last in memory; the result keeps the layout of x
         out = np.empty_like(x, dtype=wide, subok=False)
-    return ufunc(*arrays, *rows, out, axis=axis)  # type: ignore[no-any-return]
+    rows = (*(as_core(r.astype(wide, copy=False), wide) for r in rows[:-1]), rows[-1])
+    room = None if out is None else as_core(out, wide)
+    return from_core(ufunc(*_operands(arrays, wide), *rows, room, axis=axis), wide, out)
 
 
 def _reduce(
@@ -86,11 +95,16 @@ def _reduce(
     wide = computed_in(arrays[0], dtype)
     if wide != dtype:
         return rounded(_reduce(ufunc, arrays, temperature, axis, wide, None), dtype, out)
-    arrays = tuple(a if a.dtype == bool else a.astype(wide, copy=False) for a in arrays)
-    if axis == arrays[0].ndim - 1:
-        return ufunc(*arrays, temperature, out)  # type: ignore[no-any-return]
     axes = [axis] * len(arrays) + [(), ()]
-    return ufunc(*arrays, temperature, out, axes=axes)  # type: ignore[no-any-return]
+    room = None if out is None else as_core(out, wide)
+    return from_core(ufunc(*_operands(arrays, wide), temperature, room, axes=axes), wide, out)
+
+
+def _operands(arrays: tuple[Array, ...], dtype: np.dtype[Any]) -> tuple[Array, ...]:
+    """Arrays of logits as kernels take them, and masks as they are."""
+    return tuple(
+        a if a.dtype == bool else as_core(a.astype(dtype, copy=False), dtype) for a in arrays
+    )
 
 
 def softmax(

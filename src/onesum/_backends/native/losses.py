@@ -9,12 +9,14 @@ import numpy as np
 
 from ... import _core
 from ..protocol import Target
-from .functions import computed_in, rounded
+from .functions import as_core, computed_in, from_core, rounded
 
 if TYPE_CHECKING:
     from .functions import Array, Temperature
 
     Where = Array | None
+
+_NO_TARGET = Target()
 
 
 def cross_entropy(
@@ -22,6 +24,7 @@ def cross_entropy(
     target: Target,
     axis: int,
     z_loss: float,
+    softcap: float | None,
     where: Where,
     temperature: Temperature,
     by: float,
@@ -30,43 +33,28 @@ def cross_entropy(
     out: Array | None,
 ) -> tuple[Array, Array | None]:
     """The losses of the rows, as float64, and `by` times the gradient of their sum, or None."""
-    wide = _computed_in(x, dtype)
-    y = target.probabilities
-    if y is not None:
-        wide = _computed_in(y, wide)
-        y = _plain(y, wide)
-    x = _plain(x, wide)
-    room = out if wide == dtype else None
-    losses, grad = _core.losses(
+    return _losses(
         "cross_entropy",
-        x,
-        y,
-        where,
-        *_aims(target),
-        None,
+        dtype,
         axis,
-        _row_temperature(temperature, axis),
-        target.smoothing,
-        z_loss,
-        by,
-        gradient,
-        room,
+        where,
+        temperature,
+        x,
+        target.probabilities,
+        target=target,
+        z_loss=z_loss,
+        softcap=softcap,
+        by=by,
+        gradient=gradient,
+        out=out,
     )
-    if gradient and wide != dtype:
-        grad = rounded(grad, dtype, out)
-    return losses, grad
 
 
 def entropy(
     x: Array, axis: int, where: Where, temperature: Temperature, dtype: np.dtype[Any]
 ) -> Array:
     """One number per row: drops the axis."""
-    x = _plain(x, _computed_in(x, dtype))
-    t = _row_temperature(temperature, axis)
-    values, _ = _core.losses(
-        "entropy", x, None, where, None, None, None, None, axis, t, 0.0, 0.0, 1.0, False, None
-    )
-    return rounded(values, dtype, None)
+    return rounded(_losses("entropy", dtype, axis, where, temperature, x)[0], dtype, None)
 
 
 def kl_divergence(
@@ -80,18 +68,15 @@ def kl_divergence(
     dtype: np.dtype[Any],
 ) -> tuple[Array, tuple[Array, Array] | None]:
     """The divergences of the rows, as float64, and `by` times the gradients of their sum."""
-    wide = _computed_in(x, _computed_in(y, dtype))
-    x, y = _plain(x, wide), _plain(y, wide)
-    t = _row_temperature(temperature, axis)
 
-    def walk(wanted: int) -> tuple[Array, Array]:
-        rows = where, None, None, None, None
-        return _core.losses("kl_divergence", x, y, *rows, axis, t, 0.0, 0.0, by, wanted, None)
+    def walk(wanted: int) -> tuple[Array, Any]:
+        rows = axis, where, temperature
+        return _losses("kl_divergence", dtype, *rows, x, y, by=by, gradient=wanted)
 
     if not gradient:
         return walk(0)[0], None
     values, dx = walk(1)
-    return values, (rounded(dx, dtype, None), rounded(walk(2)[1], dtype, None))
+    return values, (dx, walk(2)[1])
 
 
 def cross_entropy_hvp(
@@ -100,6 +85,7 @@ def cross_entropy_hvp(
     v: Array,
     axis: int,
     z_loss: float,
+    softcap: float | None,
     where: Where,
     temperature: Temperature,
     by: float,
@@ -107,39 +93,35 @@ def cross_entropy_hvp(
     out: Array | None,
 ) -> Array:
     """`by` times the Hessian of the sum of the losses, times v."""
-    wide = _computed_in(x, _computed_in(v, dtype))
-    x, v = _plain(x, wide), _plain(v, wide)
-    room = out if wide == dtype else None
-    aims = _aims(target)
-    hv: Array = _core.losses(
+    hv: Any = _losses(
         "cross_entropy_hvp",
+        dtype,
+        axis,
+        where,
+        temperature,
         x,
         v,
-        where,
-        *aims,
-        _masses(x, target, where, axis),
-        axis,
-        _row_temperature(temperature, axis),
-        0.0,
-        z_loss,
-        by,
-        True,
-        room,
+        target.probabilities if softcap else None,
+        target=target,
+        masses=_masses(x, target, where, axis, dtype),
+        z_loss=z_loss,
+        softcap=softcap,
+        by=by,
+        gradient=True,
+        out=out,
     )[1]
-    return hv if wide == dtype else rounded(hv, dtype, out)
+    return hv  # type: ignore[no-any-return]
 
 
-def _masses(x: Array, target: Target, where: Where, axis: int) -> Array | None:
+def _masses(
+    x: Array, target: Target, where: Where, axis: int, dtype: np.dtype[Any]
+) -> Array | None:
     """The sums of the rows' target masses, where they are not 1."""
     y = target.probabilities
     weighted = target.weight is not None or target.sample_weight is not None
     if y is None and not weighted and not target.smoothing:
         return None
-    wide = x.dtype if y is None else _computed_in(y, x.dtype)
-    x, y = _plain(x, wide), None if y is None else _plain(y, wide)
-    options = axis, 1.0, target.smoothing, 0.0, 1.0, False, None
-    sums: Array = _core.losses("masses", x, y, where, *_aims(target), None, *options)[0]
-    return sums
+    return _losses("masses", dtype, axis, where, 1.0, x, y, target=target)[0]
 
 
 def total(losses: Array) -> float:
@@ -147,26 +129,59 @@ def total(losses: Array) -> float:
     return _core.total(np.require(losses, np.float64, ["C", "A"]))
 
 
-def _aims(target: Target) -> tuple[Array | None, Array | None, Array | None]:
-    """Classes and weights as the core takes them."""
-    classes, weight, sample = target.classes, target.weight, target.sample_weight
-    return (
-        None if classes is None else np.require(classes, np.int64, "A"),
-        None if weight is None else np.require(weight, np.float64, ["C", "A"]),
-        None if sample is None else np.require(sample, np.float64, "A"),
+def _losses(
+    name: str,
+    dtype: np.dtype[Any],
+    axis: int,
+    where: Where,
+    temperature: Temperature,
+    x: Array,
+    second: Array | None = None,
+    probabilities: Array | None = None,
+    *,
+    target: Target = _NO_TARGET,
+    masses: Array | None = None,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    by: float = 1.0,
+    gradient: int = 0,
+    out: Array | None = None,
+) -> tuple[Array, Array | None]:
+    """What the core's `losses` answers to arrays that are brought to one type.
+
+    `probabilities` are those of the target where the second array is something else.
+    """
+    arrays = x, second, probabilities
+    wide = dtype
+    for a in arrays:
+        wide = wide if a is None else computed_in(a, wide)
+    wide = wide.newbyteorder("=")
+    room = out if wide == dtype else None
+    values, grad = _core.losses(
+        name,
+        *(None if a is None else as_core(_aligned(a, wide), wide) for a in arrays),
+        where,
+        _aligned(target.classes, np.int64),
+        _aligned(target.weight, np.float64, "C"),
+        _aligned(target.sample_weight, np.float64),
+        masses,
+        axis,
+        temperature
+        if isinstance(temperature, float)
+        else _aligned(np.squeeze(temperature, axis), np.float64),
+        target.smoothing,
+        z_loss,
+        softcap or 0.0,
+        by,
+        gradient,
+        None if room is None else as_core(room, wide),
     )
+    if not gradient:
+        return values, None
+    grad = from_core(grad, wide, room)
+    return values, grad if wide == dtype else rounded(grad, dtype, out)
 
 
-def _computed_in(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return computed_in(x, dtype).newbyteorder("=")
-
-
-def _plain(x: Array, dtype: np.dtype[Any]) -> Array:
-    """The array as kernels can walk it: of this type, aligned; copied only if it is not."""
-    return np.require(x, dtype, "A")
-
-
-def _row_temperature(temperature: Temperature, axis: int) -> Any:
-    if isinstance(temperature, float):
-        return temperature
-    return np.require(np.squeeze(temperature, axis), np.float64, "A")
+def _aligned(a: Any, dtype: Any, *more: Any) -> Any:
+    """The array as kernels can walk it: copied only if it is not of this type, or unaligned."""
+    return None if a is None else np.require(a, dtype, ["A", *more])

@@ -10,6 +10,9 @@ With the target masses q of a row (`Target`), their sum Q, and the normalizer (m
 At the pivot, where p may be 1 to the last bit, Q p - q is (Q - q) - Q (1 - p), with Q - q and
 Q (1 - p) as sums over the other classes. Where x is -inf, or masked, the gradient is 0. Since p may
 be next to nothing, all that it is multiplied with is put together before.
+
+With a softcap c, x stands for the capped logits, c tanh(x / c), and derivatives are multiplied by
+the slope of the cap, 1 / cosh(x / c)^2.
 """
 
 from ..._library import device, finish, quiet, select, widen
@@ -32,9 +35,10 @@ from .normalizer import (
 
 
 @quiet
-def cross_entropy(x, target, axis, z_loss, where, temperature, by, gradient, dtype, out):
+def cross_entropy(x, target, axis, z_loss, softcap, where, temperature, by, gradient, dtype, out):
     """The losses of the rows, in the widest type, and `by` times the gradient of their sum."""
     xp, x = widen(x)
+    x, slope = _capped(xp, x, softcap)
     d, p, pivot, log, m = _row(xp, x, axis, where, temperature)
     q, counted, s = _masses(xp, x, target, axis, where)
     q_others = sum_of_others(xp, q, pivot, axis)
@@ -49,47 +53,49 @@ def cross_entropy(x, target, axis, z_loss, where, temperature, by, gradient, dty
     if not gradient:
         return losses, None
 
-    q, q_others, q_all, z_slope = (
-        _scaled(xp, a, by, temperature) for a in (q, q_others, q_all, z_slope)
-    )
-    # Beside a logit of +inf the factor of z_loss is infinite, and p is 0: their limit is 0.
-    p_all, p_z = (
-        either(xp, p[0][0] == 0.0, (0.0, 0.0), words.times(xp, p, a)) for a in (q_all, z_slope)
-    )
-    result = words.add(words.add(p_all, p_z), words.negative(q))
-    there = words.add(q_others, words.negative(sum_of_others(xp, p_all, pivot, axis)))
-    there = words.add(there, p_z)
-    result = words.rounded(xp, either(xp, pivot, there, result))
-    dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf)
-    return losses, finish(xp, select(xp, dead, 0.0, result), dtype, out)
+    grad = _gradient(xp, p, pivot, axis, q, q_others, q_all, z_slope, by, temperature)
+    dead = _dead(xp, x, where, counted, slope)
+    return losses, finish(xp, select(xp, dead, 0.0, _sloped(xp, grad, slope)), dtype, out)
 
 
 @quiet
-def cross_entropy_hvp(x, target, v, axis, z_loss, where, temperature, by, dtype, out):
+def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, by, dtype, out):
     """p (a (w - S) + b (p.v)) / T^2, with w = v - v_pivot, S = sum p w, p.v = S + v_pivot.
 
-    a is Q + b (log sum), and b is 2 z s.
+    a is Q + b (log sum), and b is 2 z s. With a softcap v is multiplied by its slope, as is what
+    comes out, less 2 v x / c^2 times the gradient.
     """
     xp, x, v = widen(x, v)
+    x, slope = _capped(xp, x, softcap)
     _, p, pivot, log, m = _row(xp, x, axis, where, temperature)
     q, counted, s = _masses(xp, x, target, axis, where)
     _, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
-    a = words.add(words.total(xp, q, axis), z_slope)
+    q_all = words.total(xp, q, axis)
+    a = words.add(q_all, z_slope)
     a, b = (_scaled(xp, c, by, temperature) for c in (a, exact(xp, 2.0 * z_loss * s)))
 
-    dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf) | (p[0][0] == 0.0)
-    v_pivot = at_pivot(xp, pivot, v, axis)
-    w = either(xp, dead, (0.0, 0.0), words.two_sum(v, -v_pivot))
-    w, v_pivot = (over(xp, c, temperature) for c in (w, exact(xp, v_pivot)))
+    dead = _dead(xp, x, where, counted, slope)
+    still = _dead(xp, x, where, counted, None) | (p[0][0] == 0.0)
+    u = exact(xp, v)
+    if softcap is not None:
+        u = either(xp, still | (slope[0] == 0.0), (0.0, 0.0), words.multiply(xp, slope, u))
+    u_pivot = tuple(at_pivot(xp, pivot, part, axis) for part in u)
+    w = either(xp, still, (0.0, 0.0), words.add(u, words.negative(u_pivot)))
+    w, u_pivot = (over(xp, c, temperature) for c in (w, u_pivot))
     a_w = _finite_times(xp, a, w)
     mean = words.total(xp, words.times(xp, p, a_w), axis)
     result = words.add(a_w, words.negative(mean))
     if z_loss:
         mean = words.total(xp, words.times(xp, p, _finite_times(xp, b, w)), axis)
-        mean = words.add(mean, _finite_times(xp, b, v_pivot))
+        mean = words.add(mean, _finite_times(xp, b, u_pivot))
         result = words.add(result, mean)
-    result = words.rounded(xp, words.times(xp, p, result))
-    return finish(xp, select(xp, dead, 0.0, result), dtype, out)
+    result = either(xp, still, (0.0, 0.0), words.times(xp, p, result))
+    if softcap is not None:
+        q_others = sum_of_others(xp, q, pivot, axis)
+        grad = _gradient(xp, p, pivot, axis, q, q_others, q_all, z_slope, by, temperature)
+        bent = words.multiply(xp, grad, exact(xp, -2.0 / softcap * (x / softcap) * v))
+        result = words.add(result, either(xp, grad[0] == 0.0, (0.0, 0.0), bent))
+    return finish(xp, select(xp, dead, 0.0, _sloped(xp, result, slope)), dtype, out)
 
 
 @quiet
@@ -181,6 +187,45 @@ def _row(xp, x, axis, where, temperature):
     return d, quotient(xp, e, normalizer_of(r)), pivot, log1p(xp, r), m
 
 
+def _capped(xp, x, softcap):
+    """c tanh(x / c) and its derivative, in two words; without a softcap x and None."""
+    if softcap is None:
+        return x, None
+    c = xp.full_like(x, softcap)
+    u, rest = words.divide(xp, exact(xp, x), exact(xp, c))
+    rest = words.finite(xp, rest)
+    tanh, cosh = xp.tanh(u), xp.cosh(u)
+    slope, error = words.divide(xp, exact(xp, xp.ones_like(x)), words.two_product(xp, cosh, cosh))
+    slope = slope, words.finite(xp, error) - 2.0 * slope * tanh * rest
+    # What is next to nothing is left as it is.
+    return xp.where(xp.abs(u) < 2.0**-28, x, c * tanh), slope
+
+
+def _sloped(xp, a, slope):
+    """A derivative by the capped logits as one by the logits."""
+    return words.rounded(xp, a if slope is None else words.multiply(xp, a, slope))
+
+
+def _gradient(xp, p, pivot, axis, q, q_others, q_all, z_slope, by, temperature):
+    """`by` times the gradient of the losses by the capped logits, in two words."""
+    q, q_others, q_all, z_slope = (
+        _scaled(xp, a, by, temperature) for a in (q, q_others, q_all, z_slope)
+    )
+    # Beside a logit of +inf the factor of z_loss is infinite, and p is 0: their limit is 0.
+    p_all, p_z = (
+        either(xp, p[0][0] == 0.0, (0.0, 0.0), words.times(xp, p, a)) for a in (q_all, z_slope)
+    )
+    result = words.add(words.add(p_all, p_z), words.negative(q))
+    there = words.add(q_others, words.negative(sum_of_others(xp, p_all, pivot, axis)))
+    return either(xp, pivot, words.add(there, p_z), result)
+
+
+def _dead(xp, x, where, counted, slope):
+    """Where no derivative is anything but 0."""
+    dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf)
+    return dead if slope is None else dead | (slope[0] == 0.0)
+
+
 def _away(xp, d, weight):
     """(m - x) / T, or 0 where its weight is 0, for the product of 0 and infinity is to be 0."""
     return either(xp, weight == 0.0, (0.0, 0.0), words.negative(d))
@@ -237,8 +282,8 @@ def _z_loss(xp, log, m, z_loss, s, temperature):
 
 def _scaled(xp, a, by, temperature):
     """`by` times a / T, in two words."""
-    if by != 1.0:
-        a = words.multiply(xp, a, exact(xp, xp.full_like(a[0], by)))
+    if not (isinstance(by, float) and by == 1.0):
+        a = words.multiply(xp, a, exact(xp, by * xp.ones_like(a[0])))
     t = temperature_array(xp, temperature, a[0])
     return a if t is None else words.divide(xp, a, (t, 0.0))
 

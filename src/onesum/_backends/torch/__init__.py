@@ -86,13 +86,10 @@ def log_softmax_diagonal(logp, axis, temperature, dtype):
 # --- losses ----------------------------------------------------------------------------------
 
 
-def cross_entropy(x, target, axis, z_loss, *rest):  # TEMP
-    softcap, where, temperature, by, gradient, dtype, out = (
-        rest if len(rest) == 7 else (None, *rest)
-    )
+def cross_entropy(x, target, axis, z_loss, softcap, where, temperature, by, gradient, dtype, out):
     others = _of_target(target, axis, z_loss, softcap, where, temperature, dtype)
     operation = rules_losses.cross_entropy
-    if gradient and is_here(x) and operation.is_bare(x, *others):
+    if gradient and operation.is_bare(x, *others) and is_here(x):
         return host.cross_entropy_and_gradient(x, by, *others)
     losses = operation(x, *others)
     if not gradient:
@@ -101,8 +98,7 @@ def cross_entropy(x, target, axis, z_loss, *rest):  # TEMP
     return losses, rules_losses.cross_entropy_gradient(x, by, *others)
 
 
-def cross_entropy_hvp(x, target, v, axis, z_loss, *rest):  # TEMP
-    softcap, where, temperature, by, dtype, out = rest if len(rest) == 6 else (None, *rest)
+def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, by, dtype, out):
     others = _of_target(target, axis, z_loss, softcap, where, temperature, dtype)
     by = _one_per_row(by, x.select(axis, 0))
     return rules_losses.cross_entropy_hvp(x, v, by, *others)
@@ -114,7 +110,7 @@ def entropy(x, axis, where, temperature, dtype):
 
 def kl_divergence(x, y, axis, where, temperature, by, gradient, dtype):
     operation, options = rules_losses.kl_divergence, (where, temperature, axis, dtype)
-    if gradient and is_here(x) and operation.is_bare(x, y, *options):
+    if gradient and operation.is_bare(x, y, *options) and is_here(x):
         return host.kl_divergence_and_gradients(x, y, by, *options)
     values = operation(x, y, *options)
     if not gradient:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from .kernels import formula, is_differentiated, kernel
+from .kernels import PLAIN, formula, is_differentiated, is_watched, kernel
 
 
 class Operation:
@@ -39,6 +39,8 @@ class Operation:
             from . import graph  # noqa: F401 - it sets in_graph
 
             return self.in_graph(*arguments)
+        if type(arguments[0]) not in PLAIN or is_watched():
+            return self.traced(*arguments)
         if self._needs_formula(arguments):
             return self.formula(*arguments)
         if torch._C._are_functorch_transforms_active():
@@ -61,7 +63,7 @@ class Operation:
         return self._plain((result,), *arguments)
 
     def traced(self, *arguments):
-        """The same in whatever transform it may be: what is traced does not say all of it."""
+        """The same in whatever transform it may be: where torch traces, it does not say."""
         run = self.formula if self._needs_formula(arguments) else self._full.apply
         return run(*arguments)
 

@@ -114,7 +114,7 @@ KEPT = 4 << 20
 
 
 def cross_entropy(x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss,
-                  temperature, where, reduction, gradient, out):  # fmt: skip
+                  softcap, temperature, where, reduction, gradient, out):  # fmt: skip
     if where is not None or not is_plain(x) or type(target) not in PLAIN or is_lowered(x):
         return NotImplemented
     tensors = x, target, weight, sample_weight
@@ -125,7 +125,7 @@ def cross_entropy(x, target, axis, weight, label_smoothing, ignore_index, sample
     derived = x.requires_grad and torch.is_grad_enabled()
     if target.requires_grad or (derived and gradient):
         return NotImplemented
-    options = axis, label_smoothing, ignore_index, z_loss, temperature, reduction
+    options = axis, label_smoothing, ignore_index, z_loss, softcap, temperature, reduction
     if out is not None:
         return _gradient_into(out, tensors, options)
     kept = derived and reduction != "none" and x.nbytes <= KEPT
@@ -149,7 +149,7 @@ def _gradient_into(out, tensors, options):
 def _answer(tensors, options, gradient, room=None):
     """What NumPy's direct call has to say."""
     x, target, weight, sample_weight = tensors
-    axis, smoothing, ignore_index, z_loss, temperature, reduction = options
+    axis, smoothing, ignore_index, z_loss, softcap, temperature, reduction = options
     if weight is not None:
         weight = host.array(weight.double())
     if sample_weight is not None:
@@ -158,7 +158,7 @@ def _answer(tensors, options, gradient, room=None):
         room = host.array(host.room_for(x, x.dtype))
     function = registry.numpy_backend.direct.cross_entropy
     return host.call(function, (x, target), axis, weight, smoothing, ignore_index, sample_weight,
-                     z_loss, temperature, None, reduction, gradient, room)  # fmt: skip
+                     z_loss, softcap, temperature, None, reduction, gradient, room)  # fmt: skip
 
 
 class _CrossEntropy(torch.autograd.Function):  # type: ignore[misc]
@@ -191,7 +191,7 @@ _attached = super(torch.autograd.Function, _CrossEntropy).apply
 def _gradient(tensors, options, by):
     """The gradient, with its own derivatives."""
     x, target, weight, sample_weight = tensors
-    axis, smoothing, ignore_index, z_loss, temperature, reduction = options
+    axis, smoothing, ignore_index, z_loss, softcap, temperature, reduction = options
     axis %= x.ndim
     weight, sample_weight = (None if w is None else w.double() for w in (weight, sample_weight))
     classes, probabilities, count = None, target, x.numel() // x.shape[axis]
@@ -205,5 +205,5 @@ def _gradient(tensors, options, by):
     by = by.expand(x.select(axis, 0).shape)
     constants = classes, probabilities, weight, sample_weight, None, temperature
     return rules_losses.cross_entropy_gradient(
-        x, by, *constants, axis, smoothing, z_loss, None, x.dtype
+        x, by, *constants, axis, smoothing, z_loss, softcap, x.dtype
     )

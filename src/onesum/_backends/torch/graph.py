@@ -1,8 +1,9 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""The operations as functions that Dynamo leaves alone: what is in them, AOTAutograd traces.
+"""What Dynamo leaves alone: it puts calls of these functions into its graph as they are.
 
-So torch.compile gets the rules as they are, though Dynamo itself would drop a custom jvp. To import
-this imports Dynamo, which is there already while something is compiled.
+What is in them is traced by AOTAutograd, with the rules of the derivatives as they stand, though
+Dynamo itself would drop a custom jvp. To import this imports Dynamo, which is there already while
+something is compiled.
 """
 
 import torch

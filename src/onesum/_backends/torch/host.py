@@ -2,8 +2,9 @@
 """The operations on CPU tensors: NumPy's backend on views of their memory.
 
 Every operation, here, in the formulas and with derivatives, has its tensors before its options, the
-class axis first among these. A view takes any strides and no copy; bfloat16 is widened to float32
-and rounded once at the end. A result keeps NumPy's array, and so the memory of large results.
+class axis first among these. A view takes any strides and no copy. NumPy has no bfloat16: where a
+call is plain the core takes its bits; otherwise it is widened to float32, and rounded once at the
+end. A result keeps NumPy's array, and so the memory of large results.
 """
 
 from functools import partial
@@ -71,12 +72,24 @@ def room_for(x, dtype):
 
 def direct(name, operands, axis, temperature, *keepdims):
     """NumPy's direct call of this name."""
+    if operands[0].dtype is torch.bfloat16:
+        return _direct_of_bits(name, operands, axis, temperature, None, *keepdims)
     function, x = getattr(registry.numpy_backend.direct, name), operands[0]
     room = None if name in _OF_ROWS else room_for(x, x.dtype)
     if room is None:
         return call(function, operands, axis, temperature, None, *keepdims)
     result = call(function, operands, axis, temperature, array(room), *keepdims)
     return result if result is NotImplemented else room
+
+
+def _direct_of_bits(name, operands, *others):
+    """The direct call for bfloat16, where the core serves, which takes uint16 for its bits."""
+    functions = getattr(registry.numpy_backend, "direct_bfloat16", None)
+    if functions is None or any(x.dtype is not torch.bfloat16 for x in operands):
+        return NotImplemented
+    bits = [x.detach().view(torch.uint16) for x in operands]
+    result = call(getattr(functions, name), bits, *others)
+    return result if result is NotImplemented else result.view(torch.bfloat16)
 
 
 def _general(name, operands, axis, options, dtype):
@@ -89,7 +102,7 @@ def _general(name, operands, axis, options, dtype):
 
 def _of_logits(name, x, where, temperature, axis, dtype, *keepdims):
     if where is None and x.dtype is dtype:
-        result = direct(name, (widened(x),), axis, temperature, *keepdims)
+        result = direct(name, (x,), axis, temperature, *keepdims)
         if result is not NotImplemented:
             return result.to(dtype)
     return _general(name, (x,), axis, (where, temperature), dtype)
@@ -97,7 +110,7 @@ def _of_logits(name, x, where, temperature, axis, dtype, *keepdims):
 
 def _of_logits_and(name, x, v, where, temperature, axis, dtype, *, keepdims):
     if where is None and x.dtype is v.dtype is dtype:
-        result = direct(name, (widened(x), widened(v)), axis, temperature, keepdims)
+        result = direct(name, (x, v), axis, temperature, keepdims)
         if result is not NotImplemented:
             return result.to(dtype)
     return _general(name, (x, v), axis, (where, temperature), dtype)
@@ -105,7 +118,7 @@ def _of_logits_and(name, x, v, where, temperature, axis, dtype, *, keepdims):
 
 def _product(name, p, g, temperature, axis, dtype):
     if p.dtype is g.dtype is dtype:
-        result = direct(name, (widened(p), widened(g)), axis, temperature)
+        result = direct(name, (p, g), axis, temperature)
         if result is not NotImplemented:
             return result.to(dtype)
     return _general(name, (p, g), axis, (temperature,), dtype)
@@ -140,14 +153,6 @@ def signed_logsumexp(x, b, where, temperature, axis, dtype):
     return tuple(a.to(dtype) for a in results)
 
 
-import inspect  # TEMP
-
-
-def _cap(softcap):  # TEMP
-    has = "softcap" in inspect.signature(registry.numpy_backend.cross_entropy).parameters
-    return (softcap,) if has else ()
-
-
 # --- losses ----------------------------------------------------------------------------------
 
 
@@ -160,7 +165,7 @@ def _losses(x, others, by, gradient):
     """The losses of the rows and their gradient, or None."""
     classes, probabilities, weight, sample_weight, *rest = others
     where, temperature, axis, smoothing, z_loss, softcap, dtype = rest
-    options = axis, z_loss, *_cap(softcap), array(where), array(temperature)
+    options = axis, z_loss, softcap, array(where), array(temperature)
     room = array(room_for(x, dtype)) if gradient and dtype in _SAME else None
     function = registry.numpy_backend.cross_entropy
     target = _target(classes, probabilities, weight, sample_weight, smoothing)
@@ -187,7 +192,7 @@ def cross_entropy_and_gradient(x, by, *others):
 def cross_entropy_hvp(x, v, by, classes, probabilities, weight, sample_weight, where, temperature,
                       axis, smoothing, z_loss, softcap, dtype):  # fmt: skip
     target = _target(classes, probabilities, weight, sample_weight, smoothing)
-    options = axis, z_loss, *_cap(softcap), array(where), array(temperature)
+    options = axis, z_loss, softcap, array(where), array(temperature)
     function = registry.numpy_backend.cross_entropy_hvp
 
     def product(by, dtype):

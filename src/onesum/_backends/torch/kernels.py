@@ -26,6 +26,16 @@ def is_here(x):
     return type(x) in PLAIN and is_on_host(x) and not is_watched()
 
 
+# Elements: torch's compiler makes one function of the formulas of so few, and of what is around
+# them, which takes less than to call an operator.
+SMALL = 1 << 12
+
+
+def _is_small(x):
+    count = x.numel()
+    return type(count) is int and count <= SMALL
+
+
 def is_concrete(a):
     """Whether the values of a tensor are there to be looked at, and constant."""
     if torch.compiler.is_compiling() or type(a) not in PLAIN or a.is_meta or is_watched():
@@ -62,9 +72,10 @@ def kernel(name):
                 return anywhere(*arguments)
             if is_here(x):
                 return here(*arguments)
-            from .operators import call as operator
+            if not _is_small(x):
+                from .operators import call as operator
 
-            return operator(name, *arguments)
+                return operator(name, *arguments)
         return anywhere(*arguments)
 
     return call

@@ -147,7 +147,7 @@ def softmax_vjp_by_p(p, g, u, temperature, axis):
 
 
 class _LogSoftmaxVjp(Rules):
-    """f_i = (g_i - p_i sum(g)) / T; at the pivot the sum of p g_pivot - p_pivot g over the others."""
+    """f_i = (g_i - p_i sum(g)) / T; at the pivot sum_j (p_j g_pivot - p_pivot g_j), others j."""
 
     operands, tensors = 2, 3
     kept = staticmethod(_kept_product)

@@ -78,6 +78,7 @@ def linear_cross_entropy(
     ignore_index: SupportsIndex | None = None,
     sample_weight: ArrayLike | None = None,
     z_loss: Number = 0.0,
+    softcap: Number | None = None,
     temperature: ArrayLike = 1.0,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -102,7 +103,8 @@ def linear_cross_entropy(
         Class indices of the shape of h without its last axis; or probabilities, of shape (..., n).
     bias : array_like, optional
         b, of shape (n,).
-    weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where, reduction
+    weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where, \
+    reduction
         As in `cross_entropy`, for x of shape (..., n); `weight` is that of the classes. Rows to
         ignore are left out of the products, so that they cost nothing and may hold anything.
     dtype : dtype, optional
@@ -152,7 +154,7 @@ def linear_cross_entropy(
     0.2136
     """
     options = LossArguments(
-        weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where
+        weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where
     )
     return _linear_cross_entropy(
         h, weight_matrix, target, bias, options, reduction, dtype, chunk, False
@@ -202,6 +204,7 @@ def linear_cross_entropy_value_and_grad(
     ignore_index: SupportsIndex | None = None,
     sample_weight: ArrayLike | None = None,
     z_loss: Number = 0.0,
+    softcap: Number | None = None,
     temperature: ArrayLike = 1.0,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -219,7 +222,7 @@ def linear_cross_entropy_value_and_grad(
     Parameters
     ----------
     h, weight_matrix, target, bias, weight, label_smoothing, ignore_index, sample_weight, z_loss, \
-    temperature, where, reduction, dtype, chunk
+    softcap, temperature, where, reduction, dtype, chunk
         As in `linear_cross_entropy`.
 
     Returns
@@ -238,8 +241,8 @@ def linear_cross_entropy_value_and_grad(
     Notes
     -----
     Beyond the results, a call takes the chunk and a quarter more. With fewer than n classes
-    in it, targets that are spread over all classes take up to three times as much. 16-bit gradients
-    add up in float32, which is twice their size.
+    in it, targets that are spread over all classes take up to three times as much, and a softcap
+    once more. 16-bit gradients add up in float32, which is twice their size.
 
     References
     ----------
@@ -258,7 +261,7 @@ def linear_cross_entropy_value_and_grad(
     True
     """
     options = LossArguments(
-        weight, label_smoothing, ignore_index, sample_weight, z_loss, temperature, where
+        weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where
     )
     return _linear_cross_entropy(
         h, weight_matrix, target, bias, options, reduction, dtype, chunk, True
@@ -281,14 +284,14 @@ def _linear_cross_entropy(
     call = LinearCall(h, weight_matrix, bias)
     if is_torch(call.x):
         return _of_tensors(call, target, options, reduction, dtype, chunk, gradient)
-    target, z_loss, where, temperature = loss_arguments(call, target, options)
+    target, z_loss, softcap, where, temperature = loss_arguments(call, target, options)
     reduction = reduction_of(reduction)
     dtype = call.dtype(dtype, *call.parameters())
     rows = Rows(call, target, where, temperature, call.computed_in(dtype))
     chunk = call.chunk(chunk, rows.number, rows.wide)
     divisor = divisor_of(call, target, reduction)
     by = gradient_factor(call, divisor)
-    parts, dh_parts, dw, db = _by_chunks(call, rows, chunk, z_loss, by, gradient)
+    parts, dh_parts, dw, db = _by_chunks(call, rows, chunk, z_loss, softcap, by, gradient)
     xp = call.xp
     losses = xp.reshape(rows.whole(parts, widest(xp, call.x)), call.batch)
     loss = reduced(call, losses, reduction, divisor, dtype)
@@ -327,6 +330,7 @@ def _by_chunks(
     rows: Rows,
     chunk: tuple[int, int],
     z_loss: float,
+    softcap: float | None,
     by: float,
     gradient: bool,
 ) -> tuple[list[Array], list[Array], Array, Array]:
@@ -340,12 +344,12 @@ def _by_chunks(
     for span in spans(slice(0, rows.number), height):
         part = Part(rows, span)
         if in_blocks:
-            blocks = Blocks(call.backend, products, part, width)
+            blocks = Blocks(call.backend, products, part, width, softcap)
             losses.append(blocks.losses(z_loss))
             if gradient:
                 dh.append(blocks.gradient(by))
         else:
-            some, g = _all_classes(call.backend, products, part, z_loss, by, gradient)
+            some, g = _all_classes(call.backend, products, part, z_loss, softcap, by, gradient)
             losses.append(some)
             if gradient:
                 dh.append(products.backward(g, part.h, products.classes))
@@ -353,7 +357,13 @@ def _by_chunks(
 
 
 def _all_classes(
-    backend: Any, products: Any, part: Part, z_loss: float, by: float, gradient: bool
+    backend: Any,
+    products: Any,
+    part: Part,
+    z_loss: float,
+    softcap: float | None,
+    by: float,
+    gradient: bool,
 ) -> tuple[Array, Array]:
     """The losses of some rows and their gradient by the logits; NumPy's in the logits' place."""
     every = products.classes
@@ -362,6 +372,6 @@ def _all_classes(
     where, t = part.where(every), part.temperature
     out = x if gradient and isinstance(x, np.ndarray) else None
     answer: tuple[Array, Array] = backend.cross_entropy(
-        x, target, 1, z_loss, where, t, by, gradient, x.dtype, out
+        x, target, 1, z_loss, softcap, where, t, by, gradient, x.dtype, out
     )
     return answer

@@ -11,7 +11,8 @@ A first pass over the blocks sums exp(x / T) without y, which makes L - x_y / T 
 is near 1. A second computes the logits again. There, a column beside each block stands for the
 classes of all other blocks: the logarithm of their sum, times T. The softmax of these rows is p;
 their cross entropy with class y, or with that column where y is elsewhere, has the gradient
-p_c - [c = y].
+p_c - [c = y]. Where there is a softcap, x are the capped logits, and the gradient is multiplied by
+the slope of the cap.
 """
 
 from typing import Any
@@ -28,8 +29,9 @@ Array = Any
 class Blocks:
     """The blocks of some rows, of NumPy arrays."""
 
-    def __init__(self, backend: Any, products: Any, part: Part, width: int):
+    def __init__(self, backend: Any, products: Any, part: Part, width: int, softcap: float | None):
         self._backend, self._products, self._part = backend, products, part
+        self._softcap = softcap
         self._blocks = spans(products.classes, width)
         self._t = np.reshape(part.temperature, (-1,))
         k, target = len(part.h), part.target
@@ -53,6 +55,8 @@ class Blocks:
         left = np.full((k, 2), not part.masked)  # whether y is among the choices, and any class
         for j, classes in enumerate(self._blocks):
             x = self._products.logits(part.h, classes)
+            if self._softcap is not None:
+                _cap(x, self._softcap)
             where, (rows, at) = part.where(classes), self._aims(classes)
             d = self._spread(classes, where)
             if d is not None:
@@ -75,7 +79,7 @@ class Blocks:
         log_sum = self._backend.logsumexp(pairs, 1, None, 1.0, pairs.dtype, None)
         target = Target(np.zeros(k, np.int64), sample_weight=self._s * self._aimed)
         losses, _ = self._backend.cross_entropy(
-            pairs, target, 1, 0.0, where, 1.0, 1.0, False, pairs.dtype, None
+            pairs, target, 1, 0.0, None, where, 1.0, 1.0, False, pairs.dtype, None
         )
         spread = np.where(mass == 0, 0.0, mass * log_sum) - spread_x / self._t
         losses = losses + np.where(self._s == 0, 0.0, self._s * spread)
@@ -95,26 +99,32 @@ class Blocks:
             self._log_sums[rows, j] = np.logaddexp(self._log_sums[rows, j], self._x_y[rows])
         for j, classes in enumerate(self._blocks):
             x = self._products.logits(part.h, classes, more=1)
+            g, slope = x[:, :-1], None
+            if self._softcap is not None:
+                slope = _slope(g, self._softcap)
+                _cap(g, self._softcap)
             x[:, -1] = self._of_blocks(j) * self._t
             where, (rows, at) = part.where(classes), self._aims(classes)
             d = self._spread(classes, where)
             if d is not None:
-                d[x[:, :-1] == -np.inf] = 0.0
+                d[g == -np.inf] = 0.0
             if where is not None:
                 where = np.pad(where, ((0, 0), (0, 1)), constant_values=True)
             aims = np.full(len(x), x.shape[1] - 1)
             aims[rows] = at
             self._backend.cross_entropy(
-                x, Target(aims), 1, 0.0, where, part.temperature, by, True, x.dtype, x
+                x, Target(aims), 1, 0.0, None, where, part.temperature, by, True, x.dtype, x
             )
             if np.any(a != 1.0):  # it may be infinite where p is 0
                 np.multiply(x, a[:, None].astype(x.dtype), out=x, where=x != 0)
-            g = x[:, :-1]
             g[rows, at] += np.where(self._x_y > -np.inf, b * scale, 0.0)[rows]
             if d is not None:
                 # What has no part in it has none either where the scale, that of a mean, is NaN.
                 np.multiply(d, (self._s * scale)[:, None].astype(x.dtype), out=d, where=d != 0)
                 g -= d
+            if slope is not None:
+                g *= slope
+                g[slope == 0] = 0.0
             dh += self._products.backward(g, part.h, classes)
         return dh
 
@@ -144,3 +154,18 @@ class Blocks:
         if where is not None:
             d[~where] = 0.0
         return d
+
+
+def _cap(x: Array, softcap: float) -> None:
+    """c tanh(x / c), in place."""
+    x /= softcap
+    np.tanh(x, out=x)
+    x *= softcap
+
+
+def _slope(x: Array, softcap: float) -> Array:
+    """The derivative of that, 1 / cosh(x / c)^2: no digits are lost where tanh is near 1."""
+    slope = x / softcap
+    np.cosh(slope, out=slope)
+    np.divide(1.0, slope, out=slope)
+    return np.square(slope, out=slope)

@@ -20,15 +20,17 @@ class Rows:
         self.batch, self.wide = call.batch, wide
         self.all = self.number = math.prod(call.batch)
         self._live = self._place = None
+        self.h = xp.reshape(call.x, (self.all, call.x.shape[-1]))
         if target.classes is not None:
             counted = xp.reshape(target.classes >= 0, (-1,))
-            if call.backend.is_concrete(counted) and not bool(xp.all(counted)):
+            if not call.backend.is_concrete(counted):  # they stay, and may hold anything
+                self.h = select(xp, counted[:, None], self.h, 0.0)
+            elif not bool(xp.all(counted)):
                 self._live = xp.nonzero(counted)[0]
                 self.number = self._live.shape[0]
                 # Where a row's result is among theirs, or behind them all.
                 order = xp.argsort(xp.astype(~counted, xp.int8), stable=True)
                 self._place = select(xp, counted, xp.argsort(order), self.number)
-        self.h = xp.reshape(call.x, (self.all, call.x.shape[-1]))
         self.target = target._replace(
             classes=self._column(target.classes),
             probabilities=self._matrix(target.probabilities),

@@ -1,0 +1,295 @@
+// Every kernel in every regime, on arrays of exactly their size: right, the same bits in every layout, and nothing touched that is not theirs.
+//   kernel_sweep [ISA [OPERATION [STORAGE]]]
+// Exits with 0 if nothing was found, and with 1 or a report of the sanitizer otherwise. It is meant for kernels compiled with ONESUM_SMALL_THRESHOLDS, where
+// some hundred elements reach every regime, and under the sanitizers: tests/test_core_build.py builds it so. It needs no Python.
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "../csrc/dispatch.h"
+#include "../csrc/pool.h"
+#include "../csrc/split.h"
+#include "../csrc/tuning.h"
+#include "sweep/formulas.h"
+#include "sweep/layouts.h"
+#include "sweep/problem.h"
+
+namespace {
+
+using onesum::tuning::block, onesum::tuning::part, onesum::tuning::piece;
+
+// How many allocations there is memory for; and whether one more was asked for.
+std::atomic<long> allocations{LONG_MAX};
+std::atomic<bool> refused{false};
+
+// What is being done, for whoever reads what went wrong.
+char doing[512];
+long failures = 0, calls = 0;
+constexpr uint64_t enough = 256;  // elements of an array that is tried in every layout
+
+void fail(const char* what) {
+    if (++failures <= 20) std::fprintf(stderr, "kernel_sweep: %s: %s\n", doing, what);
+}
+
+struct Kernel {
+    const onesum::Isa* isa;
+    Op op;
+    int storage;
+    onesum::Kernel run() const { return isa->kernels->kernel[op][storage]; }
+    int lanes() const {
+        const std::string name = isa->name;
+        const int bytes = name == "x86-64-v4" ? 64 : name == "x86-64-v3" ? 32 : 16;
+        return bytes / (storage == onesum::storage_float64 ? 8 : 4);
+    }
+};
+
+struct Answer {
+    std::vector<char> out, rows;  // one element a class; a row
+    bool done;
+};
+
+// How a call is made, beside the layout.
+struct Manner { bool at_end, streamed; int threads; long spread; };  // spread: distance of what a row has once, in elements
+
+Answer call(const Kernel& kernel, const Problem& problem, const Layout& layout, const Manner& how) {
+    static const Arena arenas[onesum::max_operands + 1];
+    const long rows = problem.rows, n = problem.n, size = size_of(kernel.storage);
+    std::vector<Array> arrays;
+    arrays.reserve(onesum::max_operands);
+    const auto add = [&](Pattern pattern, long of, const std::vector<char>& elements) -> Array& {
+        const Strides strides = strides_of(pattern, rows, n, of);
+        arrays.emplace_back(arenas[arrays.size()], rows, n, of, strides.of_class, strides.of_row, how.at_end).fill(elements);
+        return arrays.back();
+    };
+    const auto add_rows = [&](long of, const std::vector<char>& elements, bool same = false) -> Array& {
+        arrays.emplace_back(arenas[arrays.size()], rows, 1, of, 0, same ? 0 : how.spread * of, how.at_end).fill(elements);
+        return arrays.back();
+    };
+    // The weights of the classes, which the options point at.
+    Array weight(arenas[onesum::max_operands], 1, long(problem.weight.size()), sizeof(double), sizeof(double), 0, how.at_end);
+    onesum::LossOptions options = problem.options;
+    weight.fill(bytes_of(problem.weight));
+    if (weight.n) options.weight = reinterpret_cast<const double*>(weight.data());
+
+    char* args[onesum::max_operands];
+    long strides[2 * onesum::max_operands], class_strides[2 * onesum::max_operands];
+    int operands = 0, with_classes = 0, inputs = 0;
+    Array *out = nullptr, *row_out = nullptr, *input[2] = {};
+    const auto take = [&](const Array& array, bool classes) {
+        args[operands] = array.data(), strides[operands++] = array.row_stride;
+        if (classes) class_strides[with_classes++] = array.class_stride;
+    };
+    bool output = false;
+    for (const char* c = operands_of(kernel.op); *c; ++c) switch (*c) {
+            case '>': output = true; break;
+            case 'x':
+                if (!output) {
+                    input[inputs] = &add(layout.inputs[inputs], size, inputs ? problem.second : problem.x);
+                    take(*input[inputs++], true);
+                } else if (problem.writes) {
+                    out = layout.in_place != nowhere ? input[layout.in_place] : &add(layout.out, size, std::vector<char>(size_t(rows * n * size), '\x5a'));
+                    take(*out, true);
+                } else {
+                    take(*input[0], true);  // not to be written
+                }
+                break;
+            case 'y': take(*input[0], true); break;  // there are none
+            case 'm':
+                if (problem.masked) {
+                    take(add(layout.mask, 1, problem.mask), true);
+                } else {
+                    args[operands] = nullptr, strides[operands++] = 0, class_strides[with_classes++] = 0;
+                }
+                break;
+            case 'r':
+                if (!output) take(add_rows(size, problem.g), false);
+                else take(*(row_out = &add_rows(size, std::vector<char>(size_t(rows * size), '\x5a'))), false);
+                break;
+            case 'l': take(*(row_out = &add_rows(sizeof(double), std::vector<char>(size_t(rows) * sizeof(double), '\x5a'))), false); break;
+            case 'T': take(add_rows(sizeof(double), bytes_of(problem.temperatures), problem.one_temperature), false); break;
+            case 'i': take(add_rows(sizeof(long), bytes_of(problem.targets)), false); break;
+            case 's': take(add_rows(sizeof(double), bytes_of(problem.samples)), false); break;
+            case 'q': take(add_rows(sizeof(double), bytes_of(problem.masses)), false); break;
+            case 'o': args[operands] = reinterpret_cast<char*>(&options), strides[operands++] = 0; break;
+        }
+    std::copy(class_strides, class_strides + with_classes, strides + operands);
+
+    for (Array& array : arrays) array.remember();
+    ++calls;
+    onesum::set_threads(how.threads);
+    Answer answer{{}, {}, onesum::run({kernel.run(), operands, int(size), how.streamed}, args, rows, n, strides)};
+    for (Array& array : arrays)
+        if (!array.intact(&array == out || &array == row_out)) fail("wrote where nothing was to be written");
+    if (out) answer.out = out->packed();
+    if (row_out) answer.rows = row_out->packed();
+    return answer;
+}
+
+// Against the formula, roughly.
+void check_values(const Kernel& kernel, const Problem& problem, const Answer& answer) {
+    const bool is_loss = strchr(operands_of(kernel.op), 'l');
+    const double least = kernel.storage == onesum::storage_float16 ? 0x1p-24 : kernel.storage == onesum::storage_float64 ? 1e-300 : 1e-37;
+    const double rounding = kernel.storage == onesum::storage_float16 ? 0x1p-11 : kernel.storage == onesum::storage_bfloat16 ? 0x1p-8 : 0;
+    const double computed = kernel.storage == onesum::storage_float64 ? 0x1p-44 : 0x1p-20;
+    const auto differs = [&](Real got, Real wanted, Real size, bool rounded) {
+        return got != wanted && !(std::fabs(got - wanted) <= computed * (size + std::fabs(wanted)) + (rounded ? rounding * std::fabs(wanted) : 0) + least);
+    };
+    const long size = size_of(kernel.storage);
+    for (long i = 0; i < problem.rows; ++i) {
+        const Result wanted = expected(kernel.op, problem.row(i));
+        char what[128];
+        if (!answer.rows.empty()) {
+            double got;
+            if (is_loss) memcpy(&got, answer.rows.data() + i * long(sizeof got), sizeof got);
+            else got = decode(kernel.storage, answer.rows.data() + i * size);
+            if (differs(got, wanted.value, wanted.value_size, !is_loss)) {
+                std::snprintf(what, sizeof what, "row %ld: %.9g, expected %.9Lg", i, got, wanted.value);
+                fail(what);
+            }
+        }
+        for (long j = 0; j < problem.n && !answer.out.empty(); ++j) {
+            const double got = decode(kernel.storage, answer.out.data() + (i * problem.n + j) * size);
+            if (!differs(got, wanted.out[size_t(j)], wanted.size[size_t(j)], true)) continue;
+            std::snprintf(what, sizeof what, "row %ld, class %ld: %.9g, expected %.9Lg", i, j, got, wanted.out[size_t(j)]);
+            return fail(what);
+        }
+    }
+}
+
+// Bit by bit, but that every NaN is one.
+bool same(int storage, const std::vector<char>& a, const std::vector<char>& b) {
+    if (a == b) return true;
+    const long size = size_of(storage);
+    for (size_t i = 0; i < a.size(); i += size_t(size)) {
+        const double x = decode(storage, &a[i]), y = decode(storage, &b[i]);
+        if (memcmp(&a[i], &b[i], size_t(size)) && (x == x || y == y)) return false;
+    }
+    return true;
+}
+
+void compare(const Kernel& kernel, const Answer& answer, const Answer& wanted) {
+    const bool is_loss = strchr(operands_of(kernel.op), 'l');
+    if (!answer.done) fail("no memory");
+    if (!same(kernel.storage, answer.out, wanted.out)) fail("other bits than in rows");
+    if (!same(is_loss ? int(onesum::storage_float64) : kernel.storage, answer.rows, wanted.rows)) fail("other bits for the rows than in rows");
+}
+
+void describe(const Kernel& kernel, const Problem& problem, const char* variant, const char* layout, const Manner& how) {
+    std::snprintf(doing, sizeof doing, "%s, %s, %s, %ld x %ld, %s, %s, %s, %d threads%s", kernel.isa->name, name_of(kernel.op), storage_names[kernel.storage], problem.rows,
+                  problem.n, variant, layout, how.at_end ? "at the end" : "at the start", how.threads, how.streamed ? ", streamed" : "");
+}
+
+void sweep(const Kernel& kernel, const Variant& variant, long rows, long n) {
+    const Problem problem(kernel.op, kernel.storage, variant, rows, n);
+    const uint64_t seed = hash(uint64_t(kernel.op), uint64_t(kernel.storage), uint64_t(rows), uint64_t(n), uint64_t(&variant - variants));
+    const Manner plainly{true, false, 1, 1};
+    describe(kernel, problem, variant.name, layouts[0].name, plainly);
+    const Answer wanted = call(kernel, problem, layouts[0], plainly);
+    if (!wanted.done) fail("no memory");
+    if (variant.numbers != special) check_values(kernel, problem, wanted);
+
+    uint64_t draw = seed;
+    const auto try_layout = [&](const Layout& layout) {
+        draw = hash(draw);
+        if (hash(draw) % uint64_t(rows * n + 1) > enough) return;  // of large arrays some layouts: others with other numbers
+        const Manner how{(draw & 1) != 0, (draw & 2) != 0, draw & 12 ? 1 : 3, (draw & 16) != 0 ? 1 : draw & 32 ? 3 : -1};
+        describe(kernel, problem, variant.name, layout.name, how);
+        compare(kernel, call(kernel, problem, layout, how), wanted);
+    };
+    const bool two = inputs_of(kernel.op) == 2;
+    for (const Layout& layout : layouts)
+        if (layout.in_place == nowhere || (problem.writes && (two || layout.in_place == 0))) try_layout(layout);
+    if (variant.numbers == all_the_same)
+        for (const Layout& layout : broadcasts) try_layout(layout);
+
+    // Row by row.
+    for (long i = 0; i < std::min(rows, 3L) && rows > 1; ++i) {
+        const Manner how{(i & 1) != 0, false, 1, 1};
+        describe(kernel, problem, variant.name, "a row alone", how);
+        const Answer one = call(kernel, problem.only(i), layouts[i % 3], how);
+        const auto part_of = [&](const std::vector<char>& all) { return std::vector<char>(all.begin() + i * long(all.size()) / rows, all.begin() + (i + 1) * long(all.size()) / rows); };
+        compare(kernel, one, {part_of(wanted.out), part_of(wanted.rows), true});
+    }
+}
+
+// Whenever memory runs out, the kernel says so (and the leak sanitizer, in the end, whether it has given back what it had).
+void without_memory(const Kernel& kernel, const Layout& layout, long rows, long n) {
+    for (const Variant& variant : variants) {
+        if (!variant.serves(kernel.op)) continue;
+        const Problem problem(kernel.op, kernel.storage, variant, rows, n);
+        bool enough = false;
+        for (long first = 0; !enough; ++first) {
+            const Manner how{true, false, first % 2 ? 3 : 1, 1};
+            describe(kernel, problem, variant.name, layout.name, how);
+            allocations = first, refused = false;
+            const bool done = call(kernel, problem, layout, how).done;
+            allocations = LONG_MAX;
+            if (done == refused) fail("wrong about memory");
+            enough = !refused;
+        }
+        return;
+    }
+}
+
+void sweep(const Kernel& kernel) {
+    const long lanes = kernel.lanes(), few = onesum::tuning::short_row_of(int(lanes)), tile = block * lanes;
+    const long panel = onesum::tuning::most_panel * lanes, columns = onesum::tuning::most_columns * lanes;
+    std::vector<std::pair<long, long>> shapes = {{0, 5}, {3, 0}, {1, few + 1}};  // rows, classes
+    for (long n : {1L, 2L, 3L, 4L, 5L, lanes - 1, lanes, lanes + 1, lanes + lanes / 2, 2 * lanes - 1, few}) {
+        shapes.push_back({1, n});
+        shapes.push_back({lanes - 1, n});
+        shapes.push_back({4 * lanes + 3, n});
+    }
+    for (long n : {few + 1, 3 * lanes - 1, tile - 1, tile, tile + 1, part - 1, part, part + lanes + 1})
+        for (long rows : {1L, lanes + 1}) shapes.push_back({rows, n});
+    for (long n : {3L, few, tile}) shapes.push_back({panel + lanes + 1, n});
+    shapes.push_back({columns + 1, tile + 1});
+    shapes.push_back({columns + lanes, part + 3});
+    for (long n : {piece - 1, piece, piece + 1, piece + part + lanes - 1, 2 * piece, 2 * piece + part + 5})
+        for (long rows : {1L, 3L}) shapes.push_back({rows, n});
+    std::sort(shapes.begin(), shapes.end());
+    shapes.erase(std::unique(shapes.begin(), shapes.end()), shapes.end());
+    for (const auto& [rows, n] : shapes)
+        for (const Variant& variant : variants)
+            if (variant.serves(kernel.op) && (n > 0 || variant.family != loss)) sweep(kernel, variant, rows, n);  // no loss is asked for of no classes
+    without_memory(kernel, layouts[0], 4 * lanes, few);
+    without_memory(kernel, layouts[0], 2, 2 * piece + 1);
+    without_memory(kernel, layouts[2], 3, few + 1);
+    without_memory(kernel, layouts[5], 4 * lanes, tile);
+    without_memory(kernel, layouts[5], 2 * lanes, 2 * part + 1);
+}
+
+void report() { std::fprintf(stderr, "kernel_sweep: %s: stopped here\n", doing); }
+
+}  // namespace
+
+extern "C" {
+__attribute__((weak)) void __sanitizer_set_death_callback(void (*)());  // where there is a sanitizer
+// The linker puts the second in the place of the first, which is aligned_alloc.
+void* __real_aligned_alloc(size_t alignment, size_t size);
+void* __wrap_aligned_alloc(size_t alignment, size_t size) {
+    if (allocations-- > 0) return __real_aligned_alloc(alignment, size);
+    refused = true;
+    return nullptr;
+}
+}
+
+int main(int argc, char** argv) {
+    if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(report);
+    else for (int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) std::signal(fault, [](int) { report(), std::_Exit(1); });
+    for (int i = onesum::isa_count - 1; i >= 0; --i) {
+        const onesum::Isa& isa = onesum::isas[i];
+        if (!isa.cpu_has_it() || (argc > 1 && onesum::find_isa(argv[1]) != &isa)) continue;
+        for (int op = 0; op < onesum::kernels; ++op) {
+            if (argc > 2 && std::string(argv[2]) != name_of(Op(op))) continue;
+            for (int storage = 0; storage < onesum::storages; ++storage)
+                if (argc <= 3 || std::string(argv[3]) == storage_names[storage]) sweep({&isa, Op(op), storage});
+        }
+    }
+    std::printf("%ld calls, %ld failures\n", calls, failures);
+    return failures || !calls;
+}

@@ -1,0 +1,41 @@
+"""The stress program (stress.cpp): compiled once in each kind, whichever worker asks first."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def stress(factory: pytest.TempPathFactory, sanitizers: str = "") -> Path:
+    """The program, plain or under some sanitizers."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which the workers have in common
+    program = folder / f"stress-{sanitizers or 'plain'}"
+    with open(program.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            compile_to(program, *([f"-fsanitize={sanitizers}"] if sanitizers else []))
+    return program
+
+
+def compile_to(program: Path, *options: str) -> None:
+    sources = [
+        ROOT / "tests" / f"{name}.cpp" for name in ("stress", "pool_stress", "memory_stress")
+    ]
+    sources += [ROOT / "csrc" / f"{name}.cpp" for name in ("split", "pool", "machine", "memory")]
+    compiler = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-g1", "-pthread"]
+    subprocess.run([*compiler, *options, *sources, "-o", program], check=True)
+
+
+def hammer(program: Path, *args: str | Path) -> str:
+    """Run it; what it prints."""
+    run = subprocess.run([program, *args], capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr[:4000]
+    return run.stdout

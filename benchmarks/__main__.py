@@ -20,6 +20,7 @@ COMMANDS = {
     "accuracy": "largest errors of the same libraries, in ulps",
     "boosting": "what an objective costs LightGBM and XGBoost, alone and in whole rounds",
     "linear": "the cross entropy of a linear layer, in time and memory, beside PyTorch",
+    "arrays": "gradients of PyTorch's and JAX's arrays, beside those libraries' own functions",
     "import": "what importing onesum costs, and how large its wheel is",
     "report": "write the tables and pictures of the documents from the results",
 }
@@ -38,7 +39,7 @@ def arguments() -> argparse.Namespace:
                 command.set_defaults(threads=min(2, processors()))
             continue
         command.add_argument("--quick", action="store_true", help="one tiny case, for a trial")
-        if name in ("growth", "memory", "boosting", "linear"):
+        if name in ("growth", "memory", "boosting", "linear", "arrays"):
             command.add_argument("--threads", type=int, default=min(2, processors()))
         if name == "growth":
             command.add_argument("--largest", type=int, metavar="N", help="elements of an array")
@@ -94,6 +95,10 @@ def main() -> int:
         from . import linear
 
         linear.run(results, args.quick, args.threads)
+    elif args.command == "arrays":
+        from . import arrays
+
+        arrays.run(results, args.quick, args.threads)
     elif args.command == "import":
         from . import importing
 

@@ -46,7 +46,7 @@ class Operation:
         if torch._C._are_functorch_transforms_active():
             return self._full.apply(*arguments)
         if _is_derived(arguments):
-            return self._plain(None, *arguments)
+            return self._plain(*arguments)
         return self.kernel(*arguments)
 
     def is_bare(self, *arguments):
@@ -57,10 +57,6 @@ class Operation:
             or self._needs_formula(arguments)
             or _is_derived(arguments)
         )
-
-    def attached(self, result, *arguments):
-        """A result that the kernel gave for these arguments, with its derivatives."""
-        return self._plain((result,), *arguments)
 
     def traced(self, *arguments):
         """The same in whatever transform it may be: where torch traces, it does not say."""
@@ -126,23 +122,14 @@ def _functions(name, operation, rules):
     def setup_context(ctx, inputs, output):
         keep(ctx, inputs, output)
 
-    def forward_and_keep(ctx, ready, *arguments):
-        result = run(*arguments) if ready is None else ready[0]
+    def forward_and_keep(ctx, *arguments):
+        result = run(*arguments)
         keep(ctx, arguments, result)
         return result
 
-    def backward_of_kept(ctx, *cotangents):
-        return (None, *gradients(ctx, ctx.needs_input_grad[1:], cotangents))
-
-    def jvp_of_kept(ctx, _, *tangents):
-        return jvp(ctx, *tangents)
-
-    def gradients(ctx, needed, cotangents):
-        grads = rules.vjp(_kept(ctx), ctx.options, needed, *cotangents)
-        return (*grads, *others, *(None for _ in ctx.options))
-
     def backward(ctx, *cotangents):
-        return gradients(ctx, ctx.needs_input_grad, cotangents)
+        grads = rules.vjp(_kept(ctx), ctx.options, ctx.needs_input_grad, *cotangents)
+        return (*grads, *others, *(None for _ in ctx.options))
 
     def jvp(ctx, *tangents):
         change = rules.jvp(_kept(ctx), ctx.options, tangents[:operands])
@@ -168,7 +155,7 @@ def _functions(name, operation, rules):
         function(
             forward=forward, setup_context=setup_context, vmap=vmap, backward=backward, jvp=jvp
         ),
-        function(forward=forward_and_keep, backward=backward_of_kept, jvp=jvp_of_kept),
+        function(forward=forward_and_keep, backward=backward, jvp=jvp),
     )
 
 

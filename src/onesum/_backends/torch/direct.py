@@ -58,8 +58,39 @@ def _of_logits(name, x, axis, temperature, out, *keepdims):
     result = host.direct(name, (x,), axis, temperature, *keepdims)
     if result is NotImplemented or not _derived(x):
         return result
-    operation = getattr(rules, name)
-    return operation.attached(result, x, None, temperature, axis % x.ndim, x.dtype)
+    return _attached(x, (result,), name, axis, temperature)
+
+
+class _OfLogits(torch.autograd.Function):  # type: ignore[misc]
+    """softmax, log_softmax or logsumexp of x, computed before."""
+
+    @staticmethod
+    def forward(ctx, x, answer, name, axis, temperature):
+        (result,) = answer  # of a tuple: what torch sees as an input it returns as a view
+        ctx.save_for_backward(x if name == "logsumexp" else result)
+        ctx.options = name, axis, temperature
+        return result
+
+    @staticmethod
+    def backward(ctx, g):
+        (kept,) = ctx.saved_tensors
+        name, axis, temperature = ctx.options
+        keepdims = (False,) if name == "logsumexp" else ()
+        gradient = NotImplemented
+        if not torch.is_grad_enabled() and is_plain(g):
+            gradient = host.direct(name + "_vjp", (kept, g), axis, temperature, *keepdims)
+        if gradient is NotImplemented:
+            axis %= kept.ndim
+            options = temperature, axis, kept.dtype
+            if name == "logsumexp":
+                gradient = rules.logsumexp_vjp(kept, g.unsqueeze(axis), None, *options)
+            else:
+                gradient = getattr(rules, name + "_vjp")(kept, g, *options)
+        return gradient, None, None, None, None
+
+
+# Without what Function.apply looks for: is_plain has seen to that.
+_attached = super(torch.autograd.Function, _OfLogits).apply
 
 
 def softmax_vjp(p, g, axis, temperature, out):
@@ -132,7 +163,7 @@ def cross_entropy(x, target, axis, weight, label_smoothing, ignore_index, sample
     answer = _answer(tensors, options, gradient or kept)
     if answer is NotImplemented or not derived:
         return answer
-    return _attached(x, answer, tensors, options), None
+    return _attached_loss(x, answer, tensors, options), None
 
 
 def _gradient_into(out, tensors, options):
@@ -184,8 +215,7 @@ class _CrossEntropy(torch.autograd.Function):  # type: ignore[misc]
         return gradient, None, None, None
 
 
-# Without what Function.apply looks for: is_plain has seen to that.
-_attached = super(torch.autograd.Function, _CrossEntropy).apply
+_attached_loss = super(torch.autograd.Function, _CrossEntropy).apply
 
 
 def _gradient(tensors, options, by):

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .formulas import log_sum, row_of
-from .numbers import INF, NAN, difference, over, sum_of, widen, widest
+from .numbers import INF, NAN, difference, is_at, over, sum_of, widen, widest
 
 
 class Masses(NamedTuple):
@@ -139,9 +139,9 @@ def _gradient(row, q, z_loss, temperature, axis):
     p_others = torch.where(row.pivot, 0.0, p_all)
     result = torch.where(row.pivot, -sum_of(p_others, axis), p_others)
     if q.y is not None:
-        here = q.y == row.index  # then Q - q_y is what is spread alone
-        result = result.scatter_add(axis, q.y, torch.where(here, 0.0, -q.at_y))
-        result = result + torch.where(row.pivot & ~here, q.at_y, 0.0)
+        there = is_at(q.y, row.p, axis)  # at a pivot that is there, Q - q_y is what is spread alone
+        others = torch.where(there, -q.at_y, 0.0)
+        result = result + torch.where(row.pivot, torch.where(there, 0.0, q.at_y), others)
     if q.spread is not None:
         rest = torch.where(row.pivot, 0.0, q.spread)
         result = result + torch.where(row.pivot, sum_of(rest, axis), -q.spread)

@@ -32,9 +32,14 @@ def sum_of(x, axis):
 def pivot_of(x, axis):
     """The first index of the maximum, or of a NaN, and the mask of that place."""
     index = x.detach().argmax(axis, keepdim=True)
+    return index, is_at(index, x, axis)
+
+
+def is_at(index, x, axis):
+    """The mask of one class of each row of x; of -1, nothing."""
     along = [1] * x.ndim
     along[axis] = x.shape[axis]
-    return index, torch.arange(x.shape[axis], device=x.device).reshape(along) == index
+    return torch.arange(x.shape[axis], device=x.device).reshape(along) == index
 
 
 def others(pivot, x):

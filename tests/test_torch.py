@@ -142,6 +142,26 @@ def test_compiled(name):
     same(torch.compile(torch.func.grad(total, every), **options)(*given), wanted)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: onesum.softmax(x, 0, temperature=2.0),
+        lambda x: onesum.softmax(x, (0, 1)),
+        lambda x: onesum.logsumexp(x),
+        lambda x: onesum.cross_entropy(x, [0, 2, 1], ignore_index=1, z_loss=0.1, softcap=3.0),
+    ],
+)
+def test_compiled_for_any_shape(function):
+    """Where Dynamo has symbols for sizes, and for numbers too."""
+    torch._dynamo.reset()
+    compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
+    for n in (3, 5, 2000):  # on both sides of what is small
+        (x,) = leaves([torch.randn(3, n, dtype=F8)])
+        got, wanted = compiled(x), function(x)
+        torch.testing.assert_close(got, wanted)
+        same(torch.autograd.grad(got.sum(), x), torch.autograd.grad(wanted.sum(), x))
+
+
 def test_compiled_to_machine_code():
     torch._dynamo.reset()
     x = torch.tensor([40.0, 0.0], dtype=F8, requires_grad=True)

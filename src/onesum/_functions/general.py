@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from .._arguments import Call
+from .._backends.one_operation import one_operation
 
 Array = Any
 
 
+@one_operation
 def forward(
     name: str, x: Any, axis: Any, where: Any, temperature: Any, dtype: Any, out: Any
 ) -> Array:
@@ -26,6 +28,7 @@ def forward(
     return call.result(rows, output)
 
 
+@one_operation
 def product(
     name: str,
     names: tuple[str, str],

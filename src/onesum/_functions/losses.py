@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex, Unpack, overload
 from .._arguments import Call
 from .._arguments.options import LossArguments, reduction_of
 from .._arguments.targets import loss_arguments
+from .._backends.one_operation import one_operation
 from .._backends.registry import direct_of
 from .._typing import (
     A,
@@ -260,6 +261,22 @@ def _cross_entropy(
         answer = direct(x, target, axis, *options, reduction, gradient, out)
         if answer is not NotImplemented:
             return answer  # type: ignore[no-any-return]
+    return _checked(x, target, axis, reduction, dtype, gradient, out, *options)
+
+
+@one_operation
+def _checked(
+    x: Any,
+    target: Any,
+    axis: Any,
+    reduction: Any,
+    dtype: Any,
+    gradient: bool,
+    out: Any,
+    *given: Any,
+) -> tuple[Any, Any]:
+    """The same by the general way."""
+    options = LossArguments(*given)
     call = Call("x", x, axis)
     target, z_loss, softcap, where, temperature = loss_arguments(call, target, options)
     reduction = reduction_of(reduction)

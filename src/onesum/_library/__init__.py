@@ -55,7 +55,7 @@ def as_array(name: str, value: Any) -> Any:
         return dense(name, value)
     if hasattr(value, "__array_namespace__"):
         return value
-    if comes_from(type(value), _COMPAT):
+    if not isinstance(value, (list, tuple)) and comes_from(type(value), _COMPAT):
         return value
     try:
         return np.asarray(value)

@@ -8,13 +8,34 @@ something is compiled.
 
 import torch
 
+from ..one_operation import operation_of
 from . import rules, rules_losses
 from .differentiable import Operation
+
+_PLAIN = (torch.Tensor, torch.dtype, bool, int, float, str, type(None))
+
+
+def takes(arguments):
+    """Whether a call with these arguments can stand in the graph."""
+    return all(isinstance(a, _PLAIN) for a in arguments)
+
+
+@torch.compiler.allow_in_graph
+def run(name, *arguments):
+    """What `one_operation` has registered by this name; numbers are constants of the graph."""
+    return operation_of(name)(*map(_constant, arguments))
+
+
+def _constant(a):
+    """With dynamic shapes Dynamo has symbols in the place of numbers, too."""
+    if isinstance(a, torch.SymFloat):
+        return float(a)
+    return int(a) if isinstance(a, torch.SymInt) else a
 
 
 def _in_graph(operation):
     def call(*arguments):
-        return operation.traced(*arguments)
+        return operation.traced(*map(_constant, arguments))
 
     return torch.compiler.allow_in_graph(call)
 

@@ -155,3 +155,21 @@ print(*sorted(set(sys.modules) - before))
         if name.partition(".")[0] not in {"onesum", *sys.stdlib_module_names}
     }
     assert not others
+
+
+def test_what_is_imported_when_it_is_asked_for():
+    """All public names are there, and what is not asked for costs the import nothing."""
+    assert set(onesum.__all__) <= set(dir(onesum))
+    for name in onesum.__all__:
+        assert getattr(onesum, name).__name__ == name
+    with pytest.raises(AttributeError, match=r"^module 'onesum' has no attribute 'sofmax'$"):
+        onesum.sofmax  # noqa: B018
+    program = """
+import sys, onesum
+late = {f"onesum.{name}" for name in ("layers", "_functions.jacobian", "_functions.linear")}
+assert not late & set(sys.modules)
+from onesum import *
+assert late <= set(sys.modules)
+assert softmax_jacobian is onesum.softmax_jacobian
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,19 +1,8 @@
 """Softmax and its derivatives: exact, fast, for every array."""
 
-from ._functions.hessian import cross_entropy_hvp
-from ._functions.information import (
-    entropy,
-    kl_divergence,
-    kl_divergence_value_and_grad,
-    selective_log_softmax,
-)
-from ._functions.jacobian import (
-    LogSoftmaxJacobian,
-    SoftmaxJacobian,
-    log_softmax_jacobian,
-    softmax_jacobian,
-)
-from ._functions.linear import linear_cross_entropy, linear_cross_entropy_value_and_grad
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._functions.log_softmax import log_softmax, log_softmax_jvp, log_softmax_vjp
 from ._functions.logsumexp import logsumexp, logsumexp_jvp, logsumexp_vjp
 from ._functions.losses import cross_entropy, cross_entropy_value_and_grad
@@ -25,7 +14,23 @@ from ._runtime import (
     set_num_threads,
     show_config,
 )
-from .layers import CrossEntropyLoss, LogSoftmax, Softmax
+
+if TYPE_CHECKING:
+    from ._functions.hessian import cross_entropy_hvp
+    from ._functions.information import (
+        entropy,
+        kl_divergence,
+        kl_divergence_value_and_grad,
+        selective_log_softmax,
+    )
+    from ._functions.jacobian import (
+        LogSoftmaxJacobian,
+        SoftmaxJacobian,
+        log_softmax_jacobian,
+        softmax_jacobian,
+    )
+    from ._functions.linear import linear_cross_entropy, linear_cross_entropy_value_and_grad
+    from .layers import CrossEntropyLoss, LogSoftmax, Softmax
 
 __version__ = "0.1.0"
 
@@ -61,3 +66,37 @@ __all__ = [
     "softmax_jvp",
     "softmax_vjp",
 ]
+
+# Imported when they are asked for: an import of onesum is to cost little beside that of NumPy.
+_LATER = {
+    name: module
+    for module, names in {
+        "._functions.hessian": ("cross_entropy_hvp",),
+        "._functions.information": (
+            "entropy",
+            "kl_divergence",
+            "kl_divergence_value_and_grad",
+            "selective_log_softmax",
+        ),
+        "._functions.jacobian": (
+            "LogSoftmaxJacobian",
+            "SoftmaxJacobian",
+            "log_softmax_jacobian",
+            "softmax_jacobian",
+        ),
+        "._functions.linear": ("linear_cross_entropy", "linear_cross_entropy_value_and_grad"),
+        ".layers": ("CrossEntropyLoss", "LogSoftmax", "Softmax"),
+    }.items()
+    for name in names
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .._backends.protocol import Target
+from .._backends.target import Target
 from .._library import FLOATING, as_floating, device, dtype_name, is_integral, select, widest
 from .call import Call
 from .labelled import Span

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._library import comes_from, torch_compiles
-from . import reference
-from .protocol import Backend, Direct
+
+if TYPE_CHECKING:
+    from .protocol import Backend, Direct
 
 # The libraries that have a backend of their own, by the module that defines the type of an array.
 _OWN = frozenset({"jax", "jaxlib", "torch"})
@@ -21,12 +22,19 @@ _of_type: dict[type, Backend] = {}
 _wish = os.environ.get("ONESUM_BACKEND", "")
 
 
+def _reference() -> Backend:
+    """Imported when it serves: where the core does, that is rare."""
+    from . import reference
+
+    return reference
+
+
 def _choose_for_numpy() -> Backend:
     """The backend of NumPy arrays."""
     if _wish not in ("", "native", "reference"):
         raise ImportError(f"ONESUM_BACKEND: expected 'native' or 'reference', got {_wish!r}")
     if _wish == "reference":
-        return reference
+        return _reference()
     try:
         import_module("onesum._core")
     except ModuleNotFoundError as error:
@@ -35,7 +43,7 @@ def _choose_for_numpy() -> Backend:
         if _wish:
             wanted = f"ONESUM_BACKEND: expected 'reference', got 'native': {_why_no_core()}"
             raise ImportError(wanted) from error
-        return reference
+        return _reference()
     from . import native
 
     return native
@@ -82,7 +90,7 @@ def name_of(backend: Any) -> str:
 def _find(kind: type) -> Backend:
     library = comes_from(kind, _OWN)
     if library is None:
-        return reference
+        return _reference()
     backend: Any = import_module(f"onesum._backends.{library.removesuffix('lib')}")
     _of_type[kind] = backend
     return backend  # type: ignore[no-any-return]

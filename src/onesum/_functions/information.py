@@ -10,7 +10,7 @@ from .._arguments import Call
 from .._arguments.options import reduction_of
 from .._arguments.targets import integers
 from .._arguments.values import class_indices
-from .._backends.protocol import Target
+from .._backends.target import Target
 from .._library import quiet
 from .._typing import (
     A,

@@ -5,7 +5,7 @@ from typing import Any
 
 from .._arguments import Call
 from .._arguments.values import number
-from .._backends.protocol import Target
+from .._backends.target import Target
 from .._library import quiet, select
 
 Array = Any

@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from .._backends.protocol import Target
+from .._backends.target import Target
 from .._functions.log_softmax import log_softmax
 from .._functions.losses import cross_entropy, cross_entropy_value_and_grad
 from .._functions.softmax import softmax

@@ -10,7 +10,7 @@ from .._arguments import Call
 from .._arguments.masked import unmasked
 from .._arguments.options import number_of
 from .._arguments.targets import target_of
-from .._backends.protocol import Target
+from .._backends.target import Target
 
 Array = Any
 

@@ -1,12 +1,6 @@
-"""The compiled backend for NumPy. What is rare and not worth a kernel is the reference's."""
+"""The compiled backend for NumPy."""
 
 from ..._core import direct, direct_bfloat16
-from ..reference import (
-    is_concrete,
-    log_softmax_diagonal,
-    signed_logsumexp,
-    softmax_diagonal,
-)
 from .functions import (
     log_softmax,
     log_softmax_jvp,
@@ -18,6 +12,7 @@ from .functions import (
     softmax_vjp,
 )
 from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
+from .rare import is_concrete, log_softmax_diagonal, signed_logsumexp, softmax_diagonal
 
 __all__ = [
     "cross_entropy",

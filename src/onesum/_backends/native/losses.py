@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import _core
-from ..protocol import Target
+from ..target import Target
 from .functions import as_core, computed_in, from_core, rounded
 
 if TYPE_CHECKING:

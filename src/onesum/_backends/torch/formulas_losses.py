@@ -1,7 +1,7 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
 """The losses in torch operations: continues `formulas.py`, with the formulas of the reference.
 
-With the target masses q (`protocol.Target`), their sum Q, and the normalizer (m, r) of a row:
+With the target masses q (`target.Target`), their sum Q, and the normalizer (m, r) of a row:
 
     loss      Q log1p(r) + sum q (m - x) / T + z s (log sum)^2
     gradient  (a p - q) / T, with a = Q + 2 z s (log sum)

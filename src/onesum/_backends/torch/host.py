@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .. import registry
-from ..protocol import Target
+from ..target import Target
 
 NUMPY = {
     torch.float16: np.dtype(np.float16),

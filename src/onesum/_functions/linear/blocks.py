@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._backends.protocol import Target
+from ..._backends.target import Target
 from .products import spans
 from .rows import Part
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..._arguments import Call
 from ..._arguments.labelled import Span, split_labels
 from ..._arguments.masked import unmasked
-from ..._backends import reference
+from ..._backends.registry import name_of
 from ..._library import as_floating, dtype_name
 
 Array = Any
@@ -79,7 +79,7 @@ class LinearCall(Call):
     def _usual_chunk(self, rows: int, size: int) -> tuple[int, int]:
         n = self.shape[-1]
         held = min(max(rows * n * size // PART, LEAST), MOST) // size
-        if self.backend is reference:
+        if name_of(self.backend) == "reference":
             held //= PLAIN_PART
         height = held // n
         if height < min(LEAST_HEIGHT, rows) and self.xp is np:

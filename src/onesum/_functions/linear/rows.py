@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..._arguments import Call
-from ..._backends.protocol import Target
+from ..._backends.target import Target
 from ..._library import device, select
 
 Array = Any

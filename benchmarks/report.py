@@ -13,11 +13,13 @@ from onesum.bench.peers import ONESUM
 from onesum.bench.timing import Cell, Result, case_of
 
 from . import IMAGES, ROOT
+from .arrays import LANES, OPERATIONS
 
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 BOOSTING = ROOT / "docs" / "boosting.md"
 LINEAR = ROOT / "docs" / "linear.md"
+ARRAYS = ROOT / "docs" / "arrays.md"
 
 # What was to be reached, with two threads: times as fast as the best other, and parts of the floor.
 GOAL = 1.2
@@ -49,6 +51,7 @@ LOSS_GOALS = [
 # Names of libraries and of their packages.
 BESIDE = {"SciPy": "scipy", "torch": "torch", "JAX": "jax"}
 ALL = {**BESIDE, "ONNX Runtime": "onnxruntime"}
+CALL = "1x10"  # the shape at which the cost of a call is measured
 
 
 def run(results: Path, show: bool, check: bool) -> int:
@@ -79,6 +82,7 @@ def pages(results: Path) -> dict[Path, dict[str, str]]:
     speeds = [host.load(path) for path in files]
     return {
         BOOSTING: {"boosting": boosting(host.load(results / "boosting.json"))},
+        ARRAYS: {"speed": arrays(host.load(results / "arrays.json"))},
         LINEAR: {"linear": linear(host.load(results / "linear.json"))},
         README: {
             "accuracy": accuracy(host.load(results / "accuracy.json")),
@@ -419,6 +423,28 @@ def linear(result: Result) -> str:
         text = f"The logits would take {row['logits'] / 1e6:.0f} MB."
         parts += [table(heads, lines), text]
     return "\n\n".join([*parts, _measured(result, {"NumPy": "numpy", "torch": "torch"})])
+
+
+# Arrays of other libraries
+
+
+def arrays(result: Result) -> str:
+    """How many times as fast as the array's own library, and the mean over all but calls."""
+    heads, lines = ["", *OPERATIONS], []
+    for lane in LANES:
+        ratios: dict[tuple[str, str], float] = {
+            (shape_name(tuple(row["shape"]), -1), row["operation"]): row["times"][lane][1]
+            / row["times"][ONESUM][1]
+            for row in result["rows"]
+            if row["lane"] == lane
+        }
+        shapes = list(dict.fromkeys(shape for shape, _ in ratios))
+        for shape in shapes:
+            lines.append([f"{lane}, {shape}", *(times(ratios[shape, o]) for o in OPERATIONS)])
+        large = [[ratios[shape, o] for shape in shapes if shape != CALL] for o in OPERATIONS]
+        means = [times(math.prod(column) ** (1 / len(column))) for column in large if column]
+        lines.append([f"**{lane}, mean without {CALL}**", *means])
+    return "\n\n".join([table(heads, lines), _measured(result, {"torch": "torch", "JAX": "jax"})])
 
 
 # Both

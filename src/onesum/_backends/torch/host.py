@@ -52,8 +52,10 @@ def tensor(a):
 
 
 def widened(x):
-    """float32 for bfloat16, which NumPy does not have."""
-    return x.float() if isinstance(x, torch.Tensor) and x.dtype is torch.bfloat16 else x
+    """What NumPy can view: float32 for bfloat16, and signs in memory as they are to be read."""
+    if not isinstance(x, torch.Tensor):
+        return x
+    return x.float() if x.dtype is torch.bfloat16 else x.resolve_neg()
 
 
 # The functions whose results lack the class axis.
@@ -85,7 +87,7 @@ def direct(name, operands, axis, temperature, *keepdims):
 def _direct_of_bits(name, operands, *others):
     """The direct call for bfloat16, where the core serves, which takes uint16 for its bits."""
     functions = getattr(registry.numpy_backend, "direct_bfloat16", None)
-    if functions is None or any(x.dtype is not torch.bfloat16 for x in operands):
+    if functions is None or any(x.dtype is not torch.bfloat16 or x.is_neg() for x in operands):
         return NotImplemented
     bits = [x.detach().view(torch.uint16) for x in operands]
     result = call(getattr(functions, name), bits, *others)

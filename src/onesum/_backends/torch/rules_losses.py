@@ -197,7 +197,7 @@ class _Total(Rules):
 
     @staticmethod
     def batched(operation, tensors, options):
-        return tensors[0].flatten(1).sum(1)
+        return tensors[0].unsqueeze(-1).flatten(1).sum(1)  # of one row, each may be a number
 
     @staticmethod
     def kept(arguments, result):

@@ -125,7 +125,9 @@ def _into(out, name, operands, axis, temperature, *keepdims):
     """The result in `out`, which has no derivative."""
     if not all(map(is_plain, (out, *operands))) or out.requires_grad or _derived_anyhow(*operands):
         return NotImplemented
-    function, room = getattr(registry.numpy_backend.direct, name), host.array(out)
+    function, room = getattr(registry.numpy_backend.direct, name), host.memory(out)
+    if room is None:
+        return NotImplemented
     if host.call(function, operands, axis, temperature, room, *keepdims) is NotImplemented:
         return NotImplemented
     torch.autograd.graph.increment_version(out)
@@ -170,7 +172,10 @@ def _gradient_into(out, tensors, options):
     """The loss, and its gradient in `out`."""
     if type(out) not in PLAIN or out.requires_grad:
         return NotImplemented
-    answer = _answer(tensors, options, True, host.array(out))
+    room = host.memory(out)
+    if room is None:
+        return NotImplemented
+    answer = _answer(tensors, options, True, room)
     if answer is NotImplemented:
         return answer
     torch.autograd.graph.increment_version(out)
@@ -181,10 +186,12 @@ def _answer(tensors, options, gradient, room=None):
     """What NumPy's direct call has to say."""
     x, target, weight, sample_weight = tensors
     axis, smoothing, ignore_index, z_loss, softcap, temperature, reduction = options
-    if weight is not None:
-        weight = host.array(weight.double())
+    if weight is not None and (weight := host.memory(weight, torch.float64)) is None:
+        return NotImplemented
     if sample_weight is not None:
-        sample_weight = host.array(sample_weight.double())
+        sample_weight = host.memory(sample_weight, torch.float64)
+        if sample_weight is None:
+            return NotImplemented
     if gradient and room is None:
         room = host.array(host.room_for(x, x.dtype))
     function = registry.numpy_backend.direct.cross_entropy

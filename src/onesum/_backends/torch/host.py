@@ -42,6 +42,14 @@ def array(x):
     return x.numpy(force=True) if isinstance(x, torch.Tensor) else x
 
 
+def memory(x, dtype=None):
+    """NumPy's view of a tensor, of its own memory if it has this type: None where there is none."""
+    try:
+        return x.detach().to(dtype).numpy()
+    except (TypeError, RuntimeError):
+        return None
+
+
 def tensor(a):
     """A tensor of the memory of an array; the same for scalars, and for tuples of them."""
     if type(a) is np.ndarray:

@@ -236,6 +236,8 @@ class Call:
         if not self._is_ours(out):
             kind = type(out).__name__
             raise ValueError(f"out: expected an array of the library of {self.name}, got {kind}")
+        if is_torch(out):
+            self.xp.dense("out", out)
         if tuple(out.shape) != shape:
             raise ValueError(f"out: expected shape {shape}, got {tuple(out.shape)}")
         if out.dtype != dtype and not (self.xp is np and out.dtype.newbyteorder("=") == dtype):
@@ -243,6 +245,7 @@ class Call:
         if is_torch(out):
             self.xp.need_same_device("out", out, self.name, self.x)
             self.xp.need_no_gradient(out, [read.array for read in self._read])
+            self.xp.need_own_memory(out)
         if self.xp is not np:
             return None
         if not out.flags.writeable:
@@ -347,9 +350,9 @@ def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     for a in axis if isinstance(axis, tuple) else (axis,):
         try:
             i = operator.index(a)
-        except TypeError:
+        except (TypeError, RuntimeError):  # torch's, of a tensor under vmap
             wanted = "an int, a tuple of ints or None"
-            raise TypeError(f"axis: expected {wanted}, got {axis!r}") from None
+            raise TypeError(f"axis: expected {wanted}, got {axis!r:.60}") from None
         if ndim == 0 and i in (-1, 0):
             continue  # a single number is one class
         if not -ndim <= i < ndim:

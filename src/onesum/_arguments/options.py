@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from .._backends import registry
+from .._library import is_torch, torch_compiles
 from .._typing import Reduction
 from .masked import unmasked
 
@@ -42,18 +44,26 @@ def number_of(name: str, value: Any) -> float:
         return as_float(name, value)
     value = unmasked(name, value)
     try:
-        derived = getattr(value, "requires_grad", False)  # a tensor, whose derivative would be lost
+        # Of a tensor the derivative would be lost.
+        derived = getattr(value, "requires_grad", False) or _is_traced(value)
         if derived or isinstance(value, (str, bytes)) or np.iscomplexobj(value):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last is torch's, of a tensor under vmap
         raise TypeError(f"{name}: expected a number, got {value!r:.60}") from None
+
+
+def _is_traced(value: Any) -> bool:
+    """Whether a tensor is derived or mapped. torch.compile leaves its graph where a number is read."""
+    if not is_torch(value) or torch_compiles():
+        return False
+    return not registry.backend_of(value).is_concrete(value)
 
 
 def index_of(name: str, value: Any) -> int | None:
     try:
         return None if value is None else operator.index(value)
-    except TypeError:
+    except (TypeError, RuntimeError):
         raise TypeError(f"{name}: expected an int or None, got {value!r:.60}") from None
 
 

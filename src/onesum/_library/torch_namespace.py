@@ -42,9 +42,18 @@ def dense(name: str, x: Any) -> Any:
     """A tensor with one memory and strides, as all others have it."""
     kind = "nested" if x.is_nested else "quantized" if x.is_quantized else None
     if kind is None and x.layout is torch.strided:
+        if type(x).__name__ == "FakeTensor" and torch._C._len_torch_dispatch_stack() == 0:
+            raise TypeError(f"{name}: expected a tensor, got a FakeTensor outside its mode")
         return x
     kind = kind or f"of layout {x.layout}"
     raise TypeError(f"{name}: expected a dense tensor, got one that is {kind}")
+
+
+def need_own_memory(out):
+    """Whether each element of `out` can be another number: not in an expanded tensor."""
+    if builtins.any(n > 1 and step == 0 for n, step in zip(out.shape, out.stride(), strict=True)):
+        wanted = "a tensor with memory for each element"
+        raise ValueError(f"out: expected {wanted}, got an expanded one, of strides {out.stride()}")
 
 
 def need_same_device(name, x, beside, other):

@@ -54,7 +54,7 @@ def number_of(name: str, value: Any) -> float:
 
 
 def _is_traced(value: Any) -> bool:
-    """Whether a tensor is derived or mapped. torch.compile leaves its graph where a number is read."""
+    """Whether a tensor is derived or mapped. torch.compile leaves its graph to read a number."""
     if not is_torch(value) or torch_compiles():
         return False
     return not registry.backend_of(value).is_concrete(value)

@@ -77,7 +77,7 @@ OWN_MEMORY = range(1 << 16, 1 << 24)
 def room_for(x, dtype):
     """A tensor for a result like x, or None if NumPy's backend is to make it."""
     size = x.numel() * dtype.itemsize
-    return torch.empty_like(x, dtype=dtype) if size in OWN_MEMORY else None
+    return torch.empty_like(x, dtype=dtype) if size in OWN_MEMORY and dtype in _SAME else None
 
 
 def direct(name, operands, axis, temperature, *keepdims):

@@ -77,8 +77,8 @@ def over(d, temperature):
 
 def _words(temperature, like):
     """T in the type of an array, and what it lacks there."""
-    if isinstance(temperature, float):
-        temperature = torch.tensor(temperature, dtype=torch.float64)
+    if not isinstance(temperature, torch.Tensor):  # a float, or what stands for one in a graph
+        temperature = torch.full((), temperature, dtype=torch.float64)
     t = temperature.to(like)
     return t, finite((temperature.detach() - t.detach().to(temperature)).to(like))
 

@@ -79,7 +79,7 @@ def call(name, *arguments):
     operator, at = _operators[name]
     if at is not None:
         t = arguments[at]
-        both = (None, t) if isinstance(t, float) else (t, 1.0)
+        both = (t, 1.0) if isinstance(t, torch.Tensor) else (None, t)
         arguments = (*arguments[:at], *both, *arguments[at + 1 :])
     return operator(*arguments)
 

@@ -233,11 +233,11 @@ class Call:
         """
         if out is None:
             return None
+        if is_torch(out):
+            as_array("out", out)  # which refuses what has no one memory
         if not self._is_ours(out):
             kind = type(out).__name__
             raise ValueError(f"out: expected an array of the library of {self.name}, got {kind}")
-        if is_torch(out):
-            self.xp.dense("out", out)
         if tuple(out.shape) != shape:
             raise ValueError(f"out: expected shape {shape}, got {tuple(out.shape)}")
         if out.dtype != dtype and not (self.xp is np and out.dtype.newbyteorder("=") == dtype):

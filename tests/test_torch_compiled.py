@@ -98,6 +98,12 @@ def test_twice_backward():
         torch.autograd.grad((first**2).sum(), x)
 
 
+def test_a_compiled_function_is_not_transformed():
+    """torch.func goes within: outside of a graph it is torch's error."""
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="functorch"):
+        torch.func.grad(compiled(FUNCTIONS["losses"]))(X)
+
+
 def test_types_under_autocast():
     """Those of torch's own functions, compiled too."""
     pairs = [

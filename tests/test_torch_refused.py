@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 
 import onesum
 
@@ -149,6 +150,8 @@ def test_options_that_are_mapped_or_derived(name):
     with pytest.raises(TypeError, match=message):
         torch.func.jvp(loss, (one,), (one,))
     if name not in ("axis", "ignore_index"):
+        with forward_ad.dual_level(), pytest.raises(TypeError, match=message):
+            loss(forward_ad.make_dual(one, one))
         assert loss(one) == loss(1.0)
 
 

@@ -1,4 +1,7 @@
-"""torch.compile beside every kind of derivative, and under autocast: as without it."""
+"""torch.compile beside every kind of derivative, and under autocast: as without it.
+
+test_torch.py has torch.func.grad by itself.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,6 @@ def mapped(function):
 MODES = {
     "backward": backward,
     "autocast": backward_under_autocast,
-    "func.grad": of_func(torch.func.grad),
     "func.jvp": of_func(jvp),
     "func.hessian": of_func(torch.func.hessian),
     "vmap of grad": of_func(mapped),

@@ -1,5 +1,6 @@
 """Every test that takes `numpy_api`, `any_api` or another of these runs once per implementation."""
 
+import sys
 from collections.abc import Iterator
 
 import hypothesis
@@ -33,6 +34,13 @@ LONG = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+def pytest_collection_finish() -> None:
+    """The threads of torch wait for one another by spinning: of two workers', on two processors,
+    that is most of what they do."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(params=on_numpy())

@@ -1,7 +1,7 @@
 """Softmax and its derivatives: exact, fast, for every array."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib
+import typing
 
 from ._functions.log_softmax import log_softmax, log_softmax_jvp, log_softmax_vjp
 from ._functions.logsumexp import logsumexp, logsumexp_jvp, logsumexp_vjp
@@ -15,7 +15,7 @@ from ._runtime import (
     show_config,
 )
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from ._functions.hessian import cross_entropy_hvp
     from ._functions.information import (
         entropy,
@@ -91,12 +91,12 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
+    value = globals()[name] = getattr(importlib.import_module(_LATER[name], __name__), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__} - {"importlib", "typing"})

@@ -16,8 +16,13 @@ _PLAIN = (torch.Tensor, torch.dtype, bool, int, float, str, type(None))
 
 
 def takes(arguments):
-    """Whether a call with these arguments can stand in the graph."""
-    return all(isinstance(a, _PLAIN) for a in arguments)
+    """Whether a call with these arguments can stand in the graph: a tensor that may stand for an
+    axis cannot, for its value is not known there."""
+    return all(
+        isinstance(a, _PLAIN)
+        and not (isinstance(a, torch.Tensor) and a.ndim == 0 and not a.is_floating_point())
+        for a in arguments
+    )
 
 
 @torch.compiler.allow_in_graph

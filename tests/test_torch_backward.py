@@ -259,16 +259,6 @@ def test_softcap_of_a_layer():
 # --- a network -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def one_thread():
-    """Of torch's, which wait for one another thousands of times in products as small as these."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_digits():
     """From the same start the same losses, and the digits of examples/digits.py are told apart."""
     digits = load_digits()

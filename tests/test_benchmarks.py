@@ -134,6 +134,21 @@ def test_losses(tmp_path):
     assert "Below the goal: nowhere" in text  # no goal was set for this shape
 
 
+def test_arrays(tmp_path):
+    """Both libraries compute the same, and have a time."""
+    lanes = ["torch", "JAX"]  # not torch.compile, which takes long to do so
+    program = (
+        "import sys; from pathlib import Path; from benchmarks import arrays; "
+        f"arrays.LANES = {lanes}; arrays.run(Path(sys.argv[1]), quick=True, threads=1)"
+    )
+    python("-c", program, tmp_path)
+    rows = load(tmp_path / "arrays.json")["rows"]
+    assert [row["lane"] for row in rows] == lanes
+    for row in rows:
+        assert list(row["times"]) == ["onesum", row["lane"]]
+        assert all(0 < low <= middle <= high for low, middle, high in row["times"].values())
+
+
 @pytest.fixture
 def _one_thread(monkeypatch):
     """For every library, as on the command line."""

@@ -134,11 +134,6 @@ def _into(out, name, operands, axis, temperature, *keepdims):
     return out
 
 
-def is_lowered(x):
-    """Whether autocast wants a loss of x in float32."""
-    return x.dtype is torch.float16 and torch._C._is_any_autocast_enabled()
-
-
 # --- the cross entropy ------------------------------------------------------------------------
 
 # Bytes: a gradient of so many is kept for the backward pass, one in place of torch's log p. A
@@ -148,7 +143,7 @@ KEPT = 4 << 20
 
 def cross_entropy(x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss,
                   softcap, temperature, where, reduction, gradient, out):  # fmt: skip
-    if where is not None or not is_plain(x) or type(target) not in PLAIN or is_lowered(x):
+    if where is not None or not is_plain(x) or type(target) not in PLAIN:
         return NotImplemented
     tensors = x, target, weight, sample_weight
     if weight is not None or sample_weight is not None:

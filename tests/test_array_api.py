@@ -76,7 +76,7 @@ def losses(
     x: Any, y: Any, p: Any, index: Any, rows: dict, given: Given
 ) -> Iterator[tuple[str, Any]]:
     weights = {"weight": given(np.arange(6.0)), "sample_weight": given(np.arange(4.0))}
-    options = {**rows, **weights, "label_smoothing": 0.1, "z_loss": 0.1}
+    options = {**rows, **weights, "label_smoothing": 0.1, "z_loss": 0.1, "softcap": 3.0}
     of_index = {"ignore_index": -1, **options}
     for kind, aim, some in (("index", index, of_index), ("p", p, options)):
         for reduction in ("mean", "sum", "none"):
@@ -91,7 +91,7 @@ def losses(
         h, w, b = x[:, :5], y.T[:, :4].T[:, :5], y[:, 5]  # five features, four classes
         aim = given(np.array([0, 3, -1, 2])) if kind == "index" else p[:, :4]
         options_of_rows = {"temperature": rows["temperature"], "where": given(np.arange(4) != 1)}
-        every = {**plain, **options_of_rows, "label_smoothing": 0.1, "z_loss": 0.1}
+        every = {**plain, **options_of_rows, "label_smoothing": 0.1, "z_loss": 0.1, "softcap": 3.0}
         both = onesum.linear_cross_entropy_value_and_grad
         yield f"linear_cross_entropy, {kind}", onesum.linear_cross_entropy(h, w, aim, **plain)
         yield f"linear, {kind}, options", both(h, w, aim, b, **every, chunk=(3, 4))

@@ -27,6 +27,7 @@ WEIGHTS = {
     "sample_weight": np.arange(4.0),
     "label_smoothing": 0.1,
     "z_loss": 0.1,
+    "softcap": 3.0,
     "ignore_index": 1,
 }
 

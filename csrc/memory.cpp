@@ -175,6 +175,11 @@ void deallocate(void* data) {
     else free(head);
 }
 
+void allow_huge_pages_within(void* data, size_t size) {
+    const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)), first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page, end = (reinterpret_cast<uintptr_t>(data) + size) / page * page;
+    if (end > first) allow_huge_pages(reinterpret_cast<void*>(first), end - first);
+}
+
 bool keeps_memory() { return supported && limit.load(std::memory_order_relaxed) != 0; }
 
 long release_memory() {

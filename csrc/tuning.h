@@ -99,6 +99,8 @@ constexpr long large_result = choose(16 << 20, 64 << 10);
 // So many blocks are kept, of no more than this part of the memory there is. A block is used again for what leaves no more than this part of it unused.
 constexpr int most_blocks = 8;
 constexpr long kept_part = 16, unused_part = 4;
+// Results of so many bytes in memory that is not ours are worth asking the system for huge pages, as NumPy does for its own from the same size on.
+constexpr long least_huge = choose(4 << 20, 16 << 10);
 // The bandwidth that benchmarks compare with (floor.cpp): bytes worth another thread; pieces for each, so that a thread that starts late does not hold up
 // the rest.
 constexpr long least_moved = 1 << 17, moves_a_thread = 4;

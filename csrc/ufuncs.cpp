@@ -19,6 +19,7 @@
 #include "machine.h"
 #include "memory.h"
 #include "pool.h"
+#include "xla.h"
 
 namespace {
 
@@ -243,7 +244,7 @@ int execute(PyObject* module) {
     if (!use(module, isa)) return -1;
     for (size_t index = 0; index < table.size(); ++index)
         if (!add_ufunc(module, index)) return -1;
-    if (onesum::add_losses(module) < 0 || onesum::add_direct_calls(module) < 0) return -1;
+    if (onesum::add_losses(module) < 0 || onesum::add_direct_calls(module) < 0 || onesum::add_xla_handlers(module) < 0) return -1;
     for (bool usable : {true, false}) {
         PyObject* tuple = names(usable);
         int failed = !tuple || PyModule_AddObjectRef(module, usable ? "isas" : "built_isas", tuple) < 0;

@@ -44,6 +44,8 @@ class direct:  # noqa: N801 - a module; each function answers NotImplemented to 
         x: Any, v: Any, axis: Any, temperature: Any, out: Any, keepdims: Any, /
     ) -> Any: ...
 
+xla: dict[str, Any]  # by name, capsules of the functions that XLA calls on CPUs
+
 direct_bfloat16 = direct  # the same functions, for arrays of uint16 that hold the bits of bfloat16
 
 def _use_isa(name: str, /) -> None: ...

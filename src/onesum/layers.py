@@ -27,7 +27,7 @@ from ._functions.jacobian import (
 from ._functions.log_softmax import log_softmax, log_softmax_vjp
 from ._functions.losses import cross_entropy, cross_entropy_value_and_grad
 from ._functions.softmax import softmax, softmax_vjp
-from ._library import as_array, device, finish, namespace, quiet, widen
+from ._library import as_array, device, finish, namespace, quiet, widen, widest_integer
 from ._typing import A, ArrayLike, Axis, F, NDArray, Number, NumPyLike, Reduction
 
 Array = Any
@@ -309,5 +309,6 @@ def _check_over_no_rows(options: dict[str, Any], reduction: Reduction) -> None:
     weight = split_labels("weight", options["weight"])[0]
     w = np.ones(1) if weight is None else as_array("weight", weight)
     xp, here, classes = namespace(w), device(w), max(1, math.prod(w.shape))
-    x, target = xp.zeros((0, classes), device=here), xp.zeros(0, dtype=xp.int64, device=here)
+    x = xp.zeros((0, classes), device=here)
+    target = xp.zeros(0, dtype=widest_integer(xp, w), device=here)
     cross_entropy(x, target, reduction=reduction, **{**options, "weight": weight})

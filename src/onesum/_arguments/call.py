@@ -45,6 +45,8 @@ class Call:
     then `out`, which no argument may be read after.
     """
 
+    ignores = False  # whether class indices may say so of their row
+
     def __init__(self, name: str, x: Any, axis: Any):
         x, self.labels = split_labels(name, x)
         if self.labels is not None:

@@ -6,7 +6,16 @@ import math
 from typing import Any
 
 from .._backends.target import Target
-from .._library import FLOATING, as_floating, device, dtype_name, is_integral, select, widest
+from .._library import (
+    FLOATING,
+    as_floating,
+    device,
+    dtype_name,
+    is_integral,
+    select,
+    widest,
+    widest_integer,
+)
 from .call import Call
 from .labelled import Span
 from .masked import split_mask
@@ -66,6 +75,7 @@ def target_of(
     span: Span = "all" if getattr(target, "ndim", 0) == len(call.shape) else "rows"
     smoothing = smoothing_of(label_smoothing)
     ignore_index = index_of("ignore_index", ignore_index)
+    call.ignores = ignore_index is not None
     target, mask = _indices(call, "target", target, span, in_step=True)
     shape, kind = tuple(target.shape), dtype_name(target.dtype)
     classes = probabilities = None
@@ -115,7 +125,7 @@ def _indices(
     typed = hasattr(value, "dtype")
     value, mask = split_mask(value, hidden=0)
     a = call.converted(name, value, in_step)
-    return (a if typed or 0 not in a.shape else call.xp.astype(a, call.xp.int64)), mask
+    return (a if typed or 0 not in a.shape else call.xp.astype(a, widest_integer(call.xp, a))), mask
 
 
 def _weights(

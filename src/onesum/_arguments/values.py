@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._library import dtype_name, select, widest
+from .._library import dtype_name, select, widest, widest_integer
 
 if TYPE_CHECKING:
     from .call import Call
@@ -38,15 +38,18 @@ def class_indices(
     ignore_index: int | None = None,
     may_ignore: bool = False,
 ) -> Array:
-    """int64, with -1 for what is to be ignored; all else is a class, from 0 to n - 1."""
-    xp = call.xp
+    """int64, or the widest there is, with -1 for what is to be ignored; all else is a class, from
+    0 to n - 1.
+    """
+    xp, integer = call.xp, widest_integer(call.xp, index)
     unsigned = dtype_name(index.dtype).startswith("u")
     # Other libraries compare little with uint64: there its upper half wraps to negative numbers.
-    wide = index if xp is np else xp.astype(index, xp.int64, copy=False)
+    wide = index if xp is np else xp.astype(index, integer, copy=False)
+    end = 2**64 if xp is np else 2**63 if dtype_name(integer) == "int64" else 2**31
     outside = (wide < 0) | (wide >= n)
     ignored = None
     if ignore_index is not None:
-        first, end = 0 if unsigned else -(2**63), 2**64 if xp is np else 2**63
+        first = 0 if unsigned else -(2**63) if xp is np else -end
         ignored = wide == ignore_index if first <= ignore_index < end else outside & ~outside
         outside = outside & ~ignored
     if call.backend.is_concrete(outside) and bool(xp.any(outside)):
@@ -56,7 +59,7 @@ def class_indices(
         if value == _TORCH_IGNORES and may_ignore and ignore_index is None:
             at += f" (such rows are ignored with ignore_index={value})"
         raise IndexError(f"{name}: expected class indices from 0 to {n - 1}, got {value}{at}")
-    wide = xp.astype(wide, xp.int64, copy=False)
+    wide = xp.astype(wide, integer, copy=False)
     return wide if ignored is None else select(xp, ignored, -1, wide)
 
 

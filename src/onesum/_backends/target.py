@@ -15,7 +15,7 @@ class Target(NamedTuple):
     q_c = s w_c ((1 - smoothing) y_c + smoothing / C) for probabilities y.
     """
 
-    classes: Array = None  # int64, one per row (without the class axis); -1 for rows to ignore
+    classes: Array = None  # the widest integers, one per row, less the axis; -1: to ignore
     probabilities: Array = None  # or these: floating, of the shape of x
     weight: Array = None  # w, one per class
     smoothing: float = 0.0

@@ -6,7 +6,7 @@ from typing import Any
 from .._arguments import Call
 from .._arguments.values import number
 from .._backends.target import Target
-from .._library import quiet, select
+from .._library import quiet, select, widest_integer
 
 Array = Any
 
@@ -17,9 +17,11 @@ def divisor_of(call: Call, target: Target, reduction: str) -> Any:
     xp = call.xp
     if reduction != "mean" or target.classes is None:
         return rows_divisor(call, reduction)
+    if target.weight is None and not call.ignores:
+        return rows_divisor(call, reduction)
     rows = target.classes >= 0
     if target.weight is None:
-        return number(call, xp.sum(xp.astype(rows, xp.int64)))
+        return number(call, xp.sum(xp.astype(rows, widest_integer(xp, target.classes))))
     index = xp.reshape(select(xp, rows, target.classes, 0), (-1,))
     weights = xp.take(target.weight, index, axis=0)
     return number(call, call.backend.total(select(xp, xp.reshape(rows, (-1,)), weights, 0.0)))

@@ -118,12 +118,23 @@ def is_integral(name: str) -> bool:
 
 def widest(xp: Any, x: Array) -> Any:
     """float64, or float32 where the library or the device of x has nothing wider."""
+    return _widest(xp, x, "real floating", "float")
+
+
+def widest_integer(xp: Any, x: Array) -> Any:
+    """int64, or int32 likewise."""
+    return _widest(xp, x, "signed integer", "int")
+
+
+def _widest(xp: Any, x: Array, kind: str, name: str) -> Any:
+    usual = getattr(xp, f"{name}64")
     if xp is np or getattr(xp, "__array_api_version__", "") < "2023.12":  # it cannot be asked
-        return xp.float64
+        return usual
     info = getattr(xp, "__array_namespace_info__", None)
     if info is None:
-        return xp.float64
-    return info().dtypes(device=device(x), kind="real floating").get("float64", xp.float32)
+        return usual
+    types = info().dtypes(device=device(x), kind=kind)
+    return types[f"{name}64" if f"{name}64" in types else f"{name}32"]
 
 
 def widen(*arrays: Array) -> Any:

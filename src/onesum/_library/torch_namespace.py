@@ -30,6 +30,8 @@ class __array_namespace_info__:  # noqa: N801
     """Which types a device has: not all of them have float64."""
 
     def dtypes(self, device=None, kind=None):
+        if kind == "signed integer":
+            return {"int64": torch.int64}
         if device is not None and device.type == "mps":
             return {"float32": torch.float32}
         return {"float32": torch.float32, "float64": torch.float64}

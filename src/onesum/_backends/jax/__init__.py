@@ -1,13 +1,17 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""The backend of JAX's arrays, traced or not: `jax.numpy` with derivative rules of its own.
+"""The backend of JAX's arrays, traced or not, with derivative rules of its own.
 
+    core.py         the compiled core, which XLA calls on CPUs (decision 0014)
+    linear.py       operations that know their transposed, where it is the core that computes them
     numbers.py      exponentials, logarithms, quotients: right to the last digits in float32 too
     rows.py         a row's pivot and normalizer, and the Jacobian of softmax
     forward.py      softmax, log_softmax, logsumexp with their rules
     surprise.py     the cores of the cross entropy;   information.py   entropy and divergence
     functions.py    what a public function calls, each one compiled call;   losses.py   likewise
+    blocks.py       large arrays on CPUs, in blocks, where there is no core
 
-All rules are of forward mode, from which JAX derives the rest, to any order.
+On CPUs the core computes what it has a kernel for, elsewhere formulas in `jax.numpy` do. All rules
+are of forward mode, from which JAX derives the rest, to any order.
 """
 
 import jax

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from . import core
 from .blocks import in_blocks
+from .linear import Linear, pair
 from .numbers import log1p
 from .rows import (
     at,
@@ -62,16 +64,22 @@ def _distance_rule(axis, primals, tangents):
 def mean_change(shares, x, t, dx, dt, axis):
     """The change of a mean of x / T, m and all, under shares that sum to 1."""
     v, dt = change(x, t, dx, dt, axis)
-    mean = summed(jnp.where(shares == 0.0, 0.0, shares * v), axis)
-    if dt is not None:
-        m = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-        mean = mean - jnp.where(jnp.isinf(m), 0.0, over(m, t)) * dt
-    return over(mean, t)
+    mean = over(summed(jnp.where(shares == 0.0, 0.0, shares * v), axis), t)
+    return mean if dt is None else mean - common_change(x, t, dt, axis)
+
+
+def common_change(x, t, dt, axis):
+    """What T takes from x / T of all classes alike: m dT / T^2."""
+    m = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+    return over(jnp.where(jnp.isinf(m), 0.0, over(m, t)) * dt, t)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def softmax(x, t, axis):
-    return in_blocks(probabilities, axis, x, t)
+    def formula(x, t):
+        return in_blocks(probabilities, axis, x, t)
+
+    return core.either("softmax", formula, (x,), t, axis)
 
 
 @partial(softmax.defjvp, symbolic_zeros=True)
@@ -87,20 +95,35 @@ def log_softmax(x, t, axis):
         z = normalizer(x, t, axis)
         return below(x, z.m, t) - z.log
 
-    return in_blocks(of_rows, axis, x, t)
+    def formula(x, t):
+        return in_blocks(of_rows, axis, x, t)
+
+    return core.either("log_softmax", formula, (x,), t, axis)
 
 
 @partial(log_softmax.defjvp, symbolic_zeros=True)
 def _log_softmax_rule(axis, primals, tangents):
-    """(v_i - sum p v) / T; in dead classes 0, and v is not read. See `softmax_product`."""
-    x, t = primals
-    logp, p = log_softmax(x, t, axis), softmax(x, t, axis)
+    logp = log_softmax(*primals, axis)
     v, _ = change(*primals, *tangents, axis)
+    return logp, _log_softmax_jvp((logp, primals[0]), v, primals[1], axis)
+
+
+def _log_softmax_product(logp, x, v, t, axis):
+    """(v_i - sum p v) / T; in dead classes 0, and v is not read. See `softmax_product`."""
+    p = softmax(x, t, axis)
     dead, rho = logp == -jnp.inf, reference(p, axis)
     v = jnp.where(dead, 0.0, v)
     # At a dominant class nothing is left: said so, it transposes to the sum of all but this.
     u = jnp.where(dominant(p), 0.0, over(v - summed(rho * v, axis), t))
-    return logp, jnp.where(dead, 0.0, u - summed(p * u, axis))
+    return jnp.where(dead, 0.0, u - summed(p * u, axis))
+
+
+# The kernels take p from log p, with a relative error as large as what log p was rounded by. Beside
+# g that is little; but a sum in proportion to some p, as in the JVP, is only as good as these are.
+_log_softmax_jvp, _ = pair(
+    Linear("log_softmax_product", None, _log_softmax_product),
+    Linear("log_softmax_product_transposed", "log_softmax_vjp", reads=(0,)),
+)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -112,14 +135,31 @@ def logsumexp(x, t, axis):
         # Infinite is what m says; a NaN is in r, for a maximum may pass it over.
         return over(z.m, t) + jnp.where(z.m == jnp.inf, z.r * 0.0, log1p(z.r))
 
-    return in_blocks(of_rows, axis, x, t)
+    def formula(x, t):
+        return in_blocks(of_rows, axis, x, t)
+
+    return core.either("logsumexp", formula, (x,), t, axis, row=True)
 
 
 @partial(logsumexp.defjvp, symbolic_zeros=True)
 def _logsumexp_rule(axis, primals, tangents):
-    m = jax.lax.stop_gradient(jnp.max(primals[0], axis=axis, keepdims=True))
-    p = jnp.where(m == -jnp.inf, 0.0, softmax(*primals, axis))
-    return logsumexp(*primals, axis), mean_change(p, *primals, *tangents, axis)
+    (x, t), (v, dt) = primals, change(*primals, *tangents, axis)
+    result = logsumexp_jvp((x,), v, t, axis)
+    if dt is not None:
+        result = result - common_change(x, t, dt, axis)
+    return logsumexp(*primals, axis), result
+
+
+def _logsumexp_product(x, v, t, axis):
+    """sum(p v) / T; 0 in a row that is all -inf."""
+    p = jnp.where(jnp.max(x, axis=axis, keepdims=True) == -jnp.inf, 0.0, softmax(x, t, axis))
+    return over(summed(jnp.where(p == 0.0, 0.0, p * v), axis), t)
+
+
+logsumexp_jvp, logsumexp_vjp = pair(
+    Linear("logsumexp_jvp", "logsumexp_jvp", _logsumexp_product, row=True),
+    Linear("logsumexp_vjp", "logsumexp_vjp"),
+)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))

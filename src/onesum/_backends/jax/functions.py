@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import forward
+from .linear import Linear, pair
 from .numbers import Temperature, temperature_words
 from .rows import at, is_at, over, pivot_of, summed
 
@@ -98,37 +99,57 @@ def _lives(dead, p, axis):
     return ~dead | jnp.isnan(summed(p, axis))
 
 
-@compiled
-def softmax_vjp(p, g, temperature, axis, dtype):
+def _softmax_vjp(p, g, t, axis):
     """p_i (w_i - S) / T, with w = g - g_pivot and S = sum p w."""
-    p, g, t = _products(temperature, dtype, p, g)
     pivot, dead = pivot_of(p, axis), p == 0.0
     w = over(jnp.where(dead, 0.0, g - at(g, pivot, axis)), t)
     result = p * (w - summed(p * w, axis))
-    return jnp.where(_lives(dead, p, axis), result, 0.0).astype(dtype)
+    return jnp.where(_lives(dead, p, axis), result, 0.0)
 
 
-@compiled
-def log_softmax_vjp(logp, g, temperature, axis, dtype):
+def _log_softmax_vjp(logp, g, t, axis):
     """(g_i - p_i sum g) / T; at the pivot (g_pivot sum p - p_pivot sum g) / T, sums of others."""
-    logp, g, t = _products(temperature, dtype, logp, g)
     pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, jnp.exp(logp)
     g = over(jnp.where(dead, 0.0, g), t)
     g_pivot, there = at(g, pivot, axis), is_at(pivot, g, axis)
     others = summed(jnp.where(there, 0.0, g), axis)
     rest = summed(jnp.where(there, 0.0, p), axis)
     result = jnp.where(there, rest * g_pivot, g) - p * jnp.where(there, others, others + g_pivot)
-    return jnp.where(_lives(dead, p, axis), result, 0.0).astype(dtype)
+    return jnp.where(_lives(dead, p, axis), result, 0.0)
+
+
+def _log_softmax_jvp(logp, v, t, axis):
+    """(w_i - S) / T, with w = v - v_pivot and S = sum p w."""
+    pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, jnp.exp(logp)
+    w = over(jnp.where(dead, 0.0, v - at(v, pivot, axis)), t)
+    result = w - summed(p * w, axis)
+    return jnp.where(_lives(dead, p, axis), result, 0.0)
+
+
+_products_of = {
+    "softmax_vjp": Linear("softmax_vjp", "softmax_vjp", _softmax_vjp),
+    "log_softmax_vjp": Linear("log_softmax_vjp", "log_softmax_vjp", _log_softmax_vjp),
+    "log_softmax_jvp": Linear("log_softmax_jvp", "log_softmax_jvp", _log_softmax_jvp),
+}
+pair(_products_of["log_softmax_vjp"], _products_of["log_softmax_jvp"])
+
+
+@compiled
+def softmax_vjp(p, g, temperature, axis, dtype):
+    p, g, t = _products(temperature, dtype, p, g)
+    return _products_of["softmax_vjp"]((p,), g, t, axis).astype(dtype)
+
+
+@compiled
+def log_softmax_vjp(logp, g, temperature, axis, dtype):
+    logp, g, t = _products(temperature, dtype, logp, g)
+    return _products_of["log_softmax_vjp"]((logp,), g, t, axis).astype(dtype)
 
 
 @compiled
 def log_softmax_jvp(logp, v, temperature, axis, dtype):
-    """(w_i - S) / T, with w = v - v_pivot and S = sum p w."""
     logp, v, t = _products(temperature, dtype, logp, v)
-    pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, jnp.exp(logp)
-    w = over(jnp.where(dead, 0.0, v - at(v, pivot, axis)), t)
-    result = w - summed(p * w, axis)
-    return jnp.where(_lives(dead, p, axis), result, 0.0).astype(dtype)
+    return _products_of["log_softmax_jvp"]((logp,), v, t, axis).astype(dtype)
 
 
 @compiled
@@ -136,9 +157,8 @@ def logsumexp_vjp(x, g, where, temperature, axis, dtype):
     """g p / T; 0 in a row that is all -inf."""
     kind = wide(dtype, x, g)
     x, t = rows_of(x, where, temperature, kind)
-    p = _weights(x, t, axis)
-    g = jnp.where(p == 0.0, 0.0, _divided(g.astype(kind), temperature))
-    return (p * g).astype(dtype)
+    g = _none_if_hot(g.astype(kind), temperature)
+    return forward.logsumexp_vjp((x,), g, t, axis).astype(dtype)
 
 
 @compiled
@@ -146,21 +166,16 @@ def logsumexp_jvp(x, v, where, temperature, axis, dtype):
     """sum(p v) / T; 0 in a row that is all -inf. Drops the axis."""
     kind = wide(dtype, x, v)
     x, t = rows_of(x, where, temperature, kind)
-    p = _weights(x, t, axis)
-    v = jnp.where(p == 0.0, 0.0, _divided(v.astype(kind), temperature))
-    return jnp.sum(p * v, axis=axis).astype(dtype)
+    result = forward.logsumexp_jvp((x,), v.astype(kind), t, axis)
+    return jnp.squeeze(_none_if_hot(result, temperature), axis).astype(dtype)
 
 
-def _weights(x, t, axis):
-    m = jnp.max(x, axis=axis, keepdims=True)
-    return jnp.where(m == -jnp.inf, 0.0, forward.softmax(x, t, axis))
-
-
-def _divided(v, temperature):
-    t = temperature
-    if not (t is None or isinstance(t, Temperature)):
-        t = temperature_words(t, v.dtype)
-    return over(v, t)
+def _none_if_hot(a, temperature):
+    """What is over T still, for which `rows_of` puts 1 where it is infinite."""
+    if temperature is None:
+        return a
+    t = temperature.hi if isinstance(temperature, Temperature) else temperature
+    return a * jnp.where(jnp.isinf(t), 0.0, 1.0).astype(a.dtype)
 
 
 @compiled

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from . import core
 from .blocks import in_blocks
 from .numbers import (
     exponentials,
@@ -188,6 +189,9 @@ def softmax_product(p, v, t, axis):
     """
 
     def solve(_, v):
+        return core.either("softmax_vjp", formula, (p, v), t, axis)
+
+    def formula(p, v, t):
         return in_blocks(product, axis, p, v, t)
 
     return lax.custom_linear_solve(lambda y: _quotient(y, p, t), v, solve, symmetric=True)

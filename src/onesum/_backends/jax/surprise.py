@@ -11,6 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from . import core
 from .blocks import in_blocks
 from .forward import change, is_zero, log_softmax, softmax
 from .rows import (
@@ -29,7 +30,11 @@ from .rows import (
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def of_class(x, t, classes, axis):
     """-log p of a class of each row, with size 1 along the axis; 0 for the class -1."""
+    formula = partial(_of_class_formula, axis=axis)
+    return core.either("cross_entropy", formula, (x, classes), t, axis, row=True)
 
+
+def _of_class_formula(x, classes, t, axis):
     def of_rows(x, t, chosen, axis):
         z = normalizer(x, t, axis)
         return z.log - below(chosen, z.m, t)
@@ -41,17 +46,34 @@ def of_class(x, t, classes, axis):
 
 @partial(of_class.defjvp, symbolic_zeros=True)
 def _of_class_rule(axis, primals, tangents):
-    x, t, classes = primals
+    x, t, _ = primals
     v, _ = change(x, t, *tangents[:2], axis)
-    excess = _excess_of_class(x, t, classes, axis)
-    result = summed(jnp.where(x == -jnp.inf, 0.0, excess * v), axis)
-    return of_class(*primals, axis), over(result, t)
+    value, excess = _with_excess(*primals, axis)
+    return value, over(_along(excess, v, axis), t)
+
+
+def _along(excess, v, axis):
+    """Where nothing is left v is not read."""
+    return summed(jnp.where(excess == 0.0, 0.0, excess * v), axis)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
-def _excess_of_class(x, t, classes, axis):
-    """p - q of q that is all at one class."""
+def _with_excess(x, t, classes, axis):
+    """The same, and p - q of q that is all at one class."""
 
+    def formula(x, classes, t):
+        excess = _excess_formula(x, classes, None, t, axis)
+        return _of_class_formula(x, classes, t, axis), excess
+
+    if t is None:  # the core has both at a time
+        name, rows = "cross_entropy_and_gradient", (True, False)
+        return core.either(name, formula, (x, classes), t, axis, row=rows)
+    formula, weight = partial(_excess_formula, axis=axis), jnp.ones_like(classes, x.dtype)
+    excess = core.either("cross_entropy_gradient", formula, (x, classes, weight), t, axis)
+    return of_class(x, t, classes, axis), excess
+
+
+def _excess_formula(x, classes, weight, t, axis):
     def of_rows(x, t, classes, axis):
         z, p = normalizer(x, t, axis), probabilities(x, t, axis)
         there = jnp.where(x == z.m, z.less_than_one, p - 1.0)
@@ -61,12 +83,13 @@ def _excess_of_class(x, t, classes, axis):
     return in_blocks(of_rows, axis, x, t, classes)
 
 
-@partial(_excess_of_class.defjvp, symbolic_zeros=True)
-def _excess_of_class_rule(axis, primals, tangents):
+@partial(_with_excess.defjvp, symbolic_zeros=True)
+def _with_excess_rule(axis, primals, tangents):
     x, t, classes = primals
     v, _ = change(x, t, *tangents[:2], axis)
+    value, excess = _with_excess(*primals, axis)
     p = jnp.where(classes == -1, 0.0, softmax(x, t, axis))
-    return _excess_of_class(*primals, axis), softmax_product(p, v, t, axis)
+    return (value, excess), (over(_along(excess, v, axis), t), softmax_product(p, v, t, axis))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))

@@ -143,3 +143,7 @@ DASK_PRODUCT = 16 * 2.0**-52
 # Without float64 all is in two words of float32, of which an exponential has but one: NumPy's is
 # within 2.52 ulp (its release notes), and is multiplied or added to. In ulps of the terms.
 FLOAT32_ALONE = 4
+# In the units of these bounds: torch's formulas, on devices that the core does not serve, are as
+# good as the device's exp. In float32 that is rounded before it is multiplied, and its argument,
+# which beneath a softcap may be 30 and more, is rounded before that.
+FORMULAS = 16

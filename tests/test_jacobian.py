@@ -30,6 +30,13 @@ def name(request):
     return request.param
 
 
+def test_the_classes_themselves(name):
+    """What the functions make can be made without them, with the same axis where none is given."""
+    p = getattr(onesum, name)(X[0])
+    kind = {"softmax": onesum.SoftmaxJacobian, "log_softmax": onesum.LogSoftmaxJacobian}[name]
+    assert same_bits(kind(p) @ V[0], getattr(onesum, f"{name}_jacobian")(p) @ V[0])
+
+
 # Entries
 
 

@@ -144,6 +144,13 @@ def test_other_labels_are_refused(labels, message):
         onesum.cross_entropy(DF, pd.Series(Y[: len(labels)], index=labels))
 
 
+def test_the_first_label_that_is_missing():
+    """As x has them, not as they would be sorted: of different kinds they have no order."""
+    x = pd.DataFrame(X, index=["d", 7, "a", "c"], columns=CLASSES)
+    with pytest.raises(ValueError, match=r"along its index, got no 'd'$"):
+        onesum.cross_entropy(x, pd.Series(Y, index=["u", "v", "w", "c"]))
+
+
 def test_columns_that_are_no_numbers():
     with pytest.raises(TypeError, match=r"^x: expected numbers, got dtype str in column 'name'$"):
         onesum.softmax(pd.DataFrame({"score": [1.0], "name": pd.array(["a"], dtype="str")}))

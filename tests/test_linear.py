@@ -204,6 +204,16 @@ def test_the_chunk_changes_rounding_alone(api):
         )
 
 
+@pytest.mark.parametrize("chunk", [None, (1, 3), (1, 1)])
+def test_digits_of_classes_that_are_hardly_there(api, chunk):
+    """Beside probabilities no class is taken out of the blocks and put back, which leaves none."""
+    b, target = np.array([0.0, -50.0, -60.0, -70.0, 0.0]), np.array([[0.5, 0.0, 0.0, 0.0, 0.5]])
+    _, (_, _, db) = api.linear_cross_entropy_value_and_grad(
+        np.zeros((1, 2)), np.zeros((5, 2)), target, b, chunk=chunk
+    )
+    np.testing.assert_allclose(db[1:4], onesum.softmax(b)[1:4], rtol=1e-14)
+
+
 @pytest.mark.parametrize("chunk", [None, (2, 3), (3, 1)])
 def test_digits_next_to_certainty(api, chunk):
     """In blocks of classes too, the loss and gradient of a row that is all but sure are right."""

@@ -35,7 +35,9 @@ FUNCTIONS = {
     "softmax, where": (lambda x: onesum.softmax(x, where=WHERE), (X,)),
     "softmax, temperature": (lambda x, t: onesum.softmax(x, temperature=t), (X, T)),
     "log_softmax": (lambda x: onesum.log_softmax(x), (X,)),
+    "log_softmax, temperature": (lambda x: onesum.log_softmax(x, temperature=0.7), (X,)),
     "logsumexp": (lambda x: onesum.logsumexp(x, keepdims=True), (X,)),
+    "logsumexp, temperature": (lambda x: onesum.logsumexp(x, temperature=0.7), (X,)),
     "logsumexp, b": (lambda x, b: onesum.logsumexp(x, b=b), (X, Q)),
     "softmax_vjp": (onesum.softmax_vjp, (P, G)),
     "softmax_jvp": (onesum.softmax_jvp, (P, V)),
@@ -91,6 +93,20 @@ def test_autograd(name):
     function, given = FUNCTIONS[name]
     assert torch.autograd.gradcheck(function, leaves(given), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(function, leaves(given))
+
+
+@pytest.mark.parametrize(
+    "name", ["softmax", "log_softmax", "logsumexp", "cross_entropy, none", "entropy", "kl"]
+)
+def test_third_derivatives(name):
+    """By the cotangent of the first ones too: of a Hessian's product that is a rule of its own."""
+    function, given = FUNCTIONS[name]
+
+    def first(g, *arguments):
+        return torch.autograd.grad(function(*arguments), arguments, g, create_graph=True)
+
+    g = torch.rand_like(function(*given)) + 0.5
+    assert torch.autograd.gradgradcheck(first, leaves((g, *given)))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

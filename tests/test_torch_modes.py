@@ -59,9 +59,13 @@ def test_negative_bit():
     assert torch.equal(onesum.softmax_vjp(wanted, x), onesum.softmax_vjp(wanted, x.resolve_neg()))
     loss = onesum.cross_entropy(x, TARGET, softcap=2.0)
     assert torch.equal(loss, onesum.cross_entropy(x.resolve_neg(), TARGET, softcap=2.0))
-    weight = torch._neg_view(-torch.ones(7))
-    loss = onesum.cross_entropy(x, TARGET, weight=weight)
-    assert torch.equal(loss, onesum.cross_entropy(x, TARGET, weight=torch.ones(7)))
+    x = x.resolve_neg()  # what goes with it has its own way to NumPy, by float64
+    for weights in ({"weight": torch.rand(7)}, {"sample_weight": torch.rand(6)}):
+        for dtype in (torch.float32, torch.float64):
+            given = {name: torch._neg_view(-w.to(dtype)) for name, w in weights.items()}
+            assert all(w.is_neg() for w in given.values())
+            loss = onesum.cross_entropy(x, TARGET, **given)
+            assert torch.equal(loss, onesum.cross_entropy(x, TARGET, **weights))
 
 
 @every_dtype

@@ -93,16 +93,8 @@ def test_functions(function, dtype, torch_api):
             near(got, wanted, function, f"{kind} {list(options)}")
 
 
-def known(kind):
-    """The slope of a softcap, (1 - t) (1 + t), has no digits left where t = tanh(x / c) is near 1;
-    the core's is 1 / cosh(x / c)^2."""
-    capped = kind == "softcap" or "all options" in kind
-    marks = pytest.mark.xfail(strict=True, reason="slope of a saturated softcap") if capped else ()
-    return pytest.param(kind, marks=marks)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", [known(kind) for kind in TARGETS])
+@pytest.mark.parametrize("kind", TARGETS)
 def test_cross_entropy(kind, dtype, torch_api):
     for rows in NORMAL:
         x = logits(rows, 7, 10, dtype)

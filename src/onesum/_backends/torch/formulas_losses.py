@@ -71,7 +71,8 @@ def capped(x, softcap):
     if softcap is None:
         return x, None, None
     t = torch.tanh(x / softcap)
-    slope = (1.0 - t) * (1.0 + t)
+    u = 2.0 * (x / softcap)
+    slope = 4.0 * torch.sigmoid(u) * torch.sigmoid(-u)  # 1 - t^2, and where t rounds to 1 too
     return softcap * t, slope, -2.0 / softcap * t * slope
 
 

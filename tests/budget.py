@@ -113,6 +113,8 @@ EXACT_RELATIVE = 1e-50
 WIDE_FLOAT64_ULPS = 0.01
 # What errors are measured by needs few digits, and beneath a softcap of 30 it has some fewer.
 WIDE_SCALE = 1e-15
+# sech^2 in float64, whose quotients come in two words: the exponential (1), and the rounding.
+SOFTCAP_SLOPE_ULPS = 2.0
 # Two numbers of 700 digits, each shown as a np.longdouble made of two float64.
 DOUBLED_LONGDOUBLE = 2.0**-62
 # exp(log p) sums to 1 within the rounding of log p: log 4 = 1.39 is half an ulp of 2^-52 off at

@@ -286,7 +286,10 @@ def test_an_out_that_overlaps_in_part(function):
     args = operands(function, (4, 6), -1, "float64")
     wanted = by_gufunc(function, *args)
     for i, argument in enumerate(args):
-        for start, step in [(0, 1), (1, 1), (7, 1), (9, 1), (20, 1), (8, -1)]:
+        for start, step in [
+            *[(0, 1), (1, 1), (7, 1), (9, 1), (20, 1), (8, -1)],
+            (7 + argument.size, 1),  # by one element
+        ]:
             memory = np.zeros(64)
             place = memory[8 : 8 + argument.size].reshape(argument.shape)
             place[...] = argument

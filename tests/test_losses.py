@@ -56,6 +56,14 @@ CASES = [
     Case("-inf, smoothed", [0, -INF, 0], 0, INF, [0, 0, 0.25], {"label_smoothing": 0.75}),
     Case("-inf where y is 0", [0, -INF, 0], [1.0, 0, 0], LOG2, [-0.5, 0, 0.5]),
     Case("-inf where y is not 0", [0, -INF, 0], [0.5, 0.5, 0], INF, [0, 0, 0.5]),
+    Case(
+        "-inf where y is not 0, row of weight 0",
+        [0, -INF, 0],
+        [0.5, 0.5, 0],
+        0,
+        ZEROS,
+        {"sample_weight": 0.0},
+    ),
     Case("no mass at all", [0, -INF, 0], [0.0, 0, 0], 0, ZEROS),
     Case("all -inf", [-INF] * 3, 1, NAN, ZEROS),
     Case("all -inf, probabilities", [-INF] * 3, [0.5, 0.5, 0], NAN, ZEROS),
@@ -67,6 +75,10 @@ CASES = [
     Case("+inf is another class", [1, INF, 2], 0, INF, [-1, 1, 0]),
     Case("+inf and -inf", [-INF, INF, 2], 2, INF, [0, 1, -1]),
     Case("+inf, smoothed", [1, INF, 2], 1, INF, [-0.25, 0.5, -0.25], {"label_smoothing": 0.75}),
+    Case("+inf, temperature", [1, INF, 2], 0, INF, [-0.5, 0.5, 0], {"temperature": 2.0}),
+    Case(
+        "+inf, y, temperature", [1, INF, 2], [1.0, 0, 0], INF, [-0.5, 0.5, 0], {"temperature": 2.0}
+    ),
     Case("+inf, z_loss", [1, INF, 2], 1, INF, [0, INF, 0], {"z_loss": 0.5}),
     Case("+inf, z_loss, another class", [-INF, INF, 2], 2, INF, [0, INF, -1], {"z_loss": 0.5}),
     Case("+inf, z_loss, weight 0", [1, INF, 2], 0, 0, ZEROS, {"z_loss": 0.5, "sample_weight": 0.0}),
@@ -310,6 +322,24 @@ def test_reductions(any_api):
     y = np.full((5, 6), 0.1)
     mean = np.mean(call(x, y, weight=w, reduction="none"), dtype=np.longdouble)
     check(call(x, y, weight=w), Reference(mean, mean), "cross_entropy")
+
+
+@pytest.mark.parametrize("large", [1, 8, 15])
+def test_what_one_large_loss_leaves_of_the_others(any_api, large):
+    """Each is less than an ulp of it; all together they are many."""
+    x = np.zeros((500, 2))
+    x[large, 1] = 2.0**53
+    y = np.zeros(500, int)
+    each = any_api.cross_entropy(x, y, reduction="none")
+    total = np.sum(each, dtype=np.longdouble)
+    check(any_api.cross_entropy(x, y, reduction="sum"), Reference(total, total), "cross_entropy")
+    weight = np.array([1.0, 2.0**53])
+    y[large] = 1
+    counted = np.longdouble(weight[y].sum(dtype=np.longdouble))
+    each = any_api.cross_entropy(np.ones((500, 2)), y, weight=weight, reduction="none")
+    mean = np.sum(each, dtype=np.longdouble) / counted
+    got = any_api.cross_entropy(np.ones((500, 2)), y, weight=weight)
+    check(got, Reference(mean, mean), "cross_entropy")
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])

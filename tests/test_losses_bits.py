@@ -120,6 +120,31 @@ def test_out_that_overlaps(numpy_api, function):
         assert same_bits(out, wanted)
 
 
+@pytest.mark.parametrize("what", ["weight", "sample_weight", "y"])
+def test_out_that_overlaps_what_a_row_has_besides(numpy_api, what):
+    """Weights and classes are read again after the first rows are written."""
+    rng = np.random.default_rng(3)
+    given = {"weight": rng.random(6), "sample_weight": rng.random(90), "y": np.arange(90) % 6}
+    x = rng.normal(size=(90, 6))
+    call = numpy_api.cross_entropy_value_and_grad
+    for names in [(what,), tuple(given)] if what != "y" else [("y",), tuple(given)]:
+        options = {name: given[name] for name in names}
+        y = options.pop("y", given["y"])
+        wanted = call(x, y, **options, reduction="none")
+        memory = np.zeros(600)
+        held = memory[3 : 3 + given[what].size].view(given[what].dtype)
+        held[:] = given[what]
+        if what == "y":
+            y = held
+        else:
+            options[what] = held
+        out = memory[:540].reshape(90, 6)
+        loss, grad = call(x, y, **options, reduction="none", out=out)
+        assert grad is out
+        assert same_bits(loss, wanted[0])
+        assert same_bits(out, wanted[1])
+
+
 def test_out_with_dtype_and_where(numpy_api):
     out, y = np.full((4, 5, 6), 7, np.float32), np.zeros((4, 5), int)
     options = {"dtype": np.float32, "where": NUMBERS > -1}

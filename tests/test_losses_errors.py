@@ -180,7 +180,8 @@ def test_indices_beside_ignored_ones(api, function):
         (255, [-1, 255], "-1"),
     ]:
         bad = Bad("", {"ignore_index": ignore}, IndexError, ("target", word))
-        refused(api, function, bad, 1, value)
+        for dtype in [None, "int64", "int32"]:  # a list; and arrays that the core takes as they are
+            refused(api, function, bad, 1, np.array(value, dtype) if dtype else value)
     bad = Bad("", {"ignore_index": -1}, IndexError, ("target", "255"))
     refused(api, function, bad, 1, np.array([0, 255], "uint8"))
 
@@ -258,8 +259,10 @@ def _weights(name: str, length: int) -> list[Bad]:
     good = [1.0] * length
     return [
         *(
-            Bad(f"{name} {bad}", {name: [bad, *good[1:]]}, ValueError, (name, str(bad)))
+            Bad(f"{name} {bad} {made.__name__}", {name: made([bad, *good[1:]])}, ValueError, words)
             for bad in [-1.0, -0.25, NAN, INF, -INF]
+            for words in [(name, str(bad))]
+            for made in [list, np.array]  # which Python brings to one form, and as the core has it
         ),
         Bad(
             f"{name} bfloat16 nan",

@@ -120,6 +120,22 @@ def test_maxima_that_are_met_late(function, dtype, n):
 
 
 @pytest.mark.parametrize("function", MASKABLE)
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", -256), ("float64", -2048)])
+def test_pieces_on_both_sides_of_a_bound(function, dtype, bound):
+    """One beyond the range in which a sum can be moved, in a row of which the maximum is not."""
+    x = bound - 3 + logits("spread 3", 2, PIECE + 777, dtype).clip(-2, 2)
+    x[0, PIECE:] += 6
+    x[1, :777] += 9
+    args = arguments(function, x)
+    right = judge(getattr(oracle, function)(*args, arithmetic=oracle.WIDE), function)
+    for api in every():
+        whole = getattr(api, function)(*args)
+        right(whole, api.name)
+        got = getattr(api, function)(*classes_first(function, args), axis=0)
+        assert same_bits(classes_last(function, got), whole), f"{api.name}: axis 0"
+
+
+@pytest.mark.parametrize("function", MASKABLE)
 @pytest.mark.parametrize("axis", [-1, 0])
 def test_masks_of_long_rows(numpy_api, function, axis):
     """The same as of the classes that take part alone, up to the order of a sum."""

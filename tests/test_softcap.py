@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import oracle_losses
 import pytest
+from budget import SOFTCAP_SLOPE_ULPS
 from implementations import dtypes
 from measure import check, same_bits
 from oracle import EXACT, WIDE, Reference
@@ -44,6 +45,19 @@ def test_from_nothing_to_saturation(any_api, dtype, reach):
             hv = any_api.cross_entropy_hvp(x, y, v, **options)
             wanted = oracle_losses.cross_entropy_hvp(x, y, v, **options, arithmetic=WIDE)
             check(hv, wanted, "cross_entropy_hvp", note)
+
+
+def test_the_slope_alone(kernel_api):
+    """Of two equal logits p is 1/2: the gradient is half the slope, sech^2, in all its digits."""
+    mp, c = EXACT.mp, 7.0
+    for u in np.random.default_rng(4).uniform(0, 60, 100):
+        x = np.full((1, 2), u * c)
+        _, grad = kernel_api.cross_entropy_value_and_grad(x, np.zeros(1, int), softcap=c)
+        wanted = mp.sech(mp.mpf(float(x[0, 0])) / mp.mpf(c)) ** 2 / 2
+        assert grad[0, 0] == -grad[0, 1]
+        assert abs(mp.mpf(float(grad[0, 1])) - wanted) <= SOFTCAP_SLOPE_ULPS * np.spacing(
+            float(wanted)
+        ), u
 
 
 @pytest.mark.parametrize("kind", TARGETS)

@@ -113,3 +113,28 @@ def test_entries_of_probability_zero(any_api, function):
         assert got[0, 1] == 0
         assert np.array_equal(got[[1, 3]], np.zeros((2, 3)))
         assert np.all(np.isnan(got[2]))
+
+
+def test_an_infinite_cotangent_of_a_class_of_probability_zero(any_api):
+    for dtype in dtypes(any_api.name):
+        x = np.array([[-INF, 0, 0], [0, -INF, 1]], dtype)
+        for g in [INF, -INF, NAN]:
+            got = any_api.logsumexp_vjp(x, np.array([g, 1], dtype))
+            assert np.array_equal(got[0], np.array([0, g, g], dtype), equal_nan=True)
+            assert got[1, 1] == 0
+
+
+def test_a_direction_beside_an_infinite_logit(kernel_api):
+    """Where p is all at one class, for its logit is +inf, the core reads no other class."""
+    for dtype in dtypes(kernel_api.name):
+        x = np.array([[1, INF, 2], [INF, -INF, 0]], dtype)
+        v = np.array([[NAN, 3, INF], [4, NAN, -INF]], dtype)
+        assert np.array_equal(kernel_api.logsumexp_jvp(x, v), np.array([3, 4], dtype))
+
+
+def test_quotients_beyond_the_numbers(any_api):
+    """g / T may be infinite where the sum of g is not."""
+    g = np.array([[0, 1e300, -1e300]])
+    logp = np.log(np.array([[0.5, 0.25, 0.25]]))
+    got = any_api.log_softmax_vjp(logp, g, temperature=1e-10)
+    assert np.array_equal(got, [[0, INF, -INF]])

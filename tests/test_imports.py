@@ -173,3 +173,33 @@ assert late <= set(sys.modules)
 assert softmax_jacobian is onesum.softmax_jacobian
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+OF_ONE_ELEMENT = {
+    "torch": "torch.ones(1)",
+    "jax": "jax.numpy.ones(1)",
+    "pandas": "pandas.Series([1.0])",
+    "xarray": "xarray.DataArray([1.0])",
+    "dask": "dask.array.ones(1)",
+    "array_api_strict": "array_api_strict.ones(1)",
+}
+
+
+@pytest.mark.parametrize("library", OF_ONE_ELEMENT)
+def test_what_the_first_array_brings_in(library):
+    """A library that is there changes nothing; an array of it brings in no other library."""
+    program = f"""
+import sys
+import {library}{".array" if library == "dask" else ""}, onesum, numpy
+onesum.softmax(numpy.ones(3))
+assert not {{f"onesum._backends.{library}", "onesum._backends.reference"}} & set(sys.modules)
+before = set(sys.modules)
+onesum.softmax({OF_ONE_ELEMENT[library]})
+print(*(name.partition(".")[0] for name in set(sys.modules) - before))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    others = {*OF_ONE_ELEMENT, "array_api_compat", "cupy", "ml_dtypes", "scipy"} - {library}
+    allowed = {"dask": {"array_api_compat"}, "xarray": {"dask", "scipy"}}  # which xarray looks for
+    assert set(run.stdout.split()) & others <= allowed.get(library, set())

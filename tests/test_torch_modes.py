@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -191,3 +194,28 @@ def test_operators(name, dtype):
         a.T.contiguous().T if isinstance(a, torch.Tensor) and a.ndim == 2 else a for a in given
     )
     torch.library.opcheck(operator, turned, test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for the memory")
+def test_no_copies():
+    """What is read and written is the memory of the tensors, in every type and layout."""
+    program = """
+from pathlib import Path
+import torch, onesum
+
+def held(line):
+    text = Path("/proc/self/status").read_text()
+    return 1024 * int(text.partition(line + ":")[2].split()[0])
+
+for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+    x = torch.ones(1 << 12, 1 << 11, dtype=dtype)
+    for _ in range(2):  # the first time, what comes once
+        Path("/proc/self/clear_refs").write_text("5")  # forget the most so far
+        before = held("VmRSS")
+        onesum.softmax(x, out=x)
+        onesum.softmax(x.T, out=x.T)
+        onesum.logsumexp(x.T)
+        grown = held("VmHWM") - before
+    assert grown < 0.6 * x.nbytes, (dtype, grown)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -29,16 +29,7 @@ def test_backward_is_the_product_of_the_package(function, dtype):
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("classes", [7, 20_000])
 def test_backward_of_a_loss(dtype, reduction, classes):
-    check_backward_of_a_loss(dtype, reduction, classes)
-
-
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_backward_of_a_large_loss(reduction):
-    """Its gradient, of more than 4 MiB, is not kept but computed in the backward pass."""
-    check_backward_of_a_loss(torch.float32, reduction, 200_000)
-
-
-def check_backward_of_a_loss(dtype, reduction, classes):
+    """The gradient of a small one is there already, that of a larger one is computed then."""
     options = {"reduction": reduction, "label_smoothing": 0.125}
     x = torch.tensor(RANDOM.normal(0, 3, (6, classes))).to(dtype).requires_grad_()
     loss = onesum.cross_entropy(x, TARGET, **options)
@@ -80,14 +71,14 @@ def kept(function, rows):
     return sum(saved.values()), sum(others.values())
 
 
-@pytest.mark.parametrize("rows", [50, 600])
+@pytest.mark.parametrize("rows", [5, 600])
 @pytest.mark.parametrize("name", PAIRS)
 def test_memory_for_the_backward_pass(name, rows):
-    """No more than torch saves. A loss keeps a gradient beside it, up to 4 MiB."""
+    """No more than torch saves. A loss keeps a gradient beside it, up to 64 KiB."""
     of_torch, of_ours = (kept(function, rows) for function in PAIRS[name])
     assert of_ours[0] <= of_torch[0]
-    if name == "cross_entropy" and rows == 50:
-        assert of_ours[1] <= 50 * 2000 * 4 + 64
+    if name == "cross_entropy" and rows == 5:
+        assert of_ours[1] <= 5 * 2000 * 4 + 64
     else:
         assert of_ours[1] <= 64
 
@@ -101,7 +92,7 @@ def test_what_is_changed_in_place_is_noticed():
         onesum.softmax(torch.ones(3, 2), out=p.detach(), **options)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             p.sum().backward()
-    for classes in (2, 600_000):
+    for classes in (2, 20_000):
         x = torch.zeros(3, classes, requires_grad=True)
         y = x * 1
         loss = onesum.cross_entropy(y, torch.tensor([0, 1, 0]))

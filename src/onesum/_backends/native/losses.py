@@ -93,24 +93,26 @@ def cross_entropy_hvp(
     out: Array | None,
 ) -> Array:
     """`by` times the Hessian of the sum of the losses, times v."""
+    y = target.probabilities
+    wide = dtype if y is None else computed_in(y, dtype)
     hv: Any = _losses(
         "cross_entropy_hvp",
-        dtype,
+        wide,
         axis,
         where,
         temperature,
         x,
         v,
-        target.probabilities if softcap else None,
+        y if softcap else None,
         target=target,
-        masses=_masses(x, target, where, axis, dtype),
+        masses=_masses(x, target, where, axis, wide),
         z_loss=z_loss,
         softcap=softcap,
         by=by,
         gradient=True,
-        out=out,
+        out=out if wide == dtype else None,
     )[1]
-    return hv  # type: ignore[no-any-return]
+    return hv if wide == dtype else rounded(hv, dtype, out)
 
 
 def _masses(

@@ -136,9 +136,9 @@ def _into(out, name, operands, axis, temperature, *keepdims):
 
 # --- the cross entropy ------------------------------------------------------------------------
 
-# Bytes: a gradient of so many is kept for the backward pass, one in place of torch's log p. A
-# larger one is computed there, from x: what is kept then is nothing that is not there anyway.
-KEPT = 4 << 20
+# Bytes: a gradient of so many is kept for the backward pass, which is little memory, and saves a
+# call. A larger one is computed there, from x: torch's own loss keeps log p, as large as x.
+KEPT = 64 << 10
 
 
 def cross_entropy(x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss,

@@ -36,7 +36,7 @@ SHAPES: list[Shape] = [
 QUICK: list[Shape] = [(4, 10)]
 OPERATIONS = ("softmax", "log_softmax", "cross_entropy")
 LANES = ("torch", "torch.compile", "JAX")
-ROUNDS = 41
+ROUNDS = 25
 CHECKED = 10  # elements of each gradient that are compared before anything is timed
 
 

@@ -182,7 +182,7 @@ class Call:
     @property
     def counted(self) -> int:
         """The number of rows that are not ignored."""
-        every = int(math.prod(self.batch))
+        every: int = math.prod(self.batch)
         return every if self.mask is None else every - int(np.sum(self.ignored))
 
     def filled(self, nothing: float) -> Array:

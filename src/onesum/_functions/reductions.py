@@ -6,7 +6,7 @@ from typing import Any
 from .._arguments import Call
 from .._arguments.values import number
 from .._backends.target import Target
-from .._library import quiet, select, widest_integer
+from .._library import device, quiet, select, widest, widest_integer
 
 Array = Any
 
@@ -27,9 +27,15 @@ def divisor_of(call: Call, target: Target, reduction: str) -> Any:
     return number(call, call.backend.total(select(xp, xp.reshape(rows, (-1,)), weights, 0.0)))
 
 
-def rows_divisor(call: Call, reduction: str) -> float:
+def rows_divisor(call: Call, reduction: str) -> Any:
     """The same where all rows count alike, but those that are masked."""
-    return float(call.counted) if reduction == "mean" else 1.0
+    if reduction != "mean":
+        return 1.0
+    rows, xp = call.counted, call.xp
+    if isinstance(rows, int):
+        return float(rows)
+    # Of torch.compile a symbol: as a float it would be a constant of the graph.
+    return xp.full((), rows, dtype=widest(xp, call.x), device=device(call.x))
 
 
 def gradient_factor(call: Call, divisor: Any) -> Any:

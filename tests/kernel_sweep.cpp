@@ -29,7 +29,7 @@ std::atomic<bool> refused{false};
 // What is being done, for whoever reads what went wrong.
 char doing[512];
 long failures = 0, calls = 0;
-constexpr uint64_t enough = 128;  // elements of an array that is tried in every layout
+constexpr uint64_t enough = 64;  // elements of an array that is tried in every layout
 
 void fail(const char* what) {
     if (++failures <= 20) std::fprintf(stderr, "kernel_sweep: %s: %s\n", doing, what);

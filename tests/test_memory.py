@@ -431,7 +431,7 @@ def test_under_stress(tmp_path_factory, mode):
 
 @pytest.mark.parametrize("sanitizers", ["thread", "address,undefined"])
 def test_the_sanitizers_find_nothing(tmp_path_factory, sanitizers):
-    hammer(stress(tmp_path_factory, sanitizers), "memory", "threads", "100")
+    hammer(stress(tmp_path_factory, sanitizers), "memory", "threads", "40")
 
 
 @pytest.mark.parametrize(

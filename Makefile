@@ -23,7 +23,8 @@ SEED ?= 0
 demo: $(VENV)/installed $(VENV)/examples
 	$(BIN)/python examples/digits.py
 
-test: $(VENV)/installed $(VENV)/tests
+test: $(VENV)/pip
+	@$(MAKE) --no-print-directory --jobs=2 $(VENV)/installed $(VENV)/tests
 	ONESUM_TEST_REQUIRE_CORE=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-clang: $(CLANG_DIR)/installed
@@ -56,10 +57,12 @@ wheel: $(VENV)/pip
 clean:
 	rm -rf $(VENV) build dist
 
-# Each stamp is a step of the set-up; the core is compiled again when its sources change.
+# Each stamp is a step of the set-up; the core is compiled again when its sources change. For the tests others are installed meanwhile: what both
+# need is there before.
 $(VENV)/pip:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet 'numpy>=2.1' 'array-api-compat>=1.11'
 	@touch $@
 
 $(VENV)/installed: $(VENV)/pip $(CORE)

@@ -25,7 +25,7 @@ demo: $(VENV)/installed $(VENV)/examples
 
 test: $(VENV)/pip
 	@$(MAKE) --no-print-directory --jobs=2 $(VENV)/installed $(VENV)/tests
-	ONESUM_TEST_REQUIRE_CORE=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	ONESUM_TEST_REQUIRE_CORE=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-clang: $(CLANG_DIR)/installed
 	ONESUM_TEST_REQUIRE_CORE=1 $(CLANG_DIR)/env/bin/python -m pytest -n $(JOBS) --dist worksteal $(CLANG_TESTS:%=tests/test_%.py)

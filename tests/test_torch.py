@@ -71,6 +71,11 @@ FUNCTIONS = {
 }
 
 
+def total_of(function):
+    """The function, brought to one number."""
+    return lambda *arguments: weighed(function(*arguments))
+
+
 def leaves(arguments):
     return tuple(a.clone().requires_grad_() for a in arguments)
 
@@ -113,12 +118,7 @@ def test_third_derivatives(name):
 def test_func(name):
     """The transforms of torch.func, and their nestings, agree with autograd."""
     function, given = FUNCTIONS[name]
-    every = tuple(range(len(given)))
-
-    def total(*arguments):
-        return weighed(function(*arguments))
-
-    arguments = leaves(given)
+    every, total, arguments = tuple(range(len(given))), total_of(function), leaves(given)
     wanted = torch.autograd.grad(total(*arguments), arguments)
     same(torch.func.grad(total, every)(*given), wanted)
     several = tuple(torch.stack([a, a]) for a in given)
@@ -145,12 +145,7 @@ def test_func(name):
 def test_compiled(name):
     """Without a break in the graph: forward, backward, and torch.func.grad within."""
     function, given = FUNCTIONS[name]
-    every = tuple(range(len(given)))
-
-    def total(*arguments):
-        return weighed(function(*arguments))
-
-    arguments = leaves(given)
+    every, total, arguments = tuple(range(len(given))), total_of(function), leaves(given)
     wanted = torch.autograd.grad(total(*arguments), arguments)
     options = {"fullgraph": True, "backend": "aot_eager"}
     torch._dynamo.reset()

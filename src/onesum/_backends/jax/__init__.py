@@ -6,7 +6,7 @@
     numbers.py      exponentials, logarithms, quotients: right to the last digits in float32 too
     rows.py         a row's pivot and normalizer, and the Jacobian of softmax
     forward.py      softmax, log_softmax, logsumexp with their rules
-    surprise.py     the cores of the cross entropy;   information.py   entropy and divergence
+    row_losses.py   -log p of a row's classes;   information.py   entropy and divergence
     functions.py    what a public function calls, each one compiled call;   losses.py   likewise
     blocks.py       large arrays on CPUs, in blocks, where there is no core
 

@@ -24,8 +24,8 @@ from .rows import (
     normalizer,
     over,
     pivot_of,
+    pivot_weights,
     probabilities,
-    reference,
     softmax_product,
     summed,
 )
@@ -111,7 +111,7 @@ def _log_softmax_rule(axis, primals, tangents):
 def _log_softmax_product(logp, x, v, t, axis):
     """(v_i - sum p v) / T; in dead classes 0, and v is not read. See `softmax_product`."""
     p = softmax(x, t, axis)
-    dead, rho = logp == -jnp.inf, reference(p, axis)
+    dead, rho = logp == -jnp.inf, pivot_weights(p, axis)
     v = jnp.where(dead, 0.0, v)
     # At a dominant class nothing is left: said so, it transposes to the sum of all but this.
     u = jnp.where(dominant(p), 0.0, over(v - summed(rho * v, axis), t))

@@ -14,7 +14,7 @@ import numpy as np
 from . import forward
 from .linear import Linear, pair
 from .numbers import Temperature, temperature_words
-from .rows import at, is_at, over, pivot_of, summed
+from .rows import at, is_at, over, pivot_of, product, summed
 
 compiled = functools.partial(jax.jit, static_argnames=("axis", "dtype"))
 
@@ -99,14 +99,6 @@ def _lives(dead, p, axis):
     return ~dead | jnp.isnan(summed(p, axis))
 
 
-def _softmax_vjp(p, g, t, axis):
-    """p_i (w_i - S) / T, with w = g - g_pivot and S = sum p w."""
-    pivot, dead = pivot_of(p, axis), p == 0.0
-    w = over(jnp.where(dead, 0.0, g - at(g, pivot, axis)), t)
-    result = p * (w - summed(p * w, axis))
-    return jnp.where(_lives(dead, p, axis), result, 0.0)
-
-
 def _log_softmax_vjp(logp, g, t, axis):
     """(g_i - p_i sum g) / T; at the pivot (g_pivot sum p - p_pivot sum g) / T, sums of others."""
     pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, jnp.exp(logp)
@@ -127,7 +119,7 @@ def _log_softmax_jvp(logp, v, t, axis):
 
 
 _products_of = {
-    "softmax_vjp": Linear("softmax_vjp", "softmax_vjp", _softmax_vjp),
+    "softmax_vjp": Linear("softmax_vjp", "softmax_vjp", product),
     "log_softmax_vjp": Linear("log_softmax_vjp", "log_softmax_vjp", _log_softmax_vjp),
     "log_softmax_jvp": Linear("log_softmax_jvp", "log_softmax_jvp", _log_softmax_jvp),
 }

@@ -1,7 +1,7 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
 """The cross entropy of rows, its gradient and its Hessian.
 
-Both derivatives are those that JAX takes of the losses: the rules of `surprise.py` are exact.
+Both derivatives are those that JAX takes of the losses: the rules of `row_losses.py` are exact.
 """
 
 from functools import partial
@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from . import surprise
+from . import row_losses
 from .forward import logsumexp
 from .functions import compiled, masked, rows_of, wide
 from .rows import at, summed
@@ -79,14 +79,14 @@ def _losses(x, target, z_loss, softcap, where, temperature, axis):
 
 def _of_class(x, t, classes, where, axis):
     """-log p: infinite for a class outside."""
-    value = surprise.of_class(x, t, classes, axis)
+    value = row_losses.of_class(x, t, classes, axis)
     if where is None:
         return value
     return jnp.where(at(where, jnp.maximum(classes, 0), axis), value, jnp.inf)
 
 
 def _of_masses(x, t, q, where, axis):
-    value = surprise.of_masses(x, t, q, axis)
+    value = row_losses.of_masses(x, t, q, axis)
     return value if where is None else jnp.where(_left(where, axis), value, 0.0)
 
 

@@ -163,7 +163,7 @@ def dominant(p):
     return p > 0.5
 
 
-def reference(p, axis):
+def pivot_weights(p, axis):
     """The weights of what is taken out of a tangent: all at a dominant class, else p itself."""
     some = jnp.max(p, axis=axis, keepdims=True) > 0.5
     return lax.stop_gradient(jnp.where(dominant(p), 1.0, jnp.where(some, 0.0, p)))

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code=call-arg
-"""-log p of one class, or the mean of it over all: the cores of the losses, with derivatives.
+"""-log p of one class of each row, or of its classes by their masses, with derivatives.
 
 The gradient by x / T is Q p - q, with the target masses q and their sum Q. At a dominant class,
 where p may be 1 to the last bit, it is what q sums to in the others less Q (1 - p), and 1 - p is

@@ -1,8 +1,11 @@
-// The kernels as functions that XLA calls on CPUs (decision 0014). Python takes part only in handing them over: a call may come from any thread, without the GIL.
+// The kernels as functions that XLA calls on CPUs (decision 0014). Python takes part only in handing them over: a call may come
+// from any thread, without the GIL.
 //
-// Arguments are the operands of kernels.h in their order, but for masks and options: x, p, g, classes (int32 or int64; -1 for rows to ignore), weights of the rows. Then
-// come, unless T is 1, the two words of the temperature. The attribute `axis` is the class axis, counted from the end. What has one element a row has size 1 along it, or lacks
-// it and all axes after it. Any other axis of an argument may have size 1 where the result's is longer: so vmap puts in axes that only some arguments have.
+// Numbers of 16 bits come widened, and are rounded by XLA. Arguments are the operands of kernels.h in their order, but for
+// masks and options: x, p, g, classes (int32 or int64; -1 for rows to ignore), weights of the rows. Then come, unless T is 1,
+// the two words of the temperature. The attribute `axis` is the class axis, counted from the end. What has one element a row
+// has size 1 along it, or lacks it and all axes after it. Any other axis of an argument may have size 1 where the result's is
+// longer: so vmap puts in axes that only some arguments have.
 #include "xla.h"
 
 #include <algorithm>
@@ -33,8 +36,6 @@ Error* failure(const Api* api, Code code, const char* message) {
 
 int type_of(Type type) {
     switch (type) {
-        case type_float16: return NPY_HALF;
-        case type_bfloat16: return type_of_bfloat16;
         case type_float32: return NPY_FLOAT;
         case type_float64: return NPY_DOUBLE;
         default: return NPY_NOTYPE;
@@ -59,7 +60,9 @@ class Call {
   public:
     Form form{};
 
-    explicit Call(const CallFrame& frame, int count = 1) : arguments(frame.arguments), results(frame.results), api(frame.api) { begin(frame, count); }
+    explicit Call(const CallFrame& frame, int count = 1) : arguments(frame.arguments), results(frame.results), api(frame.api) {
+        begin(frame, count);
+    }
 
     explicit operator bool() const { return !error; }
     Error* outcome() const { return error; }
@@ -92,7 +95,8 @@ class Call {
         return operand;
     }
     Operand same_type(const Buffer* given, bool row) { return operand(given, row, form.type, size_of(form.type)); }
-    // A result of that type. XLA has a new one from the system for every call, and its pages cost more than what is computed (decision 0006).
+    // A result of that type. XLA has a new one from the system for every call, and its pages cost more than what is computed
+    // (decision 0006).
     Operand output(int i, bool row) {
         const Operand operand = same_type(result(i), row);
         const npy_intp bytes = error ? 0 : elements_of(*result(i)) * size_of(form.type);
@@ -166,7 +170,8 @@ class Call {
     }
 
     static double number(const Buffer& given, npy_intp i) {
-        return given.type == type_float64 ? static_cast<const double*>(given.data)[i] : double(static_cast<const float*>(given.data)[i]);
+        if (given.type == type_float64) return static_cast<const double*>(given.data)[i];
+        return static_cast<const float*>(given.data)[i];
     }
     static npy_intp elements_of(const Buffer& given) {
         npy_intp count = 1;
@@ -174,7 +179,7 @@ class Call {
         return count;
     }
     static bool is_wide(const Buffer& given) { return given.type == type_float32 || given.type == type_float64; }
-    static long size_of(int type) { return type == NPY_DOUBLE ? 8 : type == NPY_FLOAT ? 4 : 2; }
+    static long size_of(int type) { return type == NPY_DOUBLE ? 8 : 4; }
 
     // All rows. Arrays are in C order, and so are the axes.
     void run(int kernel, const char* letters, const Operand* operands, bool writes = true) {
@@ -190,24 +195,30 @@ class Call {
 
   private:
     void begin(const CallFrame& frame, int count) {
-        if (frame.arguments.struct_size < least_buffers || frame.results.struct_size < least_buffers || frame.attributes.struct_size < least_attributes)
+        const size_t smaller = std::min(frame.arguments.struct_size, frame.results.struct_size);
+        if (smaller < least_buffers || frame.attributes.struct_size < least_attributes)
             return fail("the structures of this XLA are not those that onesum knows");
-        if (arguments.count < 1 || results.count != count || !fits(arguments, 0)) return fail("onesum: expected other numbers of buffers");
+        if (arguments.count < 1 || results.count != count || !fits(arguments, 0))
+            return fail("onesum: expected other numbers of buffers");
         for (int i = 0; i < count; ++i)
             if (!fits(results, i)) return fail("onesum: expected buffers");
         const Buffer &x = buffer(arguments, 0), &out = buffer(results, 0);
         int64_t from_end;
         if (!attribute(frame.attributes, "axis", from_end)) return fail("onesum: expected an attribute `axis` of 64 bits");
-        if (x.rank < 1 || x.rank > NPY_MAXDIMS || out.rank != x.rank || from_end >= 0 || from_end < -x.rank) return fail("onesum: x, its result and `axis` do not fit together");
+        if (x.rank < 1 || x.rank > NPY_MAXDIMS || out.rank != x.rank || from_end >= 0 || from_end < -x.rank)
+            return fail("onesum: x, its result and `axis` do not fit together");
         form = {type_of(x.type), int(x.rank), int(x.rank + from_end), dims, false};
-        if (storage_of(form.type) < 0) return fail("onesum: expected numbers of 16, 32 or 64 bits");
+        if (storage_of(form.type) < 0) return fail("onesum: expected floating numbers of 32 or 64 bits");
         for (int d = 0; d < form.ndim; ++d) dims[d] = d == form.axis ? x.dims[d] : out.dims[d];
     }
-    static bool fits(const Buffers& buffers, int64_t i) { return buffers.kinds[i] == kind_buffer && buffer(buffers, i).struct_size >= least_buffer; }
+    static bool fits(const Buffers& buffers, int64_t i) {
+        return buffers.kinds[i] == kind_buffer && buffer(buffers, i).struct_size >= least_buffer;
+    }
     static const Buffer& buffer(const Buffers& buffers, int64_t i) { return *static_cast<const Buffer*>(buffers.items[i]); }
     static bool attribute(const Attributes& attributes, std::string_view name, int64_t& value) {
         for (int64_t i = 0; i < attributes.count; ++i) {
-            if (attributes.kinds[i] != attribute_scalar || std::string_view(attributes.names[i]->text, attributes.names[i]->length) != name) continue;
+            const std::string_view given(attributes.names[i]->text, attributes.names[i]->length);
+            if (attributes.kinds[i] != attribute_scalar || given != name) continue;
             const auto& scalar = *static_cast<const Scalar*>(attributes.items[i]);
             if (scalar.type != type_int64) return false;
             memcpy(&value, scalar.value, sizeof value);
@@ -238,23 +249,27 @@ class Call {
     std::unique_ptr<double[]> temperatures;
 };
 
-// What comes before every call: whether XLA's structures are at least those that we know, and its question which version this is. Within a major version members are only added,
-// at the end, and every call looks at the sizes; so the answer is the version of who asks.
+// What comes before every call: whether XLA's structures are at least those that we know, and its question which version this
+// is. Within a major version members are only added, at the end, and every call looks at the sizes; so the answer is the
+// version of who asks.
 Error* answer(const CallFrame& frame, bool& answered) {
     answered = true;
     if (!frame.api || frame.api->struct_size < least_api) return nullptr;  // there is no way to tell
-    if (frame.struct_size < least_frame) return failure(frame.api, code_failed_precondition, "the call frame of this XLA is not the one that onesum knows");
+    const auto unknown = [&](const char* message) { return failure(frame.api, code_failed_precondition, message); };
+    if (frame.struct_size < least_frame) return unknown("the call frame of this XLA is not the one that onesum knows");
     for (Extension* e = frame.extensions; e; e = e->next) {
         if (e->kind != extension_metadata) continue;
         auto& metadata = *reinterpret_cast<MetadataExtension*>(e)->metadata;
-        if (e->struct_size < sizeof(Extension) || metadata.struct_size < least_metadata) return failure(frame.api, code_failed_precondition, "this XLA asks for metadata that onesum does not know");
+        if (e->struct_size < sizeof(Extension) || metadata.struct_size < least_metadata)
+            return unknown("this XLA asks for metadata that onesum does not know");
         const Version& asking = frame.api->version;
-        metadata.version = {size_to(offsetof(Version, minor), &Version::minor), nullptr, major_version, asking.major == major_version ? asking.minor : minor_version};
+        const int minor = asking.major == major_version ? asking.minor : minor_version;
+        metadata.version = {size_to(offsetof(Version, minor), &Version::minor), nullptr, major_version, minor};
         metadata.traits = 0;
         if (asking.major == major_version && asking.minor >= 3) metadata.state_type = 0;  // none
         return nullptr;
     }
-    if (frame.stage != stage_execute) return failure(frame.api, code_failed_precondition, "onesum: there is no such stage");
+    if (frame.stage != stage_execute) return unknown("onesum: there is no such stage");
     answered = false;
     return nullptr;
 }
@@ -284,8 +299,9 @@ template <int index> Error* operation(CallFrame* frame) {
     return call.outcome();
 }
 
-// The cross entropy of class indices. `with_losses`: of (x, classes) the losses of the rows, in a type of 32 or 64 bits; `with_gradient`: of (x, classes, weights) the gradients p - q of the
-// rows, times the weight of the row. They are by x / T, and so what the kernel divides by T is multiplied by it first. Both together have no weights, and no temperature. An index
+// The cross entropy of class indices. `with_losses`: of (x, classes) the losses of the rows, in a type of 32 or 64 bits;
+// `with_gradient`: of (x, classes, weights) the gradients p - q of the rows, times the weight of the row. They are by x / T,
+// and so what the kernel divides by T is multiplied by it first. Both together have no weights, and no temperature. An index
 // that is no class makes all of its row NaN.
 template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* frame) {
     constexpr bool with_weights = !with_losses;
@@ -298,8 +314,10 @@ template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* 
     if (with_losses && with_gradient && call.has_more()) call.fail("onesum: expected no temperature");
     const Operand temperature = call.temperature();
     if (!call) return call.outcome();
-    if (classes_given->type != type_int32 && classes_given->type != type_int64) call.fail("onesum: expected class indices of 32 or 64 bits");
-    if ((with_losses && !Call::is_wide(*call.result())) || (with_weights && !Call::is_wide(*weights_given))) call.fail("onesum: expected numbers of the rows of 32 or 64 bits");
+    if (classes_given->type != type_int32 && classes_given->type != type_int64)
+        call.fail("onesum: expected class indices of 32 or 64 bits");
+    if ((with_losses && !Call::is_wide(*call.result())) || (with_weights && !Call::is_wide(*weights_given)))
+        call.fail("onesum: expected numbers of the rows of 32 or 64 bits");
 
     if (call.form.dims[call.form.axis] == 0) call.fail("onesum: expected at least one class");
 
@@ -326,7 +344,8 @@ template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* 
     if (with_weights || outside) {
         weights = call.allocate(weights_memory, rows);
         if (!call) return call.outcome();
-        if constexpr (with_weights) call.each_row(*weights_given, [&](npy_intp i, npy_intp k) { weights[i] = Call::number(*weights_given, k); });
+        if constexpr (with_weights)
+            call.each_row(*weights_given, [&](npy_intp i, npy_intp k) { weights[i] = Call::number(*weights_given, k); });
         else std::fill(weights, weights + rows, 1.0);
         if (with_weights) call.times_temperature(weights);
         for (npy_intp i = 0; outside && i < rows; ++i)
@@ -337,7 +356,8 @@ template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* 
     const auto everywhere = [](const void* data) { return Operand{const_cast<char*>(static_cast<const char*>(data)), {}}; };
     const Operand gradient = with_gradient ? call.output(with_losses, false) : x;
     const Operand sample = weights ? call.side_by_side(weights) : everywhere(&Call::one);
-    const Operand operands[] = {x, everywhere(nullptr), call.side_by_side(classes), sample, temperature, everywhere(&options), call.side_by_side(losses), gradient};
+    const Operand aims = call.side_by_side(classes), values = call.side_by_side(losses);
+    const Operand operands[] = {x, everywhere(nullptr), aims, sample, temperature, everywhere(&options), values, gradient};
     call.run(index_cross_entropy, letters_of[index_cross_entropy], operands, with_gradient);
     if (call && with_losses && !direct)
         for (npy_intp i = 0; i < rows; ++i) static_cast<float*>(call.result()->data)[i] = float(losses[i]);

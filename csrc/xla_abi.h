@@ -1,7 +1,8 @@
-// What XLA hands to a function that a program calls through its foreign function interface, and takes back: the part of that C ABI which xla.cpp needs, in our
-// own words, for a build has no headers of jaxlib. tests/xla_abi.cpp compares it with those.
+// What XLA hands to a function that a program calls through its foreign function interface, and takes back: the part of that C
+// ABI which xla.cpp needs, in our own words, for a build has no headers of jaxlib. tests/xla_abi.cpp compares it with those.
 //
-// Every structure begins with its size as XLA has it, which may be more than here: members are added at the end. A size of 0 is never right.
+// Every structure begins with its size as XLA has it, which may be more than here: members are added at the end. A size of 0 is
+// never right.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,7 @@
 namespace onesum::xla {
 
 // Numbers of element types, those that we take.
-enum Type : int { type_int32 = 4, type_int64 = 5, type_float16 = 10, type_float32 = 11, type_float64 = 12, type_bfloat16 = 16 };
+enum Type : int { type_int32 = 4, type_int64 = 5, type_float32 = 11, type_float64 = 12 };
 
 enum Stage : int { stage_execute = 3 };
 enum Code : int { code_invalid_argument = 3, code_resource_exhausted = 8, code_failed_precondition = 9 };

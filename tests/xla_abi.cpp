@@ -1,4 +1,5 @@
-// csrc/xla_abi.h beside the header that jaxlib comes with: nothing is run, all is in the assertions. Compiled by tests/test_xla_abi.py.
+// csrc/xla_abi.h beside the header that jaxlib comes with: nothing is run, all is in the assertions. Compiled by
+// tests/test_xla_abi.py.
 #include "xla/ffi/api/c_api.h"
 
 #include "../csrc/xla_abi.h"
@@ -16,7 +17,6 @@ using namespace onesum::xla;
 static_assert(XLA_FFI_API_MAJOR == major_version, "read what has changed, and what xla.cpp has to do about it");
 
 static_assert(type_int32 == int(XLA_FFI_DataType_S32) && type_int64 == int(XLA_FFI_DataType_S64));
-static_assert(type_float16 == int(XLA_FFI_DataType_F16) && type_bfloat16 == int(XLA_FFI_DataType_BF16));
 static_assert(type_float32 == int(XLA_FFI_DataType_F32) && type_float64 == int(XLA_FFI_DataType_F64));
 static_assert(stage_execute == int(XLA_FFI_ExecutionStage_EXECUTE));
 static_assert(code_invalid_argument == int(XLA_FFI_Error_Code_INVALID_ARGUMENT));

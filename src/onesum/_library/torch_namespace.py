@@ -116,6 +116,14 @@ def take(x, indices, axis):
     return torch.index_select(x, axis, indices)
 
 
+def take_along_axis(x, indices, axis):
+    return torch.gather(x, axis, indices)
+
+
+def put_along_axis(x, indices, values, axis):
+    x.scatter_(axis, indices, values)
+
+
 def nonzero(x):
     return torch.nonzero(x, as_tuple=True)
 

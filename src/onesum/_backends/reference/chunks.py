@@ -79,6 +79,8 @@ def shifted_exp(x, axis, where, temperature, m, scale, dtype, out):
     x = fill(xp, where, x, -xp.inf)
     d = scaled_difference(xp, x, m, (x == m) & (m > -xp.inf), temperature)
     result = words.rounded(xp, words.times(xp, words.scaled_exp(xp, d), scale))
+    # Beside a logit of +inf the scale of a z_loss is infinite, and that of the others has no part.
+    result = select(xp, (d[0] == -xp.inf) & ~xp.isnan(scale[0]), 0.0, result)
     return finish(xp, fill(xp, where, result, 0.0), dtype, out)
 
 

@@ -213,3 +213,16 @@ class Backend(Protocol):
     def total(self, losses: Array, /) -> Any:
         """The sum of all numbers of an array, as if in twice the digits."""
         ...
+
+
+class NumPyBackend(Backend, Protocol):
+    """What those of NumPy's arrays have beside: what is asked of arrays as they are read."""
+
+    def divergences(
+        self, x: Array, y: Array, axis: int, dtype: Any, /
+    ) -> tuple[Array, Array, Array]:
+        """KL(p || q), KL(q || p) and Jensen-Shannon's of p = softmax(x) and q = softmax(y): one
+        number a row, without the class axis, in the widest type. `dtype` is that of x and y
+        together.
+        """
+        ...

@@ -12,13 +12,20 @@ from .functions import (
     softmax_vjp,
 )
 from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
-from .rare import is_concrete, log_softmax_diagonal, signed_logsumexp, softmax_diagonal
+from .rare import (
+    divergences,
+    is_concrete,
+    log_softmax_diagonal,
+    signed_logsumexp,
+    softmax_diagonal,
+)
 
 __all__ = [
     "cross_entropy",
     "cross_entropy_hvp",
     "direct",
     "direct_bfloat16",
+    "divergences",
     "entropy",
     "is_concrete",
     "kl_divergence",

@@ -32,3 +32,9 @@ def signed_logsumexp(
     from .. import reference
 
     return reference.signed_logsumexp(x, b, axis, where, temperature, dtype)
+
+
+def divergences(x: Array, y: Array, axis: int, dtype: Any) -> Any:
+    from .. import reference
+
+    return reference.divergences(x, y, axis, dtype)

@@ -32,6 +32,7 @@ from .derivatives import (
     softmax_diagonal,
     softmax_vjp,
 )
+from .divergences import divergences
 from .forward import log_softmax, logsumexp, signed_logsumexp, softmax
 from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
 
@@ -39,6 +40,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_hvp",
     "direct",
+    "divergences",
     "entropy",
     "is_concrete",
     "kl_divergence",

@@ -12,7 +12,15 @@ from .functions import (
     softmax_vjp,
 )
 from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
-from .rare import is_concrete, log_softmax_diagonal, signed_logsumexp, softmax_diagonal
+from .rare import (
+    is_concrete,
+    log_softmax_diagonal,
+    normalizer,
+    shifted_exp,
+    shifted_logits,
+    signed_logsumexp,
+    softmax_diagonal,
+)
 
 __all__ = [
     "cross_entropy",
@@ -29,6 +37,9 @@ __all__ = [
     "logsumexp",
     "logsumexp_jvp",
     "logsumexp_vjp",
+    "normalizer",
+    "shifted_exp",
+    "shifted_logits",
     "signed_logsumexp",
     "softmax",
     "softmax_diagonal",

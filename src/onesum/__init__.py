@@ -30,6 +30,7 @@ if typing.TYPE_CHECKING:
         softmax_jacobian,
     )
     from ._functions.linear import linear_cross_entropy, linear_cross_entropy_value_and_grad
+    from ._functions.normalizer import Normalizer
     from .layers import CrossEntropyLoss, LogSoftmax, Softmax
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "CrossEntropyLoss",
     "LogSoftmax",
     "LogSoftmaxJacobian",
+    "Normalizer",
     "Softmax",
     "SoftmaxJacobian",
     "cross_entropy",
@@ -85,6 +87,7 @@ _LATER = {
             "softmax_jacobian",
         ),
         "._functions.linear": ("linear_cross_entropy", "linear_cross_entropy_value_and_grad"),
+        "._functions.normalizer": ("Normalizer",),
         ".layers": ("CrossEntropyLoss", "LogSoftmax", "Softmax"),
     }.items()
     for name in names

@@ -97,7 +97,7 @@ class Call:
             wanted = f"shape {shape}, one element per row of {self.name} (keepdims={keepdims})"
             raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
         self.add_mask(mask, self.kept)
-        return self._row_of_ones(g)
+        return self.one_each(g)
 
     def factors(self, name: str, b: Any) -> Array:
         """Numbers that broadcast to the shape of x."""
@@ -135,7 +135,7 @@ class Call:
             self.add_mask(mask, self.kept)
         else:
             self.add_mask(mask)
-        return self._row_of_ones(self.xp.broadcast_to(t, self.kept))
+        return self.one_each(self.xp.broadcast_to(t, self.kept))
 
     def where(self, where: Any) -> Array:
         """None or bool of the shape of x, without what is masked in any argument."""
@@ -299,7 +299,7 @@ class Call:
             return np.ma.MaskedArray(result, mask=np.array(mask))
         return result[()] if self.xp is np and result.ndim == 0 else result
 
-    def _row_of_ones(self, a: Array) -> Array:
+    def one_each(self, a: Array) -> Array:
         """One element per row, with size 1 along the class axis."""
         if len(self.axes) == 1:
             return self.xp.reshape(a, self.kept)

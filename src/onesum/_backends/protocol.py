@@ -151,6 +151,46 @@ class Backend(Protocol):
         self, logp: Array, axis: int, temperature: Temperature, dtype: Any, /
     ) -> Array: ...
 
+    # Chunks of the class axis (`reference/chunks.py`). Numbers in two words are pairs of arrays.
+
+    def normalizer(
+        self, x: Array, axis: int, where: Array, temperature: Temperature, /
+    ) -> tuple[Array, Array, Array, Array]:
+        """m, the two words of r, and the index of the pivot or -1, in the widest types. Drops the
+        axis.
+        """
+        ...
+
+    def shifted_exp(
+        self,
+        x: Array,
+        axis: int,
+        where: Array,
+        temperature: Temperature,
+        m: Array,
+        scale: tuple[Array, Array],
+        dtype: Any,
+        out: Array,
+        /,
+    ) -> Array:
+        """scale exp((x - m) / T), 0 outside `where`; m and scale have size 1 along the axis."""
+        ...
+
+    def shifted_logits(
+        self,
+        x: Array,
+        axis: int,
+        where: Array,
+        temperature: Temperature,
+        m: Array,
+        log_rest: tuple[Array, Array],
+        dtype: Any,
+        out: Array,
+        /,
+    ) -> Array:
+        """(x - m) / T - log_rest, -inf outside `where`."""
+        ...
+
     # Losses: one number a row, without the class axis, in the widest type: the public functions
     # reduce and round. Gradients are those of the rows' sum, multiplied by `by`. With a `softcap` c
     # the logits become c tanh(x / c) before anything else; derivatives are those by x.

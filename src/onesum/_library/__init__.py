@@ -108,7 +108,8 @@ def device(x: Array) -> Any:
 
 def dtype_name(dtype: Any) -> str:
     """The bare name of a dtype of any library: float32 for torch.float32 and for NumPy's >f4."""
-    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
+    return name or str(dtype).rpartition(".")[2]
 
 
 def is_integral(name: str) -> bool:

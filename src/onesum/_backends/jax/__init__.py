@@ -16,6 +16,7 @@ are of forward mode, from which JAX derives the rest, to any order.
 
 import jax
 
+from ..reference import normalizer, shifted_exp, shifted_logits
 from . import functions, information, losses
 
 __all__ = [
@@ -32,6 +33,9 @@ __all__ = [
     "logsumexp",
     "logsumexp_jvp",
     "logsumexp_vjp",
+    "normalizer",
+    "shifted_exp",
+    "shifted_logits",
     "signed_logsumexp",
     "softmax",
     "softmax_diagonal",

@@ -23,6 +23,7 @@ more: there each number that matters is kept in two words, its value and what ro
 
 from typing import Any
 
+from .chunks import normalizer, shifted_exp, shifted_logits
 from .derivatives import (
     log_softmax_diagonal,
     log_softmax_jvp,
@@ -51,6 +52,9 @@ __all__ = [
     "logsumexp",
     "logsumexp_jvp",
     "logsumexp_vjp",
+    "normalizer",
+    "shifted_exp",
+    "shifted_logits",
     "signed_logsumexp",
     "softmax",
     "softmax_diagonal",

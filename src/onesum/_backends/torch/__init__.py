@@ -6,6 +6,7 @@
     kernels.py       which of the two computes; operators.py: what stands for them in a graph
     rules*.py        the derivatives; differentiable.py: autograd, torch.func and forward mode
     graph.py         the operations for torch.compile
+    chunks.py        chunks of the class axis
     direct.py        what is plain, with no more Python than that takes
 
 An operation has a rule for its operands. Where a temperature, a weight or a probability has a
@@ -15,6 +16,7 @@ derivative, the formulas are called instead, of which torch derives anything.
 import torch
 
 from . import direct, host, rules, rules_losses
+from .chunks import normalizer, shifted_exp, shifted_logits
 from .kernels import is_concrete, is_here
 
 __all__ = [
@@ -31,6 +33,9 @@ __all__ = [
     "logsumexp",
     "logsumexp_jvp",
     "logsumexp_vjp",
+    "normalizer",
+    "shifted_exp",
+    "shifted_logits",
     "signed_logsumexp",
     "softmax",
     "softmax_diagonal",

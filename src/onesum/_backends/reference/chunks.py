@@ -1,0 +1,99 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""What chunks of the class axis need of one another: the normalizer of some classes, how two of
+them become one, and what the classes of a chunk are under the normalizer of all.
+
+If m1 is the larger maximum, the r of both is r1 + exp((m2 - m1) / T) (1 + r2). Classes that are all
+-inf, or none at all, have m = -inf and r = 0, and change nothing.
+
+A normalizer is m and the two words of r, in the widest type. Where there is an axis, arrays with
+one element per row have size 1 along it.
+"""
+
+from ..._library import finish, namespace, quiet, select, widen, widest_integer
+from . import words
+from .normalizer import (
+    either,
+    exact,
+    exponents,
+    fill,
+    log1p,
+    normalizer_of,
+    over,
+    rest_of,
+    scaled_difference,
+)
+
+
+@quiet
+def normalizer(x, axis, where, temperature):
+    """m, r in two words, and the index of the pivot, -1 if there is none. Drops the axis."""
+    xp, x = widen(x)
+    d, m, pivot = exponents(xp, x, axis, where, temperature)
+    r = words.plain(rest_of(xp, words.scaled_exp(xp, d), pivot, axis))
+    nothing = m == -xp.inf
+    r = either(xp, nothing, (0.0, 0.0), r)
+    index = pivot_index(xp, x, where, m, axis)
+    return *(xp.squeeze(a, axis=axis) for a in (m, *r)), index
+
+
+def pivot_index(xp, x, where, m, axis):
+    """The first class that is m, or the first NaN; -1 where m is -inf. Drops the axis."""
+    integer = widest_integer(xp, x)
+    if x.shape[axis] == 0:
+        return xp.astype(xp.squeeze(xp.zeros_like(m), axis=axis), integer) - 1
+    index = xp.astype(xp.argmax(fill(xp, where, x, -xp.inf), axis=axis), integer)
+    return select(xp, xp.squeeze(m, axis=axis) == -xp.inf, -1, index)
+
+
+@quiet
+def merged(a, b, temperature):
+    """The normalizer of the classes of both, and whether its pivot is one of a."""
+    xp = namespace(a[0])
+    first = (a[0] >= b[0]) | xp.isnan(a[0])
+    m, below = xp.where(first, a[0], b[0]), xp.where(first, b[0], a[0])
+    r, r_below = either(xp, first, a[1:], b[1:]), either(xp, first, b[1:], a[1:])
+    e = words.scaled_exp(xp, scaled_difference(xp, below, m, m != m, temperature))
+    r = words.add(r, words.times(xp, e, words.add((1.0, 0.0), r_below)))
+    r = either(xp, m == -xp.inf, (0.0, 0.0), r)
+    return (m, r[0], words.finite(xp, r[1])), first
+
+
+@quiet
+def log_sum(m, r, temperature):
+    """m / T + log1p(r), in two words."""
+    xp = namespace(m)
+    value = words.add(over(xp, exact(xp, m), temperature), log_rest(r))
+    return either(xp, xp.isinf(m), exact(xp, m), value)
+
+
+def log_rest(r):
+    """log1p(r), in two words."""
+    xp = namespace(r[0])
+    return words.plain(log1p(xp, (r, xp.ones_like(r[0]))))
+
+
+@quiet
+def shifted_exp(x, axis, where, temperature, m, scale, dtype, out):
+    """scale exp((x - m) / T), 0 outside `where`: p, if scale is 1 / (1 + r). It has two words."""
+    xp, x = widen(x)
+    x = fill(xp, where, x, -xp.inf)
+    d = scaled_difference(xp, x, m, (x == m) & (m > -xp.inf), temperature)
+    result = words.rounded(xp, words.times(xp, words.scaled_exp(xp, d), scale))
+    return finish(xp, fill(xp, where, result, 0.0), dtype, out)
+
+
+@quiet
+def shifted_logits(x, axis, where, temperature, m, log_rest, dtype, out):
+    """(x - m) / T - log_rest, -inf outside `where`: log p of log1p(r). It has two words."""
+    xp, x = widen(x)
+    x = fill(xp, where, x, -xp.inf)
+    d = scaled_difference(xp, x, m, (x == m) & (m > -xp.inf), temperature)
+    result = words.rounded(xp, words.add(d, words.negative(log_rest)))
+    return finish(xp, fill(xp, where, result, -xp.inf), dtype, out)
+
+
+@quiet
+def share(r):
+    """1 / (1 + r), in two words."""
+    xp = namespace(r[0])
+    return words.divide(xp, exact(xp, xp.ones_like(r[0])), normalizer_of((r, xp.ones_like(r[0]))))

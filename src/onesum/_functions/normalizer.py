@@ -1,0 +1,324 @@
+# mypy: allow-untyped-calls
+"""The normalizer of rows whose classes come in chunks: a small state that merges."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from .._arguments import Call
+from .._backends.reference import chunks
+from .._backends.reference.words import rounded
+from .._backends.registry import backend_of
+from .._library import dtype_name, library_name, namespace, promoted, select, widest_integer
+from .._typing import AnyArray, ArrayLike, Axis
+
+Array = Any
+
+
+class Normalizer:
+    r"""What the classes seen so far tell about the softmax of all: the pair (m, r) of each row.
+
+    .. math:: m = \max_j x_j, \qquad r = \sum_{j \ne j^*} e^{(x_j - m) / T},
+
+    where j* is the pivot, the first class that attains m. Of two sets of classes with
+    :math:`m_1 \ge m_2` the pair is
+
+    .. math:: m = m_1, \qquad r = r_1 + e^{(m_2 - m_1) / T} (1 + r_2),
+
+    so that a class axis may be gone through in chunks: in a stream, in several processes, on
+    several machines, in any order. Once all are in it, each chunk has its part of the result,
+    :math:`p_i = e^{(x_i - m) / T} / (1 + r)`.
+
+    Made by `Normalizer.of`. It is of the size of the rows, and pickles so; `a | b` and `update`
+    merge. r is kept in two words, so that the order of merging does not show in a result beyond its
+    last ulp.
+
+    Attributes
+    ----------
+    shape : tuple of ints
+        The shape of x without the class axes: one normalizer per row.
+    dtype : dtype
+        The type of the chunks, to which those of several types promote.
+    classes : int
+        How many classes there were, along the class axes.
+
+    See Also
+    --------
+    onesum.CrossEntropyState : the same for a loss.
+
+    Notes
+    -----
+    It has no derivative: of what requires one, take it by the functions of derivatives.
+
+    References
+    ----------
+    M. Milakov and N. Gimelshein, "Online normalizer calculation for softmax", 2018, section 3.1,
+    for the merge; there the pivot's own 1 is in the sum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onesum
+    >>> x = np.array([[0.0, 1.0, 2.0, 3.0]])
+    >>> normalizer = onesum.Normalizer.of(x[:, :2]) | onesum.Normalizer.of(x[:, 2:])
+    >>> bool(np.all(normalizer.softmax(x[:, 2:]) == onesum.softmax(x)[:, 2:]))
+    True
+    >>> normalizer.pivot, normalizer.count
+    (array([3]), array([4]))
+    """
+
+    __slots__ = (
+        "_axes",
+        "_count",
+        "_m",
+        "_pivot",
+        "_r",
+        "_temperature",
+        "classes",
+        "dtype",
+        "shape",
+    )
+
+    # One element per row, and a last axis of size 1, by which they are arrays and no scalars.
+    _m: Array
+    _r: tuple[Array, Array]
+    _pivot: Array
+    _count: Array  # or None where all were in `where`
+    _temperature: Any  # or a float
+    _axes: tuple[int, ...]
+    classes: int
+    dtype: Any
+    shape: tuple[int, ...]
+
+    def __init__(self) -> None:
+        raise TypeError("Normalizer: make one by Normalizer.of(x)")
+
+    @classmethod
+    def of(
+        cls,
+        x: ArrayLike,
+        axis: Axis = -1,
+        where: ArrayLike | None = None,
+        temperature: ArrayLike = 1.0,
+    ) -> Normalizer:
+        """The normalizer of some classes.
+
+        Parameters
+        ----------
+        x, axis, where, temperature
+            As in `onesum.softmax`. x may have no class at all: that changes nothing when merged.
+
+        Returns
+        -------
+        normalizer : Normalizer
+            In arrays of the library of x.
+
+        Raises
+        ------
+        TypeError, ValueError, numpy.exceptions.AxisError
+            As in `onesum.softmax`; if x requires a gradient.
+        """
+        call = Call("x", x, axis)
+        t = call.temperature(temperature)
+        mask = call.where(where)
+        return cls._of(call, t, mask, call.rows(call.x))
+
+    @classmethod
+    def _of(cls, call: Call, temperature: Any, where: Any, rows: Array) -> Normalizer:
+        """That of the rows of a call."""
+        xp = call.xp
+        made: Normalizer = object.__new__(cls)
+        arrays = call.backend.normalizer(rows, call.axis, where, temperature)
+        made._m, *r, made._pivot = (xp.expand_dims(a, axis=-1) for a in arrays)
+        made._r = r[0], r[1]
+        made._axes, made.shape, made.dtype = call.axes, call.batch, call.dtype(None)
+        made._temperature = temperature
+        if not isinstance(temperature, float):
+            made._temperature = _last(xp, temperature, call.axis)
+        made.classes, made._count = call.classes, None
+        if where is not None:
+            counted = xp.astype(where, widest_integer(xp, call.x))
+            made._count = _last(xp, xp.sum(counted, axis=call.axis, keepdims=True), call.axis)
+        return made
+
+    # --- what it says ---
+
+    @property
+    def m(self) -> Array:
+        """The maximum of each row, in the widest type: -inf of no class, NaN where one is."""
+        return self._rows(self._m)
+
+    @property
+    def r(self) -> Array:
+        """The sum of the exponentials of all classes but the pivot, over that of the pivot."""
+        return self._rows(rounded(self._xp, self._r))
+
+    @property
+    def pivot(self) -> Array:
+        """The first class that attains m, counted in the order of merging: -1 where m is -inf."""
+        return self._rows(self._pivot)
+
+    @property
+    def count(self) -> Array:
+        """How many classes of each row were in `where`."""
+        return self._rows(self._counted())
+
+    @property
+    def logsumexp(self) -> Array:
+        """The logarithm of the sum of exp(x / T) over all classes, as from `onesum.logsumexp`."""
+        value = rounded(self._xp, chunks.log_sum(self._m, self._r, self._temperature))
+        return self._rows(self._xp.astype(value, self.dtype))
+
+    @property
+    def _xp(self) -> Any:
+        return namespace(self._m)
+
+    def _counted(self) -> Array:
+        every = self._xp.full_like(self._pivot, self.classes)
+        return every if self._count is None else self._count
+
+    def _rows(self, a: Array) -> Array:
+        """What has one element per row, for others."""
+        a = self._xp.squeeze(a, axis=-1)
+        return a[()] if self._xp is np and a.ndim == 0 else a
+
+    def __repr__(self) -> str:
+        what = f"shape={self.shape}, classes={self.classes}"
+        return f"Normalizer({what}, {library_name(self._xp)}, {dtype_name(self.dtype)})"
+
+    # --- merging ---
+
+    def __or__(self, other: Normalizer) -> Normalizer:
+        """The normalizer of the classes of both, those of the other after these."""
+        if not isinstance(other, Normalizer):
+            return NotImplemented
+        self._need_same(other)
+        xp, made = self._xp, copy.copy(self)
+        (made._m, *r), first = chunks.merged(
+            (self._m, *self._r), (other._m, *other._r), self._temperature
+        )
+        made._r = r[0], r[1]
+        after = select(xp, other._pivot < 0, -1, other._pivot + self.classes)
+        made._pivot = xp.where(first & (self._pivot >= 0), self._pivot, after)
+        made.classes = self.classes + other.classes
+        if self._count is not None or other._count is not None:
+            made._count = self._counted() + other._counted()
+        made.dtype = promoted(xp, self.dtype, other.dtype)
+        return made
+
+    def update(self, x: ArrayLike, where: ArrayLike | None = None) -> None:
+        """Add the classes of a chunk, which come after those that were there.
+
+        Parameters
+        ----------
+        x : array_like
+            Logits: the rows of this normalizer, with any number of classes along the same axes.
+        where : array_like of bool, optional
+            As in `onesum.softmax`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x does not fit. Then nothing is changed.
+        """
+        call, t, mask = self._chunk("x", x, where)
+        merged = self | type(self)._of(call, t, mask, call.rows(call.x))
+        for name in self.__slots__:
+            setattr(self, name, getattr(merged, name))
+
+    def _need_same(self, other: Normalizer) -> None:
+        """That the rows are the same, and T."""
+        if self._xp is not other._xp:
+            ours, theirs = library_name(self._xp), library_name(other._xp)
+            raise TypeError(f"other: expected a normalizer in arrays of {ours}, got {theirs}")
+        if self.shape != other.shape:
+            wanted = f"a normalizer of rows of shape {self.shape}"
+            raise ValueError(f"other: expected {wanted}, got {other.shape}")
+        ours, theirs = self._temperature, other._temperature
+        if ours is theirs:
+            return
+        same = ours == theirs
+        if not isinstance(same, bool):  # arrays
+            same = not backend_of(same).is_concrete(same) or bool(namespace(same).all(same))
+        if not same:
+            raise ValueError(f"other: expected the temperature {ours!r:.60}, got {theirs!r:.60}")
+
+    # --- what becomes of a chunk ---
+
+    def softmax(
+        self, x: ArrayLike, where: ArrayLike | None = None, *, out: AnyArray | None = None
+    ) -> Any:
+        """Probabilities of the classes of a chunk, among all.
+
+        Parameters
+        ----------
+        x : array_like
+            Logits of a chunk that is in this normalizer.
+        where : array_like of bool, optional
+            As it was given for this chunk.
+        out : array, optional
+            Where to put the result, as in `onesum.softmax`.
+
+        Returns
+        -------
+        p : array
+            The part of `onesum.softmax` of all classes that belongs to these, of the shape of x.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x does not fit this normalizer.
+        """
+        return self._of_chunk("shifted_exp", chunks.share(self._r), x, where, out)
+
+    def log_softmax(
+        self, x: ArrayLike, where: ArrayLike | None = None, *, out: AnyArray | None = None
+    ) -> Any:
+        """The logarithms of these probabilities.
+
+        Parameters
+        ----------
+        x, where, out
+            As in `softmax`.
+
+        Returns
+        -------
+        logp : array
+            The part of `onesum.log_softmax` of all classes that belongs to these.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x does not fit this normalizer.
+        """
+        return self._of_chunk("shifted_logits", chunks.log_rest(self._r), x, where, out)
+
+    def _of_chunk(self, name: str, words: Any, x: Any, where: Any, out: Any) -> Any:
+        call, t, mask = self._chunk("x", x, where)
+        dtype = call.dtype(self.dtype)
+        output = call.out(out, dtype)
+        function = getattr(call.backend, name)
+        m, *words = (call.one_each(a) for a in (self._m, *words))
+        rows = call.rows(call.x)
+        rows = function(rows, call.axis, mask, t, m, tuple(words), dtype, output.room)
+        return call.result(rows, output)
+
+    def _chunk(self, name: str, x: Any, where: Any) -> tuple[Call, Any, Any]:
+        """A chunk of these rows, with T and where."""
+        call = Call(name, x, self._axes)
+        if self._xp is not call.xp:
+            ours, theirs = library_name(self._xp), library_name(call.xp)
+            raise TypeError(f"{name}: expected an array of {ours}, got one of {theirs}")
+        if call.batch != self.shape:
+            wanted = f"rows of shape {self.shape} beside the class axes {self._axes}"
+            raise ValueError(f"{name}: expected {wanted}, got shape {call.shape}")
+        t = self._temperature
+        return call, t if isinstance(t, float) else call.one_each(t), call.where(where)
+
+
+def _last(xp: Any, a: Array, axis: int) -> Array:
+    """An array with size 1 along an axis, with that axis last."""
+    return xp.expand_dims(xp.squeeze(a, axis=axis), axis=-1)

@@ -1,0 +1,115 @@
+"""How a stored array is cut into blocks of rows, and rows too long for a block into pieces.
+
+A block lies together in its file as far as its shape allows: it takes the innermost axes of the
+file first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+from .region import Box
+from .stored import Stored
+
+# Below a page, to read a piece of a file costs what a page costs.
+SHORTEST_RUN = 4096
+# So much of a block of pieces may be rows: each has a state of some numbers, and temporaries.
+ROWS_OF_PIECES = 16
+
+
+class Blocks(NamedTuple):
+    """The parts of an array: which rows, and if they are not whole, in which pieces.
+
+    take : how much of every axis a block has at most.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    order: tuple[int, ...]
+    take: tuple[int, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the rows of a block are whole."""
+        return all(self.take[i] >= self.shape[i] for i in self.axes)
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The axes that are no class axes."""
+        return tuple(i for i in range(len(self.shape)) if i not in self.axes)
+
+    def rows(self) -> Iterator[Box]:
+        """Boxes that have all classes of some rows, in the order of the file."""
+        return self._boxes(self.batch, tuple(slice(0, n) for n in self.shape))
+
+    def pieces(self, rows: Box) -> Iterator[Box]:
+        """The boxes that such a one is read in."""
+        return self._boxes(self.axes, rows)
+
+    def of_rows(self, box: Box) -> Box:
+        """The same rows in an array that has no class axes."""
+        return tuple(box[i] for i in self.batch)
+
+    def _boxes(self, axes: tuple[int, ...], box: Box) -> Iterator[Box]:
+        cut = [i for i in self.order if i in axes]
+        for starts in product(*(range(0, self.shape[i], self.take[i]) for i in cut)):
+            part = list(box)
+            for i, start in zip(cut, starts, strict=True):
+                part[i] = slice(start, min(start + self.take[i], self.shape[i]))
+            yield tuple(part)
+
+
+def blocks_of(stored: Stored, axes: Sequence[int], nbytes: int, itemsize: int = 0) -> Blocks:
+    """Blocks of at most so many bytes, but of one row, or one chunk of the file, at least.
+
+    itemsize : of an element in memory, where that is more than in the file.
+    """
+    axes = tuple(axes)
+    room = max(1, nbytes // max(itemsize, stored.dtype.itemsize))
+    chunks = stored.chunks or (1,) * stored.ndim
+    least = [max(1, min(c, n)) for c, n in zip(chunks, stored.shape, strict=True)]
+
+    take = list(least)
+    for i in axes:
+        take[i] = max(1, stored.shape[i])
+    _grow(take, stored, axes, least, room, room)
+    if math.prod(take) > room or _run(take, stored) < min(SHORTEST_RUN, stored.nbytes):
+        take = list(least)
+        _grow(take, stored, (), least, room, room, axes)
+    return Blocks(stored.shape, axes, stored.order, tuple(take))
+
+
+def _grow(
+    take: list[int],
+    stored: Stored,
+    fixed: Sequence[int],
+    least: list[int],
+    room: int,
+    most_rows: int,
+    classes: Sequence[int] = (),
+) -> None:
+    """Let a block have as much of every axis as there is room for, the innermost first."""
+    for i in reversed(stored.order):
+        if i in fixed:
+            continue
+        n = room // (math.prod(take) // take[i])
+        if classes and i not in classes:
+            rows = math.prod(t for j, t in enumerate(take) if j not in classes and j != i)
+            n = min(n, max(1, room // ROWS_OF_PIECES) // rows)
+        n = max(least[i], n // least[i] * least[i])
+        take[i] = max(1, min(n, stored.shape[i]))
+
+
+def _run(take: list[int], stored: Stored) -> int:
+    """How many bytes of a block lie in one piece; those of a chunk do whatever its shape."""
+    if stored.chunks is not None:
+        return SHORTEST_RUN
+    run = stored.dtype.itemsize
+    for i in reversed(stored.order):
+        run *= take[i]
+        if take[i] < stored.shape[i]:
+            break
+    return run

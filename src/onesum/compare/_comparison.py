@@ -122,8 +122,9 @@ class Comparison:
     def correlation(self) -> float | None:
         if self.log_likelihood_base is None or self.log_likelihood_other is None:
             return None
-        a, b = (d.values - d.mean for d in (self.log_likelihood_base, self.log_likelihood_other))
+        both = self.log_likelihood_base, self.log_likelihood_other
         with np.errstate(all="ignore"):
+            a, b = (d.values - d.mean for d in both)
             return float(np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b)))
 
     def to_dict(self) -> dict[str, Any]:

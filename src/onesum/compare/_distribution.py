@@ -49,7 +49,8 @@ class Distribution:
 
     @cached_property
     def mean(self) -> float:
-        return float(self.values.mean())
+        with np.errstate(invalid="ignore"):  # of inf and -inf together: NaN
+            return float(self.values.mean())
 
     @cached_property
     def stderr(self) -> float:

@@ -52,6 +52,11 @@ class Logits:
         # A mapped file is read here, in the thread that reads, and not where it is computed with.
         return np.array(a) if isinstance(a, np.memmap) else a
 
+    def row_name(self, row: int) -> str:
+        """A row, counted from 0, by its place along the axes that are no class axis."""
+        place = tuple(int(i) for i in np.unravel_index(row, self.batch)) if self.batch else (0,)
+        return f"row {place[0] if len(place) == 1 else place}"
+
 
 def need_same_shape(base: Logits, other: Logits) -> None:
     if other.shape == base.shape:

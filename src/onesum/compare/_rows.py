@@ -23,7 +23,7 @@ class Rows:
         self.done = 0
         self._numbers: dict[str, Array] = {}
         self._same_top = 0
-        self._without = _WithoutSoftmax("base", base.rows), _WithoutSoftmax("other", base.rows)
+        self._without = _WithoutSoftmax(base), _WithoutSoftmax(other)
 
     def take(self, x: Array, y: Array) -> None:
         """The next rows of base and of other."""
@@ -64,11 +64,15 @@ class Rows:
             self._numbers[name][first : first + len(block)] = block
 
 
+class NoSoftmaxError(ValueError):
+    """Some rows have no probabilities to compare."""
+
+
 class _WithoutSoftmax:
     """The rows of one of the two that have no softmax: how many, and the first."""
 
-    def __init__(self, name: str, rows: int) -> None:
-        self.name, self.rows = name, rows
+    def __init__(self, given: Logits) -> None:
+        self.given = given
         self._found: dict[str, list[int]] = {}
 
     def look_at(self, logits: Array, rows: Array) -> None:
@@ -86,10 +90,12 @@ class _WithoutSoftmax:
     def need_none(self) -> None:
         if self._found:
             got = "; ".join(
-                f"{what} in {count} of {self.rows} rows, the first of them row {first}"
+                f"{what} in {count} of {self.given.rows} rows, "
+                f"the first of them {self.given.row_name(first)}"
                 for what, (count, first) in self._found.items()
             )
-            raise ValueError(f"{self.name}: expected rows of logits with a softmax, got {got}")
+            wanted = "rows of logits with a softmax"
+            raise NoSoftmaxError(f"{self.given.name}: expected {wanted}, got {got}")
 
 
 def labels_of(labels: Any, base: Logits) -> Array:
@@ -105,5 +111,5 @@ def labels_of(labels: Any, base: Logits) -> Array:
     if outside.size:
         row = int(outside[0])
         wanted = f"class indices from 0 to {base.classes - 1}"
-        raise IndexError(f"labels: expected {wanted}, got {int(a[row])} in row {row}")
+        raise IndexError(f"labels: expected {wanted}, got {int(a[row])} in {base.row_name(row)}")
     return a.astype(np.int64)

@@ -155,3 +155,5 @@ FORMULAS = 16
 DIVERGENCE = {"reference": 32 * 2.0**-52, "native": 1e-12}
 # What a comparison adds to float64 numbers of rows: sums of some thousands, pairwise.
 COMPARED = 1e-12
+# The log-likelihood of float32 logits: of FLOAT32["cross_entropy"], 2 ulps of terms below 16.
+LIKELIHOOD_FLOAT32 = 2.0**-19

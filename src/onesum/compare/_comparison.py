@@ -71,11 +71,7 @@ class Comparison:
         if self.log_likelihood_base is None or self.log_likelihood_other is None:
             return None
         base, other = self.log_likelihood_base.values, self.log_likelihood_other.values
-        with np.errstate(all="ignore"):
-            apart = np.exp(other) - np.exp(base)
-            change = other - base
-            near = np.abs(change) < 1.0  # False for -inf less itself
-            return Distribution(np.where(near, np.exp(base) * np.expm1(change), apart))
+        return Distribution(np.exp(other) - np.exp(base))
 
     @property
     def perplexity_base(self) -> float | None:
@@ -104,7 +100,7 @@ class Comparison:
 
     @property
     def log_ratio(self) -> float | None:
-        return None if self._gain is None else -self._gain.mean
+        return None if self._gain is None else 0.0 - self._gain.mean
 
     @property
     def log_ratio_stderr(self) -> float | None:

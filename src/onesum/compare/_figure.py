@@ -54,7 +54,8 @@ def _divergences(axes: Any, comparison: Comparison) -> None:
             name = "median" if q == 50 else f"{q} %"
             label = f"{name} {value:.3g}"
             axes.axvline(value, color="black", linestyle=style, linewidth=1, label=label)
-    axes.legend(frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
 
 
 def _changes(axes: Any, delta_p: Any) -> None:

@@ -150,7 +150,7 @@ def need_same_tokens(base: LlamaCppLogits, other: LlamaCppLogits) -> None:
     if len(different):
         chunk, place = (int(i) for i in different[0])
         raise ValueError(
-            f"other: expected the tokens of base, got {len(different)} others, the first "
-            f"at position {place} of chunk {chunk}: {other.tokens[chunk, place]} for "
+            f"other: expected the tokens of base, got {len(different)} others, "
+            f"the first at position {place} of chunk {chunk}: {other.tokens[chunk, place]} for "
             f"{base.tokens[chunk, place]}"
         )

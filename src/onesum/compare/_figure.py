@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
 
     from ._comparison import Comparison
 
-_BINS = 60
+
+def _bins(rows: int) -> int:
+    """So many that a bar has a dozen rows or more, where there are that many."""
+    return min(60, max(12, 2 * math.isqrt(rows)))
 
 
 def histograms(comparison: Comparison) -> Figure:
@@ -44,8 +48,13 @@ def _divergences(axes: Any, comparison: Comparison) -> None:
     if not shown.size:
         return
     low, high = float(shown.min()), float(shown.max())
-    axes.hist(shown, bins=np.geomspace(low, max(high, low * 1.1), _BINS + 1), color="tab:blue")
+    axes.hist(
+        shown,
+        bins=np.geomspace(low, max(high, low * 1.1), _bins(comparison.rows) + 1),
+        color="tab:blue",
+    )
     axes.set_xscale("log")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     if np.isfinite(kl.mean):
         axes.axvline(kl.mean, color="black", linewidth=1, label=f"mean {kl.mean:.3g}")
     for q, style in ((50, "--"), (99, ":")):
@@ -60,8 +69,10 @@ def _divergences(axes: Any, comparison: Comparison) -> None:
 
 def _changes(axes: Any, delta_p: Any) -> None:
     reach = max(abs(delta_p.min), abs(delta_p.max), 1e-12)
-    axes.hist(delta_p.values, bins=np.linspace(-reach, reach, _BINS + 2), color="tab:orange")
+    bins = np.linspace(-reach, reach, _bins(len(delta_p.values)) + 1)
+    axes.hist(delta_p.values, bins=bins, color="tab:orange")
     axes.set_yscale("log")  # most rows hardly change
+    axes.set_ylim(bottom=0.5)
     axes.axvline(0.0, color="black", linewidth=1)
     axes.set(
         title=f"mean {delta_p.mean:+.3g}, root mean square {delta_p.rms:.3g}",

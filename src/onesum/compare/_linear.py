@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,15 @@ class LinearLogits:
         self.shape = (*(int(n) for n in batch), int(self._head.shape[0]))
         wide = "float64" in (dtype_name(a.dtype) for a in (self._hidden, self._head))
         self.dtype = np.dtype(np.float64 if wide else np.float32)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Those that the logits would have."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def __getitem__(self, key: Any) -> Array:
         """The logits of a tuple of slices, one for each dimension."""

@@ -21,16 +21,16 @@ class Table(NamedTuple):
 def distributions(comparison: Comparison) -> Table:
     """The numbers of the rows, a column each."""
     columns = {
-        "KL(base||other)": comparison.kl,
-        "KL(other||base)": comparison.reverse_kl,
+        "KL": comparison.kl,
+        "reverse KL": comparison.reverse_kl,
         "Jensen-Shannon": comparison.js,
     }
     if comparison.delta_p is not None:
         columns["change of p"] = comparison.delta_p
     lines = [
         ("mean", *(_number(d.mean) for d in columns.values())),
-        ("± standard error", *(_number(d.stderr, 2) for d in columns.values())),
-        ("root mean square", *(_number(d.rms) for d in columns.values())),
+        ("± stderr", *(_number(d.stderr, 2) for d in columns.values())),
+        ("rms", *(_number(d.rms) for d in columns.values())),
         ("maximum", *(_number(d.max) for d in columns.values())),
         *(
             (_percent(q), *(_number(d.percentile(q)) for d in columns.values()))
@@ -65,7 +65,7 @@ def summary(comparison: Comparison) -> Table:
 
 
 def text(comparison: Comparison) -> str:
-    title = f"{comparison.rows:,} rows compared, in nats"
+    title = f"{comparison.rows:,} rows; KL is KL(base || other), in nats"
     parts = [_lines(distributions(comparison)), _lines(summary(comparison))]
     return "\n\n".join([title, *parts])
 

@@ -100,6 +100,11 @@ class LlamaCppLogits:
             got = f"{got}, {(size - self._start) // row} whole rows"
         raise ValueError(f"{self.path}: expected {wanted}, got {got}")
 
+    @property
+    def nbytes(self) -> int:
+        """The size of the stored rows."""
+        return 2 * self._words * self.shape[0]
+
     @cached_property
     def tokens(self) -> NDArray[np.int32]:
         count = self.n_chunk * self.n_ctx

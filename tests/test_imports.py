@@ -21,14 +21,14 @@ FLOORS = [
     {"_arguments", "_runtime"},
     {"_functions"},
     {"layers"},
-    {"boosting", "torch"},
+    {"boosting", "compare", "torch"},
     {""},  # the package itself
     {"bench"},
 ]
 ROOMS = {room: i for i, floor in enumerate(FLOORS) for room in floor}
 # Brought in when an array of another library arrives, by the function that meets it; when asked for
 # by name; or when the benchmark asks a library that is installed.
-WITHIN_FUNCTIONS = {"array_api_compat", "pandas", "scipy", "threadpoolctl"}
+WITHIN_FUNCTIONS = {"array_api_compat", "matplotlib", "pandas", "scipy", "threadpoolctl"}
 # Modules that are imported themselves when the first array of a library arrives, or by name.
 OF_A_LIBRARY = {
     "_backends.jax": "jax",

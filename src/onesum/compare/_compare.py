@@ -80,10 +80,10 @@ def compare(
     >>> from onesum.compare import compare
     >>> base = [[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]]
     >>> result = compare(base, [[2.0, 0.5, 1.0], [0.0, 3.0, 1.0]], labels=[0, 1])
-    >>> result.kl.max, result.same_top
-    (0.05026281095086613, 1.0)
-    >>> result.delta_p.values
-    array([-0.03658606, -0.06561551])
+    >>> round(result.kl.max, 6), result.same_top
+    (0.029645, 1.0)
+    >>> result.delta_p.values.round(6)
+    array([-0.036709, -0.065648])
     """
     a, b = Logits("base", base, axis), Logits("other", other, axis)
     need_same_shape(a, b)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import json
 import math
 import threading
@@ -200,13 +198,6 @@ def test_table_and_figure(result, tmp_path):
     assert counted == sum(patch.get_height() for patch in right.patches) == ROWS
     figure.savefig(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
-
-
-@pytest.mark.parametrize("name", ["_compare", "_distribution", "_linear"])
-def test_examples(name):
-    found = doctest.testmod(importlib.import_module(f"onesum.compare.{name}"))
-    assert found.attempted
-    assert not found.failed
 
 
 # --- what logits are read from ----------------------------------------------------------------

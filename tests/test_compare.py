@@ -21,6 +21,7 @@ from scipy import stats
 import onesum
 from onesum.compare import Comparison, Distribution, LinearLogits, compare
 from onesum.compare import _compare as module
+from onesum.compare._logits import Logits
 
 ROWS, CLASSES = 400, 30
 
@@ -291,6 +292,15 @@ def test_the_next_block_is_read_meanwhile(given, monkeypatch):
     same(compare(watched, other, labels, progress=progress), compare(base, other, labels))
     assert told == [(n, ROWS) for n in (100, 200, 300, 400)]
     assert watched.reads == 4
+
+
+def test_mapped_files_are_read_by_the_thread_that_reads(tmp_path):
+    """A block of one is a copy: else its pages would come in while it is computed with."""
+    np.save(tmp_path / "a.npy", np.ones((20, 3)))
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    block = Logits("base", mapped, -1).read((slice(4, 9), slice(None)))
+    assert type(block) is np.ndarray
+    assert not np.may_share_memory(block, mapped)
 
 
 def test_memory_is_that_of_blocks(monkeypatch, tmp_path):

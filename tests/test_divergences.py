@@ -112,17 +112,20 @@ def test_identical_rows_have_none(dtype):
             assert np.all(value == 0)
 
 
-def test_none_is_negative():
-    """Where p and q are below the normal numbers too."""
+def test_none_is_negative_nor_too_large():
+    """Of p and q below the normal numbers, which round to neighbours; and of nothing in common."""
     rng = np.random.default_rng(6)
     x = rng.normal(0, 1, (300, 4)) - rng.uniform(0, 760, (300, 4))
     y = x + rng.normal(0, 1, x.shape) * 10.0 ** rng.uniform(-17, 2, (300, 1))
-    for _ in every():
-        kl, reverse, js = divergences(x, y)
-        assert kl.min() >= 0
-        assert reverse.min() >= 0
-        assert js.min() >= 0
-        assert js.max() <= LOG2
+    tiny = np.linspace([0, -745.1], [0, -744.9], 500)
+    apart = rng.normal(0, 2, (2, 500, 4)) + 300 * np.array([[[1, 1, 0, 0]], [[0, 0, 1, 1]]])
+    for a, b in ((x, y), (tiny, tiny + np.array([0, 1.0316])), apart):
+        for _ in every():
+            kl, reverse, js = divergences(a, b)
+            assert kl.min() >= 0
+            assert reverse.min() >= 0
+            assert js.min() >= 0
+            assert js.max() <= LOG2
 
 
 # Jensen-Shannon's of a certain class and of two alike: m is 3/4 and 1/4.

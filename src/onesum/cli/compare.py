@@ -108,8 +108,6 @@ def _side(name: str, head: str | None) -> Any:
         return stored
     try:
         return LinearLogits(stored, open_array(head))
-    except StorageError:
-        raise
     except (TypeError, ValueError) as error:
         raise UserError(_renamed(error, {"hidden": name, "head": head})) from None
 
@@ -133,8 +131,6 @@ def _compared(
                 told = now
 
             return compare_logits(*sides, labels, axis, progress=progress)
-    except StorageError:
-        raise
     except NoSoftmaxError as error:
         raise FailedError(_renamed(error, names)) from None
     except (TypeError, ValueError, IndexError) as error:

@@ -18,9 +18,9 @@ from .._library import FLOATING, as_array, dtype_name, is_integral, is_torch
 Array = Any
 T = TypeVar("T")
 
-# Elements of a block: 8 MB of float32. Small enough that what is computed of it stays far below
-# half a gigabyte, large enough for all threads.
-BLOCK = 2**21
+# Elements of a block: 4 MB of float32. The definition of the divergences takes a quarter of a
+# gigabyte for that; with 1/8 of it, what is done once a block would show.
+BLOCK = 2**20
 
 
 class Logits:
@@ -50,7 +50,7 @@ class Logits:
         if a.dtype.name not in FLOATING:
             return a.astype(np.float64)
         # A mapped file is read here, in the thread that reads, and not where it is computed with.
-        return np.array(a) if isinstance(a, np.memmap) else a
+        return np.array(a) if isinstance(a, np.memmap) else np.asarray(a)
 
     def row_name(self, row: int) -> str:
         """A row, counted from 0, by its place along the axes that are no class axis."""

@@ -40,7 +40,6 @@ def divergences(x, y, axis, dtype):
     p, log_p = _probabilities(xp, x, axis)
     q, log_q = _probabilities(xp, y, axis)
     d = words.rounded(xp, words.add(log_q, words.negative(log_p)))
-    d = select(xp, (log_p[0] == -xp.inf) & (log_q[0] == -xp.inf), 0.0, d)
 
     # What the normalizers' rounding gave to every d: the sum of p (exp(d) - 1) is to be 0.
     near = xp.abs(d) < 1.0
@@ -69,7 +68,7 @@ def _probabilities(xp, x, axis):
 
 
 def _terms(xp, p, q, d):
-    """F(p, q). Where p is 0 though its logit is not -inf, p d is 0."""
+    """F(p, q). Where p is 0, p d is, though d be infinite, or NaN of a class that neither has."""
     near = xp.abs(d) < 1.0
     term = xp.where(near, p * exp_less_line(xp, select(xp, near, d, 0.0)), q - p - p * d)
     term = select(xp, p == 0.0, q, term)

@@ -62,7 +62,7 @@ class Stored(ABC):
     def __reduce__(self) -> tuple[Any, ...]:
         from . import open_array
 
-        return open_array, (self.name,)
+        return open_array, (os.path.abspath(self.name),)
 
     def __repr__(self) -> str:
         return f"<{self.format} {self.name}: {self.dtype} {self.shape}>"

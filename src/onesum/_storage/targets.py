@@ -35,7 +35,7 @@ class FileTarget:
     def __init__(
         self, path: str, header: bytes, shape: Shape, dtype: np.dtype[Any], order: Shape
     ) -> None:
-        self.arguments = path, header, shape, dtype, order
+        self.arguments = os.path.abspath(path), header, shape, dtype, order
         self.shape = shape
         self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self.region = Region(self.file, len(header), shape, dtype, order)
@@ -87,7 +87,7 @@ class ZarrTarget:
         pass
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ZarrTarget, (self.path,)
+        return ZarrTarget, (os.path.abspath(self.path),)
 
 
 def sync_path(path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,10 +73,10 @@ def _client(address: str | None, timeout: float) -> Iterator[Any]:
         raise UserError("--scheduler: needs distributed: pip install 'dask[distributed]'") from None
     if not (timeout > 0 and math.isfinite(timeout)):
         raise UserError(f"--timeout: expected seconds above 0, got {timeout}")
+    if not re.fullmatch(r"(\w+://)?[^/]+:\d+", address):  # a Client that refuses it hangs
+        raise UserError(f"--scheduler: expected an address as tcp://host:8786, got {address!r}")
     try:
         client = Client(address, timeout=timeout, set_as_default=False)
-    except ValueError as error:
-        raise UserError(f"--scheduler: expected an address as tcp://host:8786: {error}") from None
     except (OSError, TimeoutError):
         seconds = f"{timeout:g} s"
         raise FailedError(f"--scheduler: {address} did not answer within {seconds}") from None

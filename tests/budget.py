@@ -149,3 +149,6 @@ FLOAT32_ALONE = 4
 # good as the device's exp. In float32 that is rounded before it is multiplied, and its argument,
 # which beneath a softcap may be 30 and more, is rounded before that.
 FORMULAS = 16
+# What `onesum loss` tells: means and standard deviations of some forty float64 losses, each within
+# 4 ulps, by sums, a merge for each block, a root and an exponential: below 100 ulps of 2^-52.
+CLI_STATISTICS = 256 * 2.0**-52

@@ -17,8 +17,9 @@ from .stored import Stored
 # Below a page, to read a piece of a file costs what a page costs.
 SHORTEST_RUN = 4096
 # Small blocks stay in the caches from reading to writing. Where rows do not fit into one, or would
-# be read in bits, larger ones may do.
+# be read in bits, larger ones may do; if not, they come in pieces, whose state takes more room.
 SIZES = (4 << 20, 32 << 20)
+PIECE = 1 << 20
 # So much of a block of pieces may be rows: each has a state of some numbers, and temporaries.
 ROWS_OF_PIECES = 16
 
@@ -77,11 +78,10 @@ def blocks_of(
 
     itemsize : of an element in memory, where that is more than in the file.
     """
-    for size in SIZES if nbytes is None else (nbytes,):
-        blocks = _blocks(stored, tuple(axes), size // max(itemsize, stored.dtype.itemsize))
-        if blocks.whole:
-            break
-    return blocks
+    size = max(itemsize, stored.dtype.itemsize)
+    sizes = (*SIZES, PIECE) if nbytes is None else (nbytes,)
+    cuts = [_blocks(stored, tuple(axes), n // size) for n in sizes]
+    return next((blocks for blocks in cuts if blocks.whole), cuts[-1])
 
 
 def _blocks(stored: Stored, axes: tuple[int, ...], room: int) -> Blocks:

@@ -104,7 +104,7 @@ def create_array(
         tensor = like.tensor if isinstance(like, SafetensorsArray) else "data"
     path = Path(os.path.realpath(file) if os.path.islink(file) else file)
     form_about = {"shape": shape, "dtype": str(dtype), "tensor": tensor}
-    partial = Partial(path, {**(about or {}), "output": form_about})
+    partial = Partial(path, {"output": form_about, **(about or {})})
     fresh = _make_way(partial, path, form, overwrite, resume)
     order = _order(form, like, len(shape))
     try:

@@ -50,7 +50,8 @@ def loss(
     top_k
         The k of the top-k accuracy.
     block
-        Bytes that each thread works on at one time, as 8MiB; by default 4MiB or 32MiB.
+        Bytes that each thread works on at one time, as 8MiB; by default from 1MiB to
+        32MiB.
     as_json
         Print one JSON object.
     progress

@@ -47,7 +47,7 @@ class Options:
     where: str | None = None
     """Array of bools: the classes that take part."""
     block: str | None = None
-    """Bytes that each thread works on at one time, as 8MiB; by default 4MiB or 32MiB."""
+    """Bytes that each thread works on at one time, as 8MiB; by default from 1MiB to 32MiB."""
     resume: Annotated[bool, Flag] = False
     """Go on where a run with the same IN and options was interrupted."""
     overwrite: Annotated[bool, Flag] = False

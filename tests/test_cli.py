@@ -555,6 +555,13 @@ def test_bench_has_its_own_options(run, capsys):
     assert "usage: onesum bench" in capsys.readouterr().out
 
 
+def test_the_three_have_the_same_options(run):
+    """So that the document shows them once."""
+    one, *others = (run(command, "--help")[1].partition("Arguments")[2] for command in FUNCTIONS)
+    assert "--temperature" in one
+    assert others == [one, one]
+
+
 def test_version(run):
     assert run("--version")[:2] == (0, f"{onesum.__version__}\n")
 

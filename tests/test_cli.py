@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from numpy.testing import assert_array_equal
 from stored_files import FORMATS, load, save
 
 import onesum
-from onesum._storage import targets
+from onesum._storage import region, targets
 from onesum.cli import main
 
 FUNCTIONS = {"softmax": "softmax", "log-softmax": "log_softmax", "logsumexp": "logsumexp"}
@@ -157,17 +158,17 @@ def test_progress_is_shown_as_asked(run, tmp_path):
 
 
 def full_disk(monkeypatch, blocks: int) -> None:
-    """From so many blocks on the disk has no room."""
-    write, room, lock = targets.FileTarget.write, [blocks], threading.Lock()
+    """From so many writes on the disk has no room."""
+    write, room, lock = region._write_at, [blocks], threading.Lock()
 
-    def limited(self, box, block):
+    def limited(file, memory, position):
         with lock:
             if not room[0]:
-                raise OSError(28, "No space left on device", "out.npy.partial")
+                raise OSError(errno.ENOSPC, "No space left on device")
             room[0] -= 1
-        write(self, box, block)
+        return write(file, memory, position)
 
-    monkeypatch.setattr(targets.FileTarget, "write", limited)
+    monkeypatch.setattr(region, "_write_at", limited)
 
 
 @pytest.mark.parametrize("axis", ["-1", "0"])
@@ -350,6 +351,22 @@ def test_no_room_on_the_disk(run, files, monkeypatch):
     status, told, errors = run(*X)
     assert (status, told) == (1, "")
     assert errors == "onesum: out.npy.partial: needs 144 bytes, 7 are free\n"
+    assert not list(files.glob("out*"))
+
+
+def test_no_room_for_the_record(run, files, monkeypatch):
+    """What the disk refuses is no mistake of the user's."""
+    pwrite = os.pwrite
+
+    def refusing(file, content, position):
+        if len(content) == 4096:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(file, content, position)
+
+    monkeypatch.setattr(os, "pwrite", refusing)
+    status, told, errors = run(*X)
+    assert (status, told) == (1, "")
+    assert errors == "onesum: out.npy: No space left on device\n"
     assert not list(files.glob("out*"))
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import StorageError, unusable
+from .errors import StorageError, naming, unusable
 from .region import Box, Buffer, Region
 
 Identity = dict[str, Any]
@@ -89,7 +89,8 @@ class StoredRegion(Stored):
 
     def read(self, box: Box, buffer: Buffer | None = None) -> NDArray[Any]:
         try:
-            return self.region.read(box, buffer)
+            with naming(self.name):
+                return self.region.read(box, buffer)
         except EOFError:
             raise StorageError(f"{self.name}: was cut short while it was read") from None
 

@@ -16,6 +16,10 @@ from .stored import Stored
 
 # Below a page, to read a piece of a file costs what a page costs.
 SHORTEST_RUN = 4096
+# Small blocks stay in the caches from reading to writing. Where rows do not fit into one, or would
+# be read in bits, larger ones may do; if not, they come in pieces, whose state takes more room.
+SIZES = (4 << 20, 32 << 20)
+PIECE = 1 << 20
 # So much of a block of pieces may be rows: each has a state of some numbers, and temporaries.
 ROWS_OF_PIECES = 16
 
@@ -35,6 +39,11 @@ class Blocks(NamedTuple):
     def whole(self) -> bool:
         """Whether the rows of a block are whole."""
         return all(self.take[i] >= self.shape[i] for i in self.axes)
+
+    @property
+    def elements(self) -> int:
+        """How many a block has at most."""
+        return math.prod(min(t, n) for t, n in zip(self.take, self.shape, strict=True))
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -62,45 +71,54 @@ class Blocks(NamedTuple):
             yield tuple(part)
 
 
-def blocks_of(stored: Stored, axes: Sequence[int], nbytes: int, itemsize: int = 0) -> Blocks:
+def blocks_of(
+    stored: Stored, axes: Sequence[int], nbytes: int | None = None, itemsize: int = 0
+) -> Blocks:
     """Blocks of at most so many bytes, but of one row, or one chunk of the file, at least.
 
     itemsize : of an element in memory, where that is more than in the file.
     """
-    axes = tuple(axes)
-    room = max(1, nbytes // max(itemsize, stored.dtype.itemsize))
+    size = max(itemsize, stored.dtype.itemsize)
+    sizes = (*SIZES, PIECE) if nbytes is None else (nbytes,)
+    cuts = [_blocks(stored, tuple(axes), n // size) for n in sizes]
+    return next((blocks for blocks in cuts if blocks.whole), cuts[-1])
+
+
+def _blocks(stored: Stored, axes: tuple[int, ...], room: int) -> Blocks:
     chunks = stored.chunks or (1,) * stored.ndim
     least = [max(1, min(c, n)) for c, n in zip(chunks, stored.shape, strict=True)]
-
     take = list(least)
     for i in axes:
         take[i] = max(1, stored.shape[i])
-    _grow(take, stored, axes, least, room, room)
+    _grow(take, stored, least, room, fixed=axes)
     if math.prod(take) > room or _run(take, stored) < min(SHORTEST_RUN, stored.nbytes):
         take = list(least)
-        _grow(take, stored, (), least, room, room, axes)
+        _grow(take, stored, least, room, classes=axes)
     return Blocks(stored.shape, axes, stored.order, tuple(take))
 
 
 def _grow(
     take: list[int],
     stored: Stored,
-    fixed: Sequence[int],
     least: list[int],
     room: int,
-    most_rows: int,
+    fixed: Sequence[int] = (),
     classes: Sequence[int] = (),
 ) -> None:
-    """Let a block have as much of every axis as there is room for, the innermost first."""
+    """Let a block have as much of every axis as there is room for, the innermost first.
+
+    fixed : axes that it has its part of.
+    classes : the class axes, where rows come in pieces: then it has few rows.
+    """
     for i in reversed(stored.order):
         if i in fixed:
             continue
         n = room // (math.prod(take) // take[i])
         if classes and i not in classes:
             rows = math.prod(t for j, t in enumerate(take) if j not in classes and j != i)
-            n = min(n, max(1, room // ROWS_OF_PIECES) // rows)
+            n = min(n, room // ROWS_OF_PIECES // rows)
         n = max(least[i], n // least[i] * least[i])
-        take[i] = max(1, min(n, stored.shape[i]))
+        take[i] = min(n, max(1, stored.shape[i]))
 
 
 def _run(take: list[int], stored: Stored) -> int:

@@ -37,8 +37,11 @@ def open_npy(name: str) -> NpyArray:
 
 def _header(name: str, stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
-        return HEADERS[npy.read_magic(stream)](stream)
-    except (ValueError, KeyError, SyntaxError, TypeError):
+        shape, fortran, dtype = HEADERS[npy.read_magic(stream)](stream)
+        if min(shape, default=0) < 0:
+            raise ValueError
+        return shape, fortran, dtype
+    except Exception:  # it is read as Python is, and as much can be wrong with it
         size = os.stat(name).st_size
         got = "an empty file" if not size else "something else, or the header is damaged"
         raise StorageError(f"{name}: expected a NumPy array (.npy), got {got}") from None

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import StorageError, unusable
+from .errors import StorageError, naming, unusable
 from .region import Box, Buffer, Region
 
 Identity = dict[str, Any]
@@ -62,7 +62,7 @@ class Stored(ABC):
     def __reduce__(self) -> tuple[Any, ...]:
         from . import open_array
 
-        return open_array, (self.name,)
+        return open_array, (os.path.abspath(self.name),)
 
     def __repr__(self) -> str:
         return f"<{self.format} {self.name}: {self.dtype} {self.shape}>"
@@ -89,7 +89,8 @@ class StoredRegion(Stored):
 
     def read(self, box: Box, buffer: Buffer | None = None) -> NDArray[Any]:
         try:
-            return self.region.read(box, buffer)
+            with naming(self.name):
+                return self.region.read(box, buffer)
         except EOFError:
             raise StorageError(f"{self.name}: was cut short while it was read") from None
 

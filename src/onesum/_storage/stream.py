@@ -1,82 +1,81 @@
-"""Blocks that are read, computed and written at one time, each by a thread of its own.
+"""Blocks that are worked on by several threads, and finished in their order.
 
-What is read goes into memory that the blocks take turns with, so that the process holds a few
-blocks whatever the size of the array.
+Each thread takes a block from its file to its result by itself: so the block stays in the caches of
+one processor, and while one thread waits for the disk, others compute.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
 
+from .._runtime import get_num_threads, set_num_threads
 from .region import Buffer
 
-AHEAD = 2  # blocks that are read while one is computed
-BEHIND = 2  # blocks that wait to be written
+# Few processors move as many bytes as memory does; each thread more holds a block more.
+FEWEST, MOST = 2, 8
 
 Task = TypeVar("Task")
-Data = TypeVar("Data")
-Write = Callable[[], None]
+Result = TypeVar("Result")
 
 
 def stream(
     tasks: Iterable[Task],
-    read: Callable[[Task, Buffer], Data],
-    compute: Callable[[Task, Data], Write | None],
+    work: Callable[[Task, Buffer], Result],
+    done: Callable[[Task, Result], None],
     nbytes: int,
-    done: Callable[[Task], None] = lambda task: None,
+    alone: Callable[[Task], bool] = lambda task: False,
 ) -> None:
-    """Bring tasks through, in their order.
+    """Bring tasks through.
 
     Parameters
     ----------
     tasks : iterable
-    read : callable
-        Reads what a task needs, perhaps into the buffer, in a thread.
-    compute : callable
-        Answers what is left to be done for the task in a thread, which is to write; its buffer
-        is not used again before that.
+    work : callable
+        Does a task, in a thread; the buffer is its own until then.
+    done : callable
+        Takes what was answered, in the caller's thread: in order, and for every task. What it, or
+        work, raises ends the stream; what is being done then comes to its end before.
     nbytes : int
-        Of a buffer.
-    done : callable, optional
-        Called in the caller's thread when a task is written: in order, and for every task. What
-        it raises ends the stream; what is being read or written then comes to its end before.
+        Of a buffer. A few are there, whatever the number of tasks.
+    alone : callable, optional
+        Whether a task may only begin when all before it are done.
     """
-    waiting = iter(tasks)
-    free = [np.empty(nbytes, np.uint8) for _ in range(AHEAD + 1 + BEHIND)]
-    reading: deque[tuple[Task, Buffer, Future[Data]]] = deque()
-    writing: deque[tuple[Task, Buffer, Future[None] | None]] = deque()
-    reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
+    workers = min(max(FEWEST, get_num_threads()), MOST)
+    free = [np.empty(nbytes, np.uint8) for _ in range(workers + 2)]
+    running: deque[tuple[Task, Buffer, Future[Result]]] = deque()
 
     def settle() -> None:
-        task, buffer, written = writing.popleft()
-        if written is not None:
-            written.result()
+        task, buffer, result = running.popleft()
+        done(task, result.result())
         free.append(buffer)
-        done(task)
 
-    try:
-        while True:
-            while len(reading) <= AHEAD and (task := next(waiting, None)) is not None:
+    threads = ThreadPoolExecutor(workers, "onesum")
+    with _one_thread_each():
+        try:
+            for task in tasks:
+                wait = alone(task)
+                while running and (wait or not free or running[0][2].done()):
+                    settle()
                 buffer = free.pop()
-                reading.append((task, buffer, reader.submit(read, task, buffer)))
-            if not reading:
-                break
-            task, buffer, data = reading.popleft()
-            write = compute(task, data.result())
-            writing.append((task, buffer, writer.submit(write) if write else None))
-            while writing and (len(writing) > BEHIND or _is_done(writing[0][2])):
+                running.append((task, buffer, threads.submit(work, task, buffer)))
+            while running:
                 settle()
-        while writing:
-            settle()
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """onesum's own threads rest meanwhile: there are enough."""
+    before = get_num_threads()
+    set_num_threads(1)
+    try:
+        yield
     finally:
-        reader.shutdown(wait=True, cancel_futures=True)
-        writer.shutdown(wait=True, cancel_futures=True)
-
-
-def _is_done(written: Future[None] | None) -> bool:
-    return written is None or written.done()
+        set_num_threads(before)

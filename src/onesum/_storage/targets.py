@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import naming
 from .region import Box, Region
 from .stored import box_of
 from .zarr import opened
@@ -35,21 +36,23 @@ class FileTarget:
     def __init__(
         self, path: str, header: bytes, shape: Shape, dtype: np.dtype[Any], order: Shape
     ) -> None:
-        self.arguments = path, header, shape, dtype, order
-        self.shape = shape
+        self.arguments = os.path.abspath(path), header, shape, dtype, order
+        self.path, self.shape = path, shape
         self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self.region = Region(self.file, len(header), shape, dtype, order)
         if os.pread(self.file, len(header), 0) != header:
             os.pwrite(self.file, header, 0)
 
     def write(self, box: Box, block: NDArray[Any]) -> None:
-        self.region.write(box, block)
+        with naming(self.path):
+            self.region.write(box, block)
 
     def __setitem__(self, key: Any, block: NDArray[Any]) -> None:
         self.write(box_of(key, self.shape)[0], block)
 
     def sync(self) -> None:
-        os.fdatasync(self.file)
+        with naming(self.path):
+            os.fdatasync(self.file)
 
     def close(self) -> None:
         if self.file >= 0:
@@ -87,7 +90,7 @@ class ZarrTarget:
         pass
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ZarrTarget, (self.path,)
+        return ZarrTarget, (os.path.abspath(self.path),)
 
 
 def sync_path(path: str) -> None:

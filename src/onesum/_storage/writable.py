@@ -96,15 +96,15 @@ def create_array(
     file, tensor = split_name(name)
     form = format_of(file)
     if form not in FORMATS:
-        raise StorageError(f"{name}: expected {', '.join(FORMATS)}, got another suffix")
+        raise StorageError(f"{name}: expected a name that ends in {', '.join(FORMATS)}")
     need_numbers(name, dtype)
     if form != ".safetensors":
         need_standard(name, dtype, form)
     if tensor is None:
         tensor = like.tensor if isinstance(like, SafetensorsArray) else "data"
-    path = Path(os.path.realpath(file))
+    path = Path(os.path.realpath(file) if os.path.islink(file) else file)
     form_about = {"shape": shape, "dtype": str(dtype), "tensor": tensor}
-    partial = Partial(path, {**(about or {}), "output": form_about})
+    partial = Partial(path, {"output": form_about, **(about or {})})
     fresh = _make_way(partial, path, form, overwrite, resume)
     order = _order(form, like, len(shape))
     try:
@@ -140,7 +140,7 @@ def _make_way(partial: Partial, path: Path, form: str, overwrite: bool, resume: 
         if (form == ".zarr") != path.is_dir() or (path.is_dir() and not _is_array(path)):
             raise StorageError(f"{path}: is not a {form} array: it is not replaced")
     if not path.parent.is_dir():
-        raise StorageError(f"{path}: no such directory: {path.parent}")
+        raise StorageError(f"{path}: there is no directory {path.parent}")
     if not partial.data.exists():
         return True
     if resume:

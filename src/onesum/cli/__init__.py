@@ -15,10 +15,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         from .app import run
+
+        return run(sys.argv[1:] if argv is None else argv)
     except ModuleNotFoundError as error:
-        if error.name not in ("cyclopts", "rich"):
+        library = (error.name or "").partition(".")[0]
+        if library not in ("cyclopts", "rich"):
             raise
-        line = f"needs {error.name}, which is not installed: pip install 'onesum[cli]'"
+        line = f"needs {library}, which is not installed: pip install 'onesum[cli]'"
         print(f"onesum: {line}", file=sys.stderr)
         return 2
-    return run(sys.argv[1:] if argv is None else argv)

@@ -159,7 +159,9 @@ def _picture(name: str) -> Path:
     if not path.parent.is_dir():
         raise UserError(f"--figure: {path.parent}: no such directory")
     if find_spec("matplotlib") is None:
-        raise UserError("--figure: needs matplotlib, which is not installed")
+        raise UserError(
+            "--figure: needs matplotlib, which is not installed: pip install matplotlib"
+        )
     return path
 
 

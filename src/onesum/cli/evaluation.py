@@ -41,7 +41,7 @@ class Task(NamedTuple):
     last: bool
 
 
-def evaluate(given: Labelled, room: int, shown: bool | None) -> Evaluation:
+def evaluate(given: Labelled, room: int | None, shown: bool | None) -> Evaluation:
     """Go through the logits once, in blocks of so many bytes; twice where no row fits into one."""
     x, y = given.x, given.y
     blocks = blocks_of(x, given.axes, room, 8)
@@ -52,11 +52,12 @@ def evaluate(given: Labelled, room: int, shown: bool | None) -> Evaluation:
         wanted = f"a label for each row of {x.name}: shape {shape}"
         raise UserError(f"{y.name}: expected {wanted}, got {y.shape}")
     work = _Work(given, blocks)
+    if not work.classes:
+        raise UserError(f"{x.name}: expected a class at least, got shape {x.shape}")
     passes = 1 if blocks.whole else 2
-    sizes = (min(t, n) for t, n in zip(blocks.take, blocks.shape, strict=True))
-    nbytes = math.prod(sizes) * x.dtype.itemsize
+    nbytes = blocks.elements * x.dtype.itemsize
     with signals.deferred(), progress_bar("loss", x.nbytes * passes, 0, shown) as work.advance:
-        stream(work.tasks(), work.read, work.compute, nbytes, work.read_through)
+        stream(work.tasks(), work.work, work.take, nbytes, alone=lambda task: task.first)
     return work.result
 
 
@@ -71,61 +72,38 @@ class _Work:
         self.result = Evaluation()
         # Of the rows that are gone through in pieces.
         self.state: Any = None
-        self.labels = self.own = self.rank = np.empty(0)
+        self.own = self.rank = np.empty(0)
 
     def tasks(self) -> Iterator[Task]:
         for rows in self.blocks.rows():
             if self.blocks.whole:
-                yield Task(rows, "whole", True, True)
+                yield Task(rows, "whole", False, True)
                 continue
             pieces = list(self.blocks.pieces(rows))
             for kind in ("gather", "rank"):
                 for i, box in enumerate(pieces):
                     yield Task(box, kind, i == 0, i == len(pieces) - 1)
 
-    def read(self, task: Task, buffer: Buffer) -> tuple[Array, Array | None]:
+    # --- in several threads ---
+
+    def work(self, task: Task, buffer: Buffer) -> Any:
+        """Read a box, and answer what is to be known of it."""
         x = self.given.x.read(task.box, buffer)
-        if not task.first or task.kind == "rank":
-            return x, None
-        return x, self.given.y.read(self.blocks.of_rows(task.box))
-
-    def compute(self, task: Task, data: tuple[Array, Array | None]) -> None:
-        x, labels = data
-        if labels is not None:
-            self.labels = labels
-            self._need_classes(task.box)
+        labels = self.given.y.read(self.blocks.of_rows(task.box))
         if task.kind == "whole":
-            self._whole(task, x)
-        elif task.kind == "gather":
-            self._gather(task, x.astype(np.float64))
-        else:
-            self._rank(task, x)
+            return self._whole(x, labels, task.box)
+        if task.kind == "gather":
+            return self._gather(x, labels, task.box)
+        own = self.own[..., None]
+        return _before(self._rows(x), self._indices(task.box), own, labels[..., None])
 
-    def read_through(self, task: Task) -> None:
-        self.advance(math.prod(lengths_of(task.box)) * self.given.x.dtype.itemsize)
-        signals.check()
-
-    def _need_classes(self, box: Box) -> None:
-        """Refuse a label that is no class."""
-        wrong = ((self.labels < 0) | (self.labels >= self.classes)) & self._counted()
-        if wrong.any():
-            row = row_name(place_of(wrong, self.blocks.of_rows(box)))
-            got = f"got {self.labels[wrong][0]} in {row}"
-            raise UserError(f"{self.given.y.name}: expected classes below {self.classes}, {got}")
-
-    def _counted(self) -> Array:
-        ignore = self.given.ignore_index
-        if ignore is None:
-            return np.ones(self.labels.shape, np.bool_)
-        return np.asarray(self.labels != ignore)
-
-    # --- rows that are whole ---
-
-    def _whole(self, task: Task, x: Array) -> None:
+    def _whole(self, x: Array, labels: Array, box: Box) -> tuple[Array, Array, Array]:
+        """The loss and the rank of each row, and whether it has NaN."""
         given = self.given
+        self._need_classes(labels, box)
         losses = cross_entropy(
             x,
-            self.labels,
+            labels,
             given.axes,
             temperature=given.temperature,
             ignore_index=given.ignore_index,
@@ -133,42 +111,39 @@ class _Work:
             dtype=np.float64,
         )
         rows = self._rows(x)
-        safe = np.where(self._counted(), self.labels, 0)[..., None].astype(np.int64)
+        safe = np.where(self._counted(labels), labels, 0)[..., None].astype(np.int64)
         own = np.take_along_axis(rows, safe, -1)
         rank = _before(rows, np.arange(self.classes), own, safe)
-        self._add(task, np.asarray(losses), rank, np.asarray(np.isnan(x).any(axis=given.axes)))
+        return np.asarray(losses), rank, np.asarray(np.isnan(x).any(axis=given.axes))
 
-    # --- rows in pieces ---
+    def _gather(self, x: Array, labels: Array, box: Box) -> tuple[Normalizer, Array, Array]:
+        """The state of these classes; where the label's is among them, and its logit."""
+        self._need_classes(labels, box)
+        x = x.astype(np.float64)
+        state = Normalizer.of(x, self.given.axes, temperature=self.given.temperature)
+        here = self._indices(box) == labels[..., None]
+        own = np.take_along_axis(self._rows(x), here.argmax(-1)[..., None], -1)[..., 0]
+        return state, np.asarray(here.any(-1)), own
 
-    def _gather(self, task: Task, x: Array) -> None:
-        given = self.given
-        some = Normalizer.of(x, given.axes, temperature=given.temperature)
-        if task.first:
-            self.state, self.own = some, np.full(self.labels.shape, np.nan)
-            self.rank = np.zeros(self.labels.shape, np.int64)
-        else:
-            self.state |= some
-        rows = self._rows(x)
-        here = self._indices(task.box) == self.labels[..., None]
-        own = np.take_along_axis(rows, here.argmax(-1)[..., None], -1)[..., 0]
-        self.own = np.where(here.any(-1), own, self.own)
+    def _need_classes(self, labels: Array, box: Box) -> None:
+        """Refuse a label that is no class."""
+        wrong = ((labels < 0) | (labels >= self.classes)) & self._counted(labels)
+        if wrong.any():
+            row = row_name(place_of(wrong, self.blocks.of_rows(box)))
+            wanted, got = f"classes below {self.classes}", f"got {labels[wrong][0]} in {row}"
+            raise UserError(f"{self.given.y.name}: expected {wanted}, {got}")
 
-    def _rank(self, task: Task, x: Array) -> None:
-        labels = self.labels[..., None]
-        own = self.own[..., None]
-        self.rank += _before(self._rows(x), self._indices(task.box), own, labels)
-        if task.last:
-            one_each = np.expand_dims(self.own, self.given.axes)
-            losses = -np.squeeze(self.state.log_softmax(one_each), self.given.axes)
-            self._add(task, losses, self.rank, np.isnan(np.asarray(self.state.m)))
+    def _counted(self, labels: Array) -> Array:
+        ignore = self.given.ignore_index
+        if ignore is None:
+            return np.ones(labels.shape, np.bool_)
+        return np.asarray(labels != ignore)
 
     def _indices(self, box: Box) -> Array:
         """The classes in a box, counted as a label does: in C order."""
         shape = tuple(self.given.x.shape[i] for i in self.given.axes)
         ranges = np.ix_(*(np.arange(box[i].start, box[i].stop) for i in self.given.axes))
         return np.ravel_multi_index(ranges, shape).reshape(-1)
-
-    # --- both ---
 
     def _rows(self, x: Array) -> Array:
         """The classes along a last axis; 16-bit numbers, which are slow to compare, in 32."""
@@ -178,13 +153,30 @@ class _Work:
         wide = x.dtype.itemsize == 2 and x.dtype.kind not in "iu"
         return rows.astype(np.float32) if wide else rows
 
+    # --- in the main thread, in the order of the tasks ---
+
+    def take(self, task: Task, answer: Any) -> None:
+        if task.kind == "whole":
+            self._add(task, *answer)
+        elif task.kind == "gather":
+            state, here, own = answer
+            self.state = state if task.first else self.state | state
+            self.own = np.where(here, own, np.nan if task.first else self.own)
+        else:
+            self.rank = answer if task.first else self.rank + answer
+            if task.last:
+                own = np.expand_dims(self.own, self.given.axes)
+                losses = -np.squeeze(self.state.log_softmax(own), self.given.axes)
+                self._add(task, losses, self.rank, np.isnan(np.asarray(self.state.m)))
+        self.advance(math.prod(lengths_of(task.box)) * self.given.x.dtype.itemsize)
+        signals.check()
+
     def _add(self, task: Task, losses: Array, rank: Array, nan: Array) -> None:
-        result, counted = self.result, self._counted()
+        rows = self.blocks.of_rows(task.box)
+        result, counted = self.result, self._counted(self.given.y.read(rows))
         undefined = np.isnan(losses) & counted
-        if undefined.any():
-            rows = self.blocks.of_rows(task.box)
-            result.nan |= rows_where(undefined & nan, rows)
-            result.undefined |= rows_where(undefined & ~nan, rows)
+        result.nan |= rows_where(undefined & nan, rows)
+        result.undefined |= rows_where(undefined & ~nan, rows)
         result.losses.add(losses[counted])
         result.first += int(np.count_nonzero((rank == 0) & counted))
         result.within += int(np.count_nonzero((rank < self.given.k) & counted))

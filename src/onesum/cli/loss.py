@@ -13,7 +13,6 @@ from .errors import FailedError, UserError, say
 from .evaluation import Labelled, evaluate
 from .statistics import Evaluation
 from .table import show_table
-from .transform import BLOCK
 from .values import axes_of, bytes_of, temperature_of
 
 
@@ -26,7 +25,7 @@ def loss(
     temperature: float = 1.0,
     ignore_index: Annotated[int | None, Parameter(allow_leading_hyphen=True)] = None,
     top_k: int = 5,
-    block: str = BLOCK,
+    block: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     progress: Annotated[bool | None, Parameter(show_default=False)] = None,
 ) -> int:
@@ -51,7 +50,8 @@ def loss(
     top_k
         The k of the top-k accuracy.
     block
-        Bytes that are read at one time.
+        Bytes that each thread works on at one time, as 8MiB; by default from 1MiB to
+        32MiB.
     as_json
         Print one JSON object.
     progress

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +31,9 @@ def compute_by_dask(
         with _client(scheduler, timeout) as where_to:
             result, nan = _lazy(transform, da)
             stored = da.store(result, out.target, lock=False, compute=False)
-            _, count = dask.compute(stored, nan, scheduler=where_to)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, about NaN
+                _, count = dask.compute(stored, nan, scheduler=where_to)
         out.finish()
     except BaseException:
         out.discard()
@@ -66,16 +70,16 @@ def _client(address: str | None, timeout: float) -> Iterator[Any]:
     if address is None:
         yield "threads"
         return
+    if not (timeout > 0 and math.isfinite(timeout)):
+        raise UserError(f"--timeout: expected seconds above 0, got {timeout}")
+    if not re.fullmatch(r"(\w+://)?[^/]+:\d+", address):  # a Client that refuses it hangs
+        raise UserError(f"--scheduler: expected an address as tcp://host:8786, got {address!r}")
     try:
         from distributed import Client
     except ModuleNotFoundError:
         raise UserError("--scheduler: needs distributed: pip install 'dask[distributed]'") from None
-    if not (timeout > 0 and math.isfinite(timeout)):
-        raise UserError(f"--timeout: expected seconds above 0, got {timeout}")
     try:
         client = Client(address, timeout=timeout, set_as_default=False)
-    except ValueError as error:
-        raise UserError(f"--scheduler: expected an address as tcp://host:8786: {error}") from None
     except (OSError, TimeoutError):
         seconds = f"{timeout:g} s"
         raise FailedError(f"--scheduler: {address} did not answer within {seconds}") from None

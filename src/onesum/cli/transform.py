@@ -27,7 +27,6 @@ Array = NDArray[Any]
 Name = Literal["softmax", "log_softmax", "logsumexp"]
 FUNCTIONS: dict[str, Any] = {"softmax": softmax, "log_softmax": log_softmax, "logsumexp": logsumexp}
 DTypeName = Literal["float16", "bfloat16", "float32", "float64"]
-BLOCK = "32MiB"
 
 Input = Annotated[str, Parameter(name="IN")]
 Output = Annotated[str, Parameter(name="OUT")]
@@ -47,8 +46,8 @@ class Options:
     """Type of the result; by default that of IN, float64 for integers."""
     where: str | None = None
     """Array of bools: the classes that take part."""
-    block: str = BLOCK
-    """Bytes that are read at one time; five times as many are held."""
+    block: str | None = None
+    """Bytes that each thread works on at one time, as 8MiB; by default from 1MiB to 32MiB."""
     resume: Annotated[bool, Flag] = False
     """Go on where a run with the same IN and options was interrupted."""
     overwrite: Annotated[bool, Flag] = False
@@ -179,8 +178,7 @@ def _create(transform: Transform, target: str, options: Options) -> Writable:
         "where": None if where is None else {"shape": where.shape, **where.identity()},
         "block": blocks.take,
     }
-    sizes = tuple(min(t, n) for t, n in zip(blocks.take, blocks.shape, strict=True))
-    chunks = x.chunks or sizes
+    chunks = x.chunks or tuple(min(t, n) for t, n in zip(blocks.take, blocks.shape, strict=True))
     return create_array(
         target,
         transform.shape,

@@ -26,8 +26,10 @@ def axes_of(text: str, ndim: int) -> tuple[int, ...]:
         raise UserError(f"--axis: expected {wanted}, got {text!r}") from None
 
 
-def bytes_of(name: str, text: str) -> int:
+def bytes_of(name: str, text: str | None) -> int | None:
     """A number of bytes, with or without a unit: 64M, 32MiB, 1000000."""
+    if text is None:
+        return None
     found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([kmg]?i?)b?", text.strip().lower())
     value = int(float(found[1]) * UNITS.get(found[2], 0)) if found else 0
     if value < 1:

@@ -31,7 +31,7 @@ FLOORS = [
 ROOMS = {room: i for i, floor in enumerate(FLOORS) for room in floor}
 # Brought in when an array of another library arrives, by the function that meets it; when asked for
 # by name; or when the benchmark asks a library that is installed.
-WITHIN_FUNCTIONS = {"array_api_compat", "matplotlib", "pandas", "scipy", "threadpoolctl"}
+WITHIN_FUNCTIONS = {"array_api_compat", "pandas", "scipy", "threadpoolctl"}
 # Modules that are imported themselves when the first array of a library arrives, or by name.
 OF_A_LIBRARY = {
     "_backends.jax": "jax",
@@ -45,6 +45,7 @@ WITHIN_ROOMS = {
     "_storage": {"ml_dtypes", "safetensors", "zarr"},
     "bench": {"jax", "ml_dtypes", "onnx", "onnxruntime", "torch"},
     "cli": {"dask", "distributed", "rich"},
+    "compare": {"matplotlib"},
 }
 
 

@@ -42,8 +42,9 @@ def compare(
 ) -> int:
     """How far the softmax of two sets of logits is apart: a model's, and its quantised copy's.
 
-    For every row both Kullback-Leibler divergences and Jensen-Shannon's, whether the likeliest
-    class is the same, and with labels the change of their probability and both perplexities.
+    For every row the Kullback-Leibler divergence KL(BASE || OTHER), the reverse, and
+    Jensen-Shannon's; whether the likeliest class is the same; with labels the change of their
+    probability, and both perplexities.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ def _renamed(error: Exception, names: dict[str, str]) -> str:
 
 def _show(result: Comparison, base: str, other: str) -> None:
     rows = f"{result.rows:,} row{'s' * (result.rows != 1)}"
-    title = f"{other} against {base}: {rows}; KL is KL(base || other), in nats"
+    title = f"{other} against {base}: {rows}, in nats"
     for heading, table in ((title, distributions(result)), ("", summary(result))):
         show_table(heading, table.headings, table.lines)
 

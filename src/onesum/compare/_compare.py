@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ._comparison import Comparison
-from ._logits import BLOCK, Logits, ahead, blocks, need_same_shape
+from ._logits import BLOCK, Logits, ahead, blocks
 from ._rows import Rows, labels_of
 from .llama_cpp import LlamaCppLogits, need_same_tokens
 
@@ -85,8 +85,8 @@ def compare(
     >>> result.delta_p.values.round(6)
     array([-0.036709, -0.065648])
     """
-    a, b = Logits("base", base, axis), Logits("other", other, axis)
-    need_same_shape(a, b)
+    a = Logits("base", base, axis)
+    b = Logits("other", other, axis, a)
     files = [c for c in (base, other) if isinstance(c, LlamaCppLogits)]
     if len(files) == 2:
         need_same_tokens(base, other)

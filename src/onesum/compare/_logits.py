@@ -24,9 +24,9 @@ BLOCK = 2**20
 
 
 class Logits:
-    """One of the two, named as the argument that it came as."""
+    """One of the two, named as the argument that it came as; the other has the base beside it."""
 
-    def __init__(self, name: str, value: Any, axis: Any) -> None:
+    def __init__(self, name: str, value: Any, axis: Any, base: Logits | None = None) -> None:
         self.name = name
         self.source = readable(name, value)
         self.shape = tuple(int(n) for n in self.source.shape)
@@ -34,6 +34,8 @@ class Logits:
         if kind not in FLOATING and kind != "bool" and not is_integral(kind):
             wanted = f"{', '.join(FLOATING)}, integer or bool"
             raise TypeError(f"{name}: expected {wanted}, got dtype {self.source.dtype}")
+        if base is not None:
+            _need_same_shape(base, self.shape)
         self.axis = _axis_of(name, axis, self.shape)
         self.classes = self.shape[self.axis]
         self.batch = self.shape[: self.axis] + self.shape[self.axis + 1 :]
@@ -58,14 +60,17 @@ class Logits:
         return f"row {place[0] if len(place) == 1 else place}"
 
 
-def need_same_shape(base: Logits, other: Logits) -> None:
-    if other.shape == base.shape:
+def _need_same_shape(base: Logits, shape: tuple[int, ...]) -> None:
+    if shape == base.shape:
         return
-    for what in ("rows", "classes"):
-        ours, theirs = getattr(base, what), getattr(other, what)
-        if ours != theirs:
-            raise ValueError(f"other: has {theirs} {what}, base has {ours}")
-    raise ValueError(f"other: expected the shape of base, {base.shape}, got {other.shape}")
+    if len(shape) == len(base.shape):
+        classes = shape[base.axis]
+        rows = math.prod(shape[: base.axis] + shape[base.axis + 1 :])
+        for n, expected, what in ((rows, base.rows, "row"), (classes, base.classes, "class")):
+            if n != expected:
+                several = "" if n == 1 else "es" if what == "class" else "s"
+                raise ValueError(f"other: has {n} {what}{several}, base has {expected}")
+    raise ValueError(f"other: expected the shape of base, {base.shape}, got {shape}")
 
 
 def blocks(shape: tuple[int, ...], axis: int, elements: int) -> Iterator[tuple[slice, ...]]:

@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from stored_files import FORMATS, load, save
 
 import onesum
 from onesum._storage import region, targets
-from onesum.cli import main
+from onesum.cli import local, main
 
 FUNCTIONS = {"softmax": "softmax", "log-softmax": "log_softmax", "logsumexp": "logsumexp"}
 
@@ -249,8 +250,29 @@ def test_input_that_changes_meanwhile(run, tmp_path, monkeypatch):
     monkeypatch.setattr(targets.FileTarget, "write", touching)
     status, _, errors = run("softmax", "x.npy", "out.npy")
     assert status == 1
-    assert "x.npy: was changed while it was read" in errors
+    assert errors == "onesum: x.npy: was changed while it was read: nothing is written\n"
+    assert os.listdir(tmp_path) == ["x.npy"]
+
+
+def test_what_could_not_be_brought_to_the_disk_is_not_recorded(run, tmp_path, monkeypatch):
+    """The system tells of it once, to whoever asks first: the thread that makes the record."""
+    save(tmp_path, "npy", logits((100, 50)))
+    monkeypatch.setattr(local, "CHECKPOINT_SECONDS", 0.0)
+    asked, fdatasync = [], os.fdatasync
+
+    def failing(file):
+        asked.append(file)
+        if len(asked) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        fdatasync(file)
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    status, _, errors = run("softmax", "x.npy", "out.npy", "--block=1000")
+    assert status == 1
+    assert errors.startswith("onesum: out.npy.partial: Input/output error; ")
     assert not os.path.exists("out.npy")
+    assert run("softmax", "x.npy", "out.npy", "--block=1000", "--resume")[0] == 0
+    assert_array_equal(np.load("out.npy"), onesum.softmax(np.load("x.npy")))
 
 
 # --- what is refused ---
@@ -280,6 +302,8 @@ MISTAKES = {
     "by its folder": (("softmax", "x.npy", "../{}/x.npy", "--overwrite"), "expected another file"),
     "the mask": ((*X[:2], "m.npy", "--where=m.npy", "--overwrite"), "m.npy: expected another file"),
     "within the input": (("softmax", "x.zarr", "x.zarr/p.zarr"), "expected another file than x.za"),
+    "what grows": (("softmax", "g.zarr.partial", "g.zarr"), "g.zarr: expected another file than"),
+    "a pipe": (("softmax", "pipe.npy", "out.npy"), "pipe.npy: expected a file, got a directory or"),
     "read-only": (("softmax", "x.npy", "/sys/out.npy"), "/sys/out.npy: "),
     "no directory": (("softmax", "x.npy", "none/out.npy"), "there is no directory none"),
     "bfloat16": ((*X, "--dtype=bfloat16"), "out.npy: .npy has no bfloat16: expected a .safetens"),
@@ -325,6 +349,8 @@ def files(tmp_path):
         save(tmp_path, "npy", x, name)
     save(tmp_path, "zarr 3", logits((9, 4)))
     (tmp_path / "x.pt").write_bytes(b"\x80\x04N.")
+    shutil.copytree(tmp_path / "x.zarr", tmp_path / "g.zarr.partial")
+    os.mkfifo(tmp_path / "pipe.npy")
     os.symlink("x.npy", tmp_path / "soft.npy")
     os.link(tmp_path / "x.npy", tmp_path / "hard.npy")
     return tmp_path
@@ -519,15 +545,17 @@ def test_the_table(run, tmp_path):
     assert max(map(len, told.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("block", ["1MB", "8"])
+@pytest.mark.parametrize("block", ["1MB", "16", "8"])
 def test_one_row_and_infinite_loss(run, block, tmp_path):
     """JSON has neither NaN nor infinity."""
-    x = np.array([[0.0, -math.inf]])
-    y = save(tmp_path, "npy", np.array([1]), "y")
-    status, told, errors = run("loss", save(tmp_path, "npy", x), y, "--json", "--block", block)
-    got = json.loads(told, parse_constant=lambda name: pytest.fail(name))
-    assert status == 0
-    assert "the loss is infinite" in errors
+    for n in (3, 1):
+        x, y = np.array([[0.0, -math.inf], [0, 0], [0, 0]])[:n], np.array([1, 1, 1])[:n]
+        paths = [save(tmp_path, "npy", a, f"{name}{n}") for name, a in (("x", x), ("y", y))]
+        status, told, errors = run("loss", *paths, "--json", "--block", block)
+        got = json.loads(told, parse_constant=lambda name: pytest.fail(name))
+        assert status == 0
+        assert got["loss"] is None
+        assert "the loss is infinite" in errors
     assert (got["loss"], got["perplexity"], got["loss_stderr"]) == (None, None, None)
     assert (got["accuracy"], got["accuracy_stderr"], got["top_k"], got["rows"]) == (0, None, 1, 1)
 

@@ -106,6 +106,12 @@ def test_it_ends_and_goes_on(at, signum, argv, x, tmp_path):
     assert not list(tmp_path.glob("*.partial*"))
 
 
+def test_dask_leaves_nothing(x, tmp_path):
+    argv = ("softmax", "x.npy", "out.npy", "--engine=dask")
+    assert interrupted(5, signal.SIGTERM, *argv) == (143, "onesum: interrupted\n")
+    assert os.listdir(tmp_path) == ["x.npy"]
+
+
 def test_the_end_is_not_interrupted(x):
     """Once all is written, the result takes its name."""
     assert interrupted("finish", signal.SIGINT, "softmax", "x.npy", "out.npy") == (0, "")

@@ -21,6 +21,9 @@ from .targets import sync_path
 RECORD_BYTES = 4096
 KIND = "onesum partial result, 1"
 
+# What is added to the name of a result, for as long as it is not whole.
+SUFFIXES = (".partial", ".partial.json", ".partial.old")
+
 Progress = dict[str, Any]
 
 
@@ -33,8 +36,7 @@ class Partial:
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
         self.about = json.loads(json.dumps(about))
-        self.data = path.with_name(f"{path.name}.partial")
-        self.record = path.with_name(f"{path.name}.partial.json")
+        self.data, self.record, self.old = (path.with_name(path.name + s) for s in SUFFIXES)
         self._record_file = -1
         self._lock = -1
 
@@ -104,12 +106,25 @@ class Partial:
         if self.path.exists() and not overwrite:
             raise StorageError(f"{self.path}: exists by now; the result is in {self.data}")
         if self.data.is_dir() or self.path.is_dir():
-            _replace_directory(self.data, self.path)
+            self._replace_directory()
         else:
             os.replace(self.data, self.path)
         sync_path(str(self.path.parent))
         self.close()
         self.record.unlink()
+
+    def _replace_directory(self) -> None:
+        """What was there goes when the new one has its place, and comes back if it cannot."""
+        _remove(self.old)
+        if self.path.exists():
+            os.rename(self.path, self.old)
+        try:
+            os.rename(self.data, self.path)
+        except OSError:
+            if self.old.exists():
+                os.rename(self.old, self.path)
+            raise
+        _remove(self.old)
 
     def remove(self) -> None:
         self.close()
@@ -121,21 +136,6 @@ class Partial:
             if file >= 0:
                 os.close(file)
         self._record_file = self._lock = -1
-
-
-def _replace_directory(data: Path, path: Path) -> None:
-    """What was there goes when the new one has its place, and comes back if it cannot have it."""
-    old = path.with_name(f"{path.name}.old")
-    if path.exists():
-        _remove(old)
-        os.rename(path, old)
-    try:
-        os.rename(data, path)
-    except OSError:
-        if old.exists():
-            os.rename(old, path)
-        raise
-    _remove(old)
 
 
 def _remove(path: Path) -> None:

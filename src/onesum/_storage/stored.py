@@ -114,14 +114,12 @@ def file_identity(path: Path, header: bytes) -> Identity:
 
 def open_file(name: str) -> int:
     """A file to read from, as the system numbers it."""
+    if os.path.exists(name) and not os.path.isfile(name):  # to open a pipe is to wait for it
+        raise StorageError(f"{name}: expected a file, got a directory or a device")
     try:
-        file = os.open(name, os.O_RDONLY)
+        return os.open(name, os.O_RDONLY)
     except OSError as error:
         raise unusable(name, error) from None
-    if not os.path.isfile(name):
-        os.close(file)
-        raise StorageError(f"{name}: expected a file, got a directory or a device")
-    return file
 
 
 def box_of(key: Any, shape: tuple[int, ...]) -> tuple[Box, set[int]]:

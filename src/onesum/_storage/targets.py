@@ -38,10 +38,11 @@ class FileTarget:
     ) -> None:
         self.arguments = os.path.abspath(path), header, shape, dtype, order
         self.path, self.shape = path, shape
-        self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        self.region = Region(self.file, len(header), shape, dtype, order)
-        if os.pread(self.file, len(header), 0) != header:
-            os.pwrite(self.file, header, 0)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self.region = Region(file, len(header), shape, dtype, order)
+        with naming(path):
+            if os.pread(file, len(header), 0) != header:
+                os.pwrite(file, header, 0)
 
     def write(self, box: Box, block: NDArray[Any]) -> None:
         with naming(self.path):
@@ -52,15 +53,16 @@ class FileTarget:
 
     def sync(self) -> None:
         with naming(self.path):
-            os.fdatasync(self.file)
+            os.fdatasync(self.region.file)
 
     def close(self) -> None:
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
+        """Whoever still writes is refused: the number may be another file's by then."""
+        file, self.region.file = self.region.file, -1
+        if file >= 0:
+            os.close(file)
 
     def __del__(self) -> None:
-        if hasattr(self, "file"):
+        if hasattr(self, "region"):
             self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -79,18 +79,19 @@ def compute(transform: Transform, out: Writable, shown: bool | None) -> Rows:
         with progress_bar(title, every, every - left, shown) as work.advance:
             tasks = tasks_of(transform, work.done)
             stream(tasks, work.work, work.take, work.buffer_bytes, alone=lambda task: task.first)
-        if transform.x.identity() != identity:
-            raise FailedError(f"{transform.x.name}: was changed while it was read: start again")
-        work.saver.shutdown()
-        out.finish()
-    except (OSError, FailedError, StorageError, signals.Interrupted) as error:
+        work.settle()
+        if transform.x.identity() == identity:
+            out.finish()
+            return work.nan
+    except (OSError, StorageError, signals.Interrupted) as error:
         work.keep()
         error.add_note(f"{out.partial.data} has what is done: --resume goes on with it")
         raise
     finally:
         work.saver.shutdown()
         out.close()
-    return work.nan
+    out.discard()
+    raise FailedError(f"{transform.x.name}: was changed while it was read: nothing is written")
 
 
 class _Work:
@@ -204,10 +205,16 @@ class _Work:
         self.saved = time.monotonic()
         self.saving = self.saver.submit(self.out.checkpoint, self._progress())
 
+    def settle(self) -> None:
+        """The record that is being made is made. A failure to write is told of only once, here."""
+        self.saver.shutdown()
+        if self.saving is not None:
+            self.saving.result()
+
     def keep(self) -> None:
         """Record what is written. If it cannot be, an earlier record stands."""
-        self.saver.shutdown()
         with suppress(OSError):
+            self.settle()
             self.out.checkpoint(self._progress())
 
     def _progress(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Moments:
         if not values.size:
             return
         n, mean = values.size, float(np.mean(values))
-        if not math.isfinite(mean):
+        if not math.isfinite(mean + self.mean):
             self.n, self.mean, self.squares = self.n + n, self.mean + mean, math.nan
             return
         more = mean - self.mean

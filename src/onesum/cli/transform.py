@@ -13,10 +13,13 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from .. import log_softmax, logsumexp, softmax
+from .. import __version__, log_softmax, logsumexp, softmax
 from .._storage import Stored, create_array, open_array
 from .._storage.blocks import Blocks, blocks_of
+from .._storage.numbers import bfloat16
+from .._storage.partial import SUFFIXES
 from .._storage.region import Box
+from .._storage.safetensors import split_name
 from .._storage.writable import Writable
 from . import signals
 from .errors import UserError, say
@@ -152,25 +155,23 @@ def _dtype(x: Stored, name: str | None) -> np.dtype[Any]:
         return x.dtype.newbyteorder("=") if floating else np.dtype(np.float64)
     if name != "bfloat16":
         return np.dtype(name)
-    from .._storage.numbers import bfloat16
-
     return bfloat16("--dtype")
 
 
 def need_apart(stored: Stored, target: str) -> None:
     """Refuse to write over, or into, what is read."""
-    from .._storage.safetensors import split_name
-
-    source, path = os.path.realpath(stored.path), os.path.realpath(split_name(target)[0])
-    same = os.path.exists(path) and os.path.samefile(source, path)
-    if same or Path(source) in Path(path).parents or Path(path) in Path(source).parents:
-        raise UserError(f"{target}: expected another file than {stored.name}, which is read")
+    source, path = Path(os.path.realpath(stored.path)), os.path.realpath(split_name(target)[0])
+    for written in (Path(path + suffix) for suffix in ("", *SUFFIXES)):
+        same = written.exists() and os.path.samefile(source, written)
+        if same or source in written.parents or written in source.parents:
+            raise UserError(f"{target}: expected another file than {stored.name}, which is read")
 
 
 def _create(transform: Transform, target: str, options: Options) -> Writable:
     """The array to write, which only a run of the same may go on with."""
     x, where, blocks = transform.x, transform.where, transform.blocks
     about = {
+        "version": __version__,
         "function": transform.name,
         "input": {"shape": x.shape, "dtype": x.dtype.str, **x.identity()},
         "axis": transform.axes,

@@ -26,7 +26,7 @@ namespace {
 std::atomic<const Isa*> in_use{nullptr};
 
 #define ONESUM_OPERANDS(name, operands) operands,
-const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
+const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_CHUNKS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
 #undef ONESUM_OPERANDS
 
 constexpr int size_of[] = {2, 2, 4, 8};  // by storage

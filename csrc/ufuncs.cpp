@@ -48,7 +48,7 @@ std::vector<Ufunc> every_ufunc() {
         ++operation;
     };
 #define ONESUM_ADD(name, operands) add(#name, operands);
-    ONESUM_OPERATIONS(ONESUM_ADD)
+    ONESUM_OPERATIONS(ONESUM_ADD) ONESUM_CHUNKS(ONESUM_ADD)
 #undef ONESUM_ADD
     return ufuncs;
 }
@@ -102,7 +102,7 @@ void write_signature(const char* operands, char* signature) {
 }
 
 int type_of(char operand, int float_type) {
-    return operand == 'T' ? NPY_DOUBLE : operand == 'm' ? NPY_BOOL : float_type;
+    return operand == 'T' || operand == 'w' ? NPY_DOUBLE : operand == 'm' ? NPY_BOOL : float_type;
 }
 
 bool add_ufunc(PyObject* module, size_t index) {
@@ -119,8 +119,9 @@ bool add_ufunc(PyObject* module, size_t index) {
             if (c != '>') *type++ = char(type_of(c, float_types[i]));
     }
     write_signature(made.operands.c_str(), l.signature);
+    const int inputs = int(made.operands.find('>')), outputs = operand_count(made.operands.c_str()) - inputs;
     PyObject* ufunc =
-        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, onesum::storages, operand_count(made.operands.c_str()) - 1, 1, PyUFunc_None,
+        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, onesum::storages, inputs, outputs, PyUFunc_None,
                                             made.name.c_str(), "A kernel of the core; see onesum for the function.", 0, l.signature);
     if (!ufunc) return false;
     const bool added = PyModule_AddObjectRef(module, made.name.c_str(), ufunc) == 0;

@@ -168,7 +168,7 @@ class CrossEntropyState:
         return made
 
     def packed(self) -> Array:
-        """The numbers of each row, of shape (\\*shape, 10), or 14 where there is smoothing.
+        """The numbers of each row, of shape (\\*shape, 9), or 13 where there is smoothing.
 
         As `Normalizer.packed`, whose numbers come first: for processes that share the rows.
         """
@@ -183,7 +183,7 @@ class CrossEntropyState:
         """The state that was packed, of so many other classes of the rows of this one."""
         made = copy.copy(self)
         made.normalizer = self.normalizer.unpacked(numbers, classes)
-        found, *others = (numbers[..., i : i + 1] for i in range(5, numbers.shape[-1]))
+        found, *others = (numbers[..., i : i + 1] for i in range(4, numbers.shape[-1]))
         made._found = found != 0.0
         made._target = Relative((others[0], others[1]), (others[2], others[3]))
         made._mass = made._target.mass[0]
@@ -225,7 +225,7 @@ class CrossEntropyState:
         losses = words.add(chunk_losses.product(xp, exact(xp, s), relative.loss), z)
         losses = select(xp, lost, xp.nan, words.rounded(xp, losses))
         losses = xp.squeeze(select(xp, self._counts(), losses, 0.0), axis=-1)
-        return reduced(rows, losses, kind, self.divisor(kind), self._dtype)
+        return reduced(rows, losses, kind, self._divisor(rows, kind), self._dtype)
 
     def gradient(
         self,
@@ -270,8 +270,13 @@ class CrossEntropyState:
         n.need_rows(chunk.call)
         rows = self._rows()
         s, relative, (_, z_slope) = self._whole(rows)
-        by = gradient_factor(rows, self.divisor(kind)) * _wide_factor(chunk.call, g)
+        by = self.factor(kind) * _wide_factor(chunk.call, g)
         return chunk.gradient(n, s, relative.mass, z_slope, self._counts(), by, out)
+
+    def factor(self, reduction: str) -> Any:
+        """What the gradient of the losses' sum is multiplied by: 1 but in a mean."""
+        rows = self._rows()
+        return gradient_factor(rows, self._divisor(rows, reduction))
 
     # --- the rows ---
 
@@ -300,9 +305,8 @@ class CrossEntropyState:
         z_loss = z_loss_of(self._options.z_loss)
         return s, relative, z_terms(xp, log, n.parts[0], z_loss, s, n.temperature)
 
-    def divisor(self, reduction: Reduction = "mean") -> Any:
-        """What the sum of the losses is divided by, as in `onesum.cross_entropy`: 1 but in a mean."""
-        rows = self._rows()
+    def _divisor(self, rows: Call, reduction: str) -> Any:
+        """What the sum of the losses is divided by, as in `onesum.cross_entropy`."""
         if reduction != "mean" or self._classes is None:
             return rows_divisor(rows, reduction)
         mass = select(rows.xp, self._counts(), self._mass, 0.0)

@@ -263,20 +263,20 @@ class Normalizer:
     # --- as numbers to be sent ---
 
     def packed(self) -> Array:
-        """m, the two words of r, pivot and count of each row: an array of shape (\\*shape, 5).
+        """m, the two words of r, and count of each row: an array of shape (\\*shape, 4).
 
         It is of the widest type. Processes that share the rows send it, where no object can go;
-        `unpacked` is the way back.
+        `unpacked` is the way back. The pivot is not in it.
         """
-        xp, numbers = self._xp, (self._m, *self._r, self._pivot, self.counted)
+        xp, numbers = self._xp, (self._m, *self._r, self.counted)
         return xp.concat([xp.astype(a, self._m.dtype, copy=False) for a in numbers], axis=-1)
 
     def unpacked(self, numbers: Array, classes: int) -> Normalizer:
         """The normalizer that was packed, of so many other classes of the rows of this one."""
         xp, made = self._xp, copy.copy(self)
-        made._m, r, r_lo, pivot, count = (numbers[..., i : i + 1] for i in range(5))
-        made._r = r, r_lo
-        made._pivot, made._count = (xp.astype(a, self._pivot.dtype) for a in (pivot, count))
+        made._m, r, r_lo, count = (numbers[..., i : i + 1] for i in range(4))
+        made._r, made._pivot = (r, r_lo), None
+        made._count = xp.astype(count, widest_integer(xp, numbers))
         made.classes = classes
         return made
 

@@ -1,8 +1,8 @@
 """Cross entropies of a vocabulary that is sharded over the processes of a group.
 
-    agreement.py  what the ranks tell one another first      exchange.py  the states of their rows
-    options.py    the arguments, checked                     dtensors.py  DTensors as local ones
-    logits.py     the loss of logits                         linear.py    that of a linear layer
+agreement.py  what the ranks tell one another first      exchange.py  the states of their rows
+options.py    the arguments, checked                     dtensors.py  DTensors as local ones
+logits.py     the loss of logits                         linear.py    that of a linear layer
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def vocab_parallel_cross_entropy(
     Notes
     -----
     With N ranks and k rows, a call sends from each rank to each other 256 bytes, and then the state
-    of its rows: 80 k bytes, or 112 k with label smoothing. Backward sends nothing. The state is
+    of its rows: 72 k bytes, or 104 k with label smoothing. Backward sends nothing. The state is
     that of `onesum.CrossEntropyState`, and so is the accuracy: that of the loss in one process.
 
     The gradient is no function that could be differentiated again: a second derivative is an error.
@@ -201,7 +201,7 @@ def vocab_parallel_linear_cross_entropy(
 
     Notes
     -----
-    Sent are, by each rank to each other, the 256 bytes and 80 k (112 k) bytes of
+    Sent are, by each rank to each other, the 256 bytes and 72 k (104 k) bytes of
     `vocab_parallel_cross_entropy`. In backward the sum of dh goes over all ranks, k d numbers of
     float32 or float64, unless reduce_dh is False. The logits are computed twice, once for the loss
     and once for the gradient; chunks are chosen as in `onesum.linear_cross_entropy`, of which no

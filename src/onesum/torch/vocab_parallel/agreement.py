@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 Tensor = Any
 
+_RECORD = 32  # numbers of a rank, a hash for each fact: as many as there may be at most
 _MESSAGE = 512  # bytes of an error that the others are told
 
 
@@ -32,6 +33,7 @@ class Columns(NamedTuple):
     """The columns of a rank, as its caller has them: all that are there, padding too."""
 
     name: str  # of the argument that has them
+    sample: Tensor  # a corner of that argument
     number: int
     start: int | None
     vocab_size: int | None
@@ -47,6 +49,7 @@ class Shards(NamedTuple):
     sizes: tuple[int, ...]  # without padding
     vocab_size: int
     declared: bool  # whether the caller said how many classes there are
+    alike: bool  # whether all ranks have the same numbers, as far as samples tell
 
     @property
     def start(self) -> int:
@@ -93,36 +96,36 @@ def agree(
     """
     error: Exception | None = None
     facts: Sequence[Fact] = ()
-    record, own = [1, 0, 0, 0], None
+    own, record = None, [1]
     try:
         own, (columns, facts) = prepare()
-        record = [0, columns.number, -1 if columns.start is None else columns.start, len(facts)]
+        start = -1 if columns.start is None else columns.start
+        record = [0, columns.number, start, _hash(columns.sample), len(facts)]
         record += [_hash(fact.value) for fact in facts]
     except Exception as caught:
         error = caught
     ranks, rank = dist.get_world_size(group), dist.get_rank(group)
-    width = 32  # more than there are facts, and the same where none could be named
-    sent = torch.tensor(record + [0] * (width - len(record)), dtype=torch.int64, device=device)
+    sent = torch.tensor(record + [0] * (_RECORD - len(record)), dtype=torch.int64, device=device)
     records = gathered(sent, group).tolist()
     refused = [i for i in range(ranks) if records[i][0]]
     if refused:
         _stop(group, device, refused, error)
     for j, fact in enumerate(facts):
-        others = [i for i in range(ranks) if records[i][4 + j] != records[rank][4 + j]]
+        others = [i for i in range(ranks) if records[i][5 + j] != records[rank][5 + j]]
         if others:
             got = f"{_shown(fact.value)} here, on rank {rank}, and another on {named(others)}"
             raise ValueError(f"{fact.name}: expected {fact.what} on every rank, got {got}")
     assert own is not None
-    numbers = [r[1] for r in records]
-    starts = None if columns.start is None else [r[2] for r in records]
-    return own, _shards(columns.name, group, rank, numbers, starts, columns.vocab_size)
+    return own, _shards(columns, group, rank, records)
 
 
 def gathered(a: Tensor, group: Any) -> Tensor:
     """The tensors of all ranks, one below the other: of one shape and type on every rank."""
     ranks = dist.get_world_size(group)
     result = a.new_empty((ranks, *a.shape))
-    dist.all_gather_into_tensor(result.view(-1), a.contiguous().view(-1), group=group)
+    # The name it has had since torch 2.13, and before.
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(result.view(-1), a.contiguous().view(-1), group=group)
     return result
 
 
@@ -136,43 +139,43 @@ def _stop(group: Any, device: torch.device, refused: list[int], error: Exception
         raise error
     text = bytes(texts[refused[0]].tolist()).rstrip(b"\0")
     told = text.decode(errors="ignore")
-    raise ValueError(f"group: expected good arguments on every rank, got on {named(refused)} {told}")
+    raise ValueError(
+        f"group: expected good arguments on every rank, got on {named(refused)} {told}"
+    )
 
 
-def _shards(
-    name: str,
-    group: Any,
-    rank: int,
-    numbers: list[int],
-    given: list[int] | None,
-    vocab_size: int | None,
-) -> Shards:
+def _shards(columns: Columns, group: Any, rank: int, records: list[list[int]]) -> Shards:
     """The ranges of the ranks, which are to have each class once."""
-    ranks = len(numbers)
-    holders = [i for i in range(ranks) if numbers[i]]
+    name, vocab_size = columns.name, columns.vocab_size
+    _, numbers, starts, samples, *_ = (list(numbers) for numbers in zip(*records, strict=True))
+    ranks, given = range(len(numbers)), columns.start is not None
+    holders = [i for i in ranks if numbers[i]]
     if len(holders) > 1:
         full = vocab_size is not None and all(numbers[i] >= vocab_size for i in holders)
-        if full if given is None else len({(given[i], numbers[i]) for i in holders}) == 1:
-            raise gathered_error(name, f"all {numbers[rank]} on each of {named(holders)}")
-    starts = given if given is not None else [sum(numbers[:i]) for i in range(ranks)]
+        if len({(starts[i], numbers[i]) for i in holders}) == 1 if given else full:
+            raise gathered_error(name, f"all {numbers[holders[0]]} on each of {named(holders)}")
+    starts = starts if given else [sum(numbers[:i]) for i in ranks]
     ends = [start + n for start, n in zip(starts, numbers, strict=True)]
-    declared, there = vocab_size is not None, max((ends[i] for i in holders), default=0)
-    if vocab_size is None:
-        vocab_size = there
-    elif vocab_size > there:
+    there = max((ends[i] for i in holders), default=0)
+    if there == 0:
+        raise ValueError(f"{name}: expected at least one class on some rank, got none")
+    if vocab_size is not None and vocab_size > there:
         wanted = f"at most {there}, for the columns of all ranks are so many"
         raise ValueError(f"vocab_size: expected {wanted}, got {vocab_size}")
-    if vocab_size == 0:
-        raise ValueError(f"{name}: expected at least one class on some rank, got none")
-    sizes = [max(0, min(e, vocab_size) - s) for s, e in zip(starts, ends, strict=True)]
+    n = there if vocab_size is None else vocab_size
+    sizes = [max(0, min(end, n) - start) for start, end in zip(starts, ends, strict=True)]
     end = 0
-    for i in sorted((i for i in range(ranks) if sizes[i]), key=lambda i: starts[i]):
+    for i in sorted((i for i in ranks if sizes[i]), key=lambda i: starts[i]):
         if starts[i] != end:
-            ranges = ", ".join(f"{starts[i]} to {ends[i] - 1} on rank {i}" for i in holders)
-            wanted = f"columns that are each of the classes from 0 to {vocab_size - 1} once"
-            raise ValueError(f"vocab_start: expected {wanted}, got {ranges}")
+            break
         end += sizes[i]
-    return Shards(name, group, rank, tuple(starts), tuple(sizes), vocab_size, declared)
+    if end != n:
+        ranges = ", ".join(f"{starts[i]} to {ends[i] - 1} on rank {i}" for i in holders)
+        wanted = f"columns that are each of the classes from 0 to {n - 1} once"
+        raise ValueError(f"vocab_start: expected {wanted}, got {ranges}")
+    alike = len({samples[i] for i in holders}) == 1 < len(holders)
+    declared = vocab_size is not None
+    return Shards(name, group, rank, tuple(starts), tuple(sizes), n, declared, alike)
 
 
 def gathered_error(name: str, got: str) -> ValueError:

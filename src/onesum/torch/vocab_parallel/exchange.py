@@ -30,19 +30,18 @@ def of_all_ranks(state: CrossEntropyState, shards: Shards) -> CrossEntropyState:
 def _need_own_classes(numbers: Tensor, shards: Shards) -> None:
     """That not all ranks have the same logits, as they would if these had been gathered.
 
-    That shows in the normalizers: m, r and the pivot of every row would be the same on all ranks.
-    Rows of equal logits say nothing, for of these each rank may well have some: r is the number of
-    the others there. And where vocab_size says how many classes there are, nothing is guessed.
+    That shows in the normalizers: m and r of every row would be the same on all ranks. Rows of
+    equal logits say nothing, for of these each rank may well have some: r is the number of the
+    others there. And where vocab_size says how many classes there are, nothing is guessed.
     """
     sizes = {n for n in shards.sizes if n}
-    holders = [i for i, n in enumerate(shards.sizes) if n]
-    if shards.declared or len(holders) < 2 or len(sizes) > 1:
+    if shards.declared or not shards.alike or len(sizes) > 1:
         return
-    parts = numbers[holders, ..., :4]
+    parts = numbers[[i for i, n in enumerate(shards.sizes) if n], ..., :3]
     m, r = parts[0, ..., 0], parts[0, ..., 1]
     telling = torch.isfinite(m) & torch.isfinite(r) & (r != max(sizes) - 1)
     same = (parts == parts[:1]).all(0).all(-1)
     if bool(telling.any()) and bool((same | ~telling).all()):
-        got = f"the same on all {len(holders)} ranks"
+        got = f"the same on all {len(parts)} ranks"
         advice = "if they are the same by chance, say vocab_size"
         raise gathered_error(shards.name, f"{got} ({advice})")

@@ -21,8 +21,7 @@ from ..._functions.cross_entropy_state import CrossEntropyState
 from ..._functions.linear.call import LinearCall
 from ..._functions.linear.products import NewProducts, Products, spans
 from ..._functions.linear.rows import Part, Rows
-from ..._functions.reductions import gradient_factor
-from ..._library import namespace, quiet
+from ..._library import device, quiet
 from .agreement import Fact, Prepared, Shards, agree
 from .exchange import of_all_ranks
 from .logits import device_of, need_tensor, needs_gradient
@@ -56,7 +55,7 @@ class Given(NamedTuple):
 def loss_of_layer(
     layer: Layer, target: Any, group: Any, reduce_dh: Any, options: Options
 ) -> Tensor:
-    """The loss of h W^T + b, of the rows of W and b that are this rank's and those of all others."""
+    """The loss of h W^T + b, of the rows of W and b that this rank has, and those of all others."""
 
     def prepare() -> tuple[tuple[LinearCall, Loss], Prepared]:
         for name, a in zip(Layer._fields, layer, strict=True):
@@ -75,7 +74,7 @@ def loss_of_layer(
             Fact("h", "the same need of a gradient", needs_gradient(h)),
         ]
         name = "vocab_parallel_linear_cross_entropy"
-        loss, said = prepared(name, call, target, options, facts)
+        loss, said = prepared(name, call, weight_matrix, target, options, facts)
         return (call, loss), said
 
     (call, loss), shards = agree(group, device_of(layer.h, group), prepare)
@@ -93,28 +92,23 @@ class _Walk:
 
     def __init__(self, layer: Layer, given: Given, gradient: bool):
         self._given, loss = given, given.loss
-        layer = Layer(*map(_array, layer))
-        target, weight, self._t = map(_array, (loss.target, loss.weight, loss.of_all["temperature"]))
-        call = self._call = LinearCall(*layer)
-        self._xp = call.xp
+        call = self._call = LinearCall(*map(_array, layer))
+        xp = self._xp = call.xp
+        self._dtype = host.NUMPY[given.dtype] if xp is np else given.dtype
+        target, self._weight = _array(loss.target), _array(loss.weight)
+        aim = Target(probabilities=target)
         if loss.has_classes:
-            ignored = loss.of_all["ignore_index"]
-            y = target.astype(np.int64) if call.xp is np else target.to(torch.int64)
-            aim = Target(classes=y if ignored is None else call.xp.where(y == ignored, -1, y))
-        else:
-            aim = Target(probabilities=target)
-        self._weight = weight
-        dtype = given.dtype if call.xp is not np else host.NUMPY[given.dtype]
-        self._rows = Rows(call, aim, None, self._t, call.computed_in(dtype))
-        self._dtype = dtype
-        height, width = max(self._rows.number, 1), 0
+            y, ignored = xp.astype(target, xp.int64), loss.of_all["ignore_index"]
+            aim = Target(y if ignored is None else xp.where(y == ignored, -1, y))
+        temperature, wide = _array(loss.of_all["temperature"]), call.computed_in(self._dtype)
+        rows = self._rows = Rows(call, aim, None, temperature, wide)
+        height, width = max(rows.number, 1), 0
         if call.classes:
-            height, width = call.chunk(None, height, self._rows.wide)
-        self._spans = spans(slice(0, self._rows.number), height)
-        kind = Products if call.xp is np else NewProducts
-        self._products = kind(
-            call.xp, call.weight_matrix, call.bias, self._rows.wide, height * width, gradient
-        )
+            height, width = call.chunk(None, height, wide)
+        self._spans = spans(slice(0, rows.number), height)
+        products = Products if xp is np else NewProducts
+        matrices = call.weight_matrix, call.bias
+        self._products = products(xp, *matrices, wide, height * width, gradient)
         self._blocks = spans(self._products.classes, max(width, 1))
 
     # --- forward ---
@@ -140,7 +134,7 @@ class _Walk:
         if reduction == "none":
             whole = self._rows.whole([loss], loss.dtype)
             loss = self._xp.reshape(whole, self._call.batch)
-        return _tensor(loss).to(self._given.dtype)
+        return host.tensor(loss).to(self._given.dtype)
 
     # --- backward ---
 
@@ -150,7 +144,7 @@ class _Walk:
         rows, xp, given = self._rows, self._xp, self._given
         every = slice(0, rows.number)
         state = self._nothing(every).unpacked(numbers, given.shards.vocab_size)
-        by = gradient_factor(None, state.divisor(given.loss.reduction))
+        by = state.factor(given.loss.reduction)
         g = _array(g.detach().double())
         g = xp.reshape(g, (-1,)) if given.loss.reduction == "none" else g
         dh_parts = []
@@ -167,7 +161,7 @@ class _Walk:
                 dh = dh + self._products.backward(grad, part.h, block)
             dh_parts.append(dh)
         dh = xp.reshape(rows.whole(dh_parts, rows.wide, self._call.x.shape[-1]), self._call.x.shape)
-        return _tensor(dh), _tensor(self._products.dw), _tensor(self._products.db)
+        return host.tensor(dh), host.tensor(self._products.dw), host.tensor(self._products.db)
 
     # --- some rows of some classes ---
 
@@ -192,8 +186,7 @@ class _Walk:
     def _nothing(self, span: slice) -> CrossEntropyState:
         """The state of no class of these rows: what others are merged with, or unpacked by."""
         shape = (span.stop - span.start, 0)
-        xp = namespace(self._call.x)
-        x = np.empty(shape, self._dtype) if xp is np else self._call.x.new_empty(shape, dtype=self._dtype)
+        x = self._xp.zeros(shape, dtype=self._dtype, device=device(self._call.x))
         return CrossEntropyState.of(x, **self._target(span, slice(0, 0)), **self._of_all(span))
 
 
@@ -234,7 +227,3 @@ def _padded(grad: Tensor | None, like: Tensor | None) -> Tensor | None:
 def _array(a: Any) -> Any:
     """NumPy's view of a CPU tensor; all else as it is."""
     return host.array(host.widened(a)) if isinstance(a, torch.Tensor) and a.is_cpu else a
-
-
-def _tensor(a: Any) -> Any:
-    return host.tensor(a)

@@ -30,7 +30,8 @@ def loss_of_logits(
             Fact("dim", "the same axis", call.axis),
             Fact("logits", "the same need of a gradient", needs_gradient(logits)),
         ]
-        loss, said = prepared("vocab_parallel_cross_entropy", call, target, options, facts)
+        name = "vocab_parallel_cross_entropy"
+        loss, said = prepared(name, call, logits, target, options, facts)
         return (call, loss), said
 
     (call, loss), shards = agree(group, device_of(logits, group), prepare)

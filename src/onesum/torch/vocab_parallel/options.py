@@ -16,6 +16,8 @@ from .agreement import Columns, Fact, Prepared, Shards
 
 Tensor = Any
 
+_SAMPLE = 32  # along each axis: as much of the logits as is compared
+
 
 class Options(NamedTuple):
     """What both losses take beside what the logits are made of, as it was given."""
@@ -37,7 +39,7 @@ class Loss(NamedTuple):
     target: Tensor
     weight: Tensor | None
     of_all: dict[str, Any]  # the options that the ranks have in common, as a state takes them
-    reduction: str
+    reduction: Any
 
     @property
     def has_classes(self) -> bool:
@@ -51,9 +53,11 @@ class Loss(NamedTuple):
 
 
 def prepared(
-    function: str, call: Call, target: Any, options: Options, facts: list[Fact]
+    function: str, call: Call, columns: Tensor, target: Any, options: Options, facts: list[Fact]
 ) -> tuple[Loss, Prepared]:
-    """The arguments of this rank, and what has to be the same on all."""
+    """The arguments of this rank, whose classes are those of `columns`, and what has to be the same
+    on all.
+    """
     need_no_gradient(target=target, weight=options.weight, temperature=options.temperature)
     target = call.converted("target", target)
     of_all: dict[str, Any] = {
@@ -85,8 +89,9 @@ def prepared(
     ]
     if not target.is_floating_point():
         everywhere.append(Fact("target", "the same class indices", target))
-    columns = Columns(call.name, call.classes, vocab_start, vocab_size)
-    return Loss(target, weight, of_all, reduction), Prepared(columns, everywhere)
+    sample = columns.detach()[tuple(slice(_SAMPLE) for _ in columns.shape)]
+    said = Columns(call.name, sample, call.classes, vocab_start, vocab_size)
+    return Loss(target, weight, of_all, reduction), Prepared(said, everywhere)
 
 
 def need_classes(call: Call, loss: Loss, shards: Shards) -> None:

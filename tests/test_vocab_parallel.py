@@ -68,7 +68,8 @@ def test_drawn_losses(dtype):
         case = drawn(seed, dtype, linear=False)
         found = outcomes(case)
         x = real(case.arrays["x"], case.axis, case)
-        wanted = oracle_losses.cross_entropy(x, axis=case.axis, **in_one(case), arithmetic=WIDE)
+        with np.errstate(all="ignore"):  # the mean of nothing
+            wanted = oracle_losses.cross_entropy(x, axis=case.axis, **in_one(case), arithmetic=WIDE)
         check(found[0].loss, wanted.loss, "cross_entropy", note(case))
         grad = np.concatenate([f.grads[0] for f in found], axis=case.axis)
         assert not np.any(np.delete(grad, range(x.shape[case.axis]), axis=case.axis))
@@ -116,3 +117,106 @@ def check_rounded(got: Any, wanted: Any, note: str) -> None:
     scale = np.abs(wanted).max(initial=1.0)
     allowed = 0.5 * spacing + PRODUCTS * float(np.finfo(np.float32).eps) * scale
     assert np.all(np.abs(got.astype(np.float64) - wanted) <= allowed), note
+
+
+def plain(x: Any, target: Any, sizes: tuple[int, ...], **options: Any) -> Case:
+    """A case with options of its own and no others."""
+    usual = {"label_smoothing": 0.0, "ignore_index": -100, "z_loss": 0.0, "softcap": None}
+    usual |= {"temperature": 1.0, "reduction": "mean"} | options
+    padding, g = usual.pop("padding", 0), usual.pop("g", np.array(1.0))
+    return Case({"x": x}, target, x.ndim - 1, sizes, padding, False, None, usual, g, None)
+
+
+def right(case: Case) -> list[Outcome]:
+    """The outcomes, which are within the budget of exact arithmetic."""
+    found = outcomes(case)
+    x = real(case.arrays["x"], case.axis, case)
+    wanted = oracle_losses.cross_entropy(x, axis=case.axis, **in_one(case), arithmetic=WIDE)
+    check(found[0].loss, wanted.loss, "cross_entropy", note(case))
+    grad = real(np.concatenate([f.grads[0] for f in found], axis=-1), -1, case)
+    dtype = str(x.dtype)
+    check(grad, multiplied(case, wanted.grad, dtype), "cross_entropy_grad", note(case))
+    return found
+
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(0, 3, (6, 8)).astype("float32")
+Y = RNG.integers(0, 8, 6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_many_classes(smoothing):
+    x = RNG.normal(0, 3, (20, 6001)).astype("float32")
+    right(plain(x, RNG.integers(0, 6001, 20), (3001, 3000), label_smoothing=smoothing))
+
+
+def test_smoothing_over_the_vocabulary_of_all_ranks():
+    """Megatron-LM issues 737 and 7464: it was spread over the classes of the rank."""
+    right(plain(X, Y, (4, 4), label_smoothing=0.1))
+
+
+def test_the_gradient_of_a_softcap():
+    """unsloth-zoo pull request 593: it had the slope of another cap."""
+    right(plain(8 * X, Y, (4, 4), softcap=30.0))
+
+
+def test_padding_has_no_mass():
+    """unsloth pull request 10616: padded columns of 0 had up to 48 % of it."""
+    x = np.concatenate([X - 5, np.zeros((6, 4), "float32")], axis=1)
+    for sizes in [(6, 6), (4, 8), (8, 4), (3, 3, 3, 3)]:
+        found = right(plain(x, Y, sizes, padding=4, label_smoothing=0.1))
+        grad = np.concatenate([f.grads[0] for f in found], axis=1)
+        assert not np.any(grad[:, 8:])
+
+
+def test_padding_that_is_to_be_ignored():
+    """Cut Cross-Entropy pull request 59: a loss of inf, where the ignored index is a padded one."""
+    x = np.concatenate([X, np.full((6, 4), np.inf, "float32")], axis=1)
+    target = np.where(np.arange(6) % 2 == 0, Y, 9)
+    right(plain(x, target, (6, 6), padding=4, ignore_index=9))
+    right(plain(x, target, (6, 6), padding=4, ignore_index=9, reduction="none", g=np.ones(6)))
+
+
+def test_the_gradient_of_a_loss_for_each_row():
+    """Liger-Kernel issue 968: with reduction="none", what came after was left out."""
+    g = np.array([1.0, -2.0, 0.0, 0.5, 3.0, -1.0])
+    right(plain(X, Y, (4, 4), reduction="none", g=g))
+
+
+def test_bfloat16_where_the_target_has_nearly_all():
+    """Liger-Kernel issue 1329: at p = 0.999 the gradient p - 1 of rounded p was off by 100 %."""
+    x = np.zeros((3, 8))
+    x[:, 0] = np.log([999 * 7, 9999 * 7, 99 * 7])
+    right(plain(x.astype("bfloat16"), np.zeros(3, int), (4, 4)))
+
+
+def test_bytes_sent():
+    """O(rows): as the documentation has it, whatever the number of classes."""
+    for n in (8, 80):
+        x, y = RNG.normal(size=(50, n)), RNG.integers(0, n, 50)
+        for smoothing, numbers in ((0.0, 9), (0.1, 13)):
+            case = plain(x, y, (n // 2, n // 2), label_smoothing=smoothing)
+            for outcome in outcomes(case):
+                assert sum(outcome.sent.values()) == 256 + 8 * numbers * 50
+            layer = {"h": RNG.normal(size=(50, 3)), "weight_matrix": RNG.normal(size=(n, 3))}
+            for outcome in outcomes(case._replace(arrays=layer)):
+                assert outcome.sent.pop("all_reduce") == 8 * 50 * 3
+                assert sum(outcome.sent.values()) == 256 + 8 * numbers * 50
+
+
+@pytest.mark.parametrize("name", ["as_it_is", "without_gradients", "dh_of_its_own", "in_mesh"])
+def test_on_ranks(name):
+    """What is asserted by the ranks themselves."""
+    import vocab_cases
+
+    ranks = 4 if name == "in_mesh" else 2
+    assert shared_ranks().call(getattr(vocab_cases, name), [()] * ranks) == [None] * ranks
+
+
+def test_memory_of_a_layer():
+    """Less than half of the logits, which are 32 MB, and of those of float64, with smoothing."""
+    from vocab_cases import peak
+
+    for smoothing, most in ((0.0, 16), (0.1, 32)):
+        (taken,) = shared_ranks().call(peak, [(smoothing,)])
+        assert taken < most * 1e6

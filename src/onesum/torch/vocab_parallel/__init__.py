@@ -13,7 +13,7 @@ from ..._typing import Number, Reduction
 from .agreement import need_group
 from .dtensors import group_of, is_dtensor, local, local_input, sharding_of
 from .linear import Layer, loss_of_layer
-from .logits import loss_of_logits
+from .logits import class_axis, loss_of_logits
 from .options import Options
 
 __all__ = ["vocab_parallel_cross_entropy", "vocab_parallel_linear_cross_entropy"]
@@ -83,7 +83,8 @@ def vocab_parallel_cross_entropy(
         not, the ranges of the classes overlap, or all ranks have the same logits, as if these had
         been gathered. On every rank, though it be the fault of one.
     RuntimeError
-        Of torch.distributed, if a rank ends, or does not come within the timeout of the group.
+        Of torch.distributed, if a rank ends, or does not come within the timeout of the group. If
+        a second derivative is asked for.
 
     Notes
     -----
@@ -91,8 +92,8 @@ def vocab_parallel_cross_entropy(
     of its rows: 72 k bytes, or 104 k with label smoothing. Backward sends nothing. The state is
     that of `onesum.CrossEntropyState`, and so is the accuracy: that of the loss in one process.
 
-    The gradient is no function that could be differentiated again: a second derivative is an error.
-    Derivatives by target, weight and temperature are not computed: what requires them is refused.
+    A second derivative is an error: that of backward, with ``create_graph=True``. Derivatives by
+    target, weight and temperature are not computed: what requires them is refused.
 
     See Also
     --------
@@ -118,7 +119,7 @@ def vocab_parallel_cross_entropy(
     >>> dist.destroy_process_group()
     """
     if is_dtensor(logits):
-        axis = min(1, logits.ndim - 1) if dim is None else dim
+        axis = class_axis(logits, dim)
         sharding = sharding_of("logits", logits, axis)
         group = group_of(sharding, group)
         vocab_size = sharding.classes if vocab_size is None else vocab_size

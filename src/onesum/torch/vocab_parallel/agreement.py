@@ -137,11 +137,9 @@ def _stop(group: Any, device: torch.device, refused: list[int], error: Exception
     texts = gathered(sent, group)
     if error is not None:
         raise error
-    text = bytes(texts[refused[0]].tolist()).rstrip(b"\0")
-    told = text.decode(errors="ignore")
-    raise ValueError(
-        f"group: expected good arguments on every rank, got on {named(refused)} {told}"
-    )
+    told = bytes(texts[refused[0]].tolist()).rstrip(b"\0").decode(errors="ignore")
+    got = f"{told} on {named(refused)}"
+    raise ValueError(f"group: expected arguments on every rank that are right, got {got}")
 
 
 def _shards(columns: Columns, group: Any, rank: int, records: list[list[int]]) -> Shards:

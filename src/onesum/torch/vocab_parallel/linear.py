@@ -13,18 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.autograd.function import once_differentiable
 
 from ..._backends.target import Target
 from ..._backends.torch import host
 from ..._functions.cross_entropy_state import CrossEntropyState
-from ..._functions.linear.call import LinearCall
+from ..._functions.linear.call import PLAIN_PART, LinearCall
 from ..._functions.linear.products import NewProducts, Products, spans
 from ..._functions.linear.rows import Part, Rows
 from ..._library import device, quiet
 from .agreement import Fact, Prepared, Shards, agree
 from .exchange import of_all_ranks
-from .logits import device_of, need_tensor, needs_gradient
+from .logits import device_of, need_no_second, need_tensor, needs_gradient
 from .options import Loss, Options, need_classes, prepared
 
 Tensor = Any
@@ -105,6 +104,7 @@ class _Walk:
         height, width = max(rows.number, 1), 0
         if call.classes:
             height, width = call.chunk(None, height, wide)
+            height = height if loss.is_plain else max(1, height // PLAIN_PART)
         self._spans = spans(slice(0, rows.number), height)
         products = Products if xp is np else NewProducts
         matrices = call.weight_matrix, call.bias
@@ -203,8 +203,8 @@ class _Loss(torch.autograd.Function):  # type: ignore[misc]
         return walk.loss(state)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        need_no_second("vocab_parallel_linear_cross_entropy")
         layer, given = Layer(*ctx.saved_tensors), ctx.given
         walk = _Walk(layer.rank_of(given.shards), given, gradient=True)
         dh, dw, db = walk.gradients(ctx.numbers, g)

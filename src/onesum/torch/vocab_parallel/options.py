@@ -45,6 +45,14 @@ class Loss(NamedTuple):
     def has_classes(self) -> bool:
         return not bool(self.target.is_floating_point())
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the compiled kernels serve all of it; other losses take many times their logits
+        of float64, and so go through these a piece at a time.
+        """
+        of_all = self.of_all
+        return self.has_classes and not of_all["label_smoothing"] and of_all["softcap"] is None
+
     def of_rank(self, shards: Shards, axis: int) -> Loss:
         """The same without padding, with every class index one of the classes there are."""
         n, weight = shards.size, self.weight

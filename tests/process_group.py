@@ -32,7 +32,7 @@ class Ranks:
     def __init__(self, ranks: int = RANKS, timeout: timedelta = TIMEOUT) -> None:
         self._folder = tempfile.TemporaryDirectory()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch.distributed", "onesum.torch"])
+        context.set_forkserver_preload(["torch.distributed.tensor", "onesum.torch", "pytest"])
         store = str(Path(self._folder.name) / "store")
         pairs = [context.Pipe() for _ in range(ranks)]
         self.processes = [

@@ -214,9 +214,9 @@ def test_on_ranks(name):
 
 
 def test_memory_of_a_layer():
-    """Less than half of the logits, which are 32 MB, and of those of float64, with smoothing."""
+    """Less than half of the logits, which are 16 MB, and of those of float64, with smoothing."""
     from vocab_cases import peak
 
-    for smoothing, most in ((0.0, 16), (0.1, 32)):
+    for smoothing, most in ((0.0, 8), (0.1, 16)):
         (taken,) = shared_ranks().call(peak, [(smoothing,)])
         assert taken < most * 1e6

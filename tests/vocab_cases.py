@@ -248,9 +248,9 @@ def peak(group: Any, rank: int, label_smoothing: float) -> int:
     """Bytes of memory that a layer's loss and its gradients take: as far as Python knows of them,
     and NumPy asks it for all that a chunk takes.
     """
-    h = torch.randn(2000, 4).requires_grad_()
+    h = torch.randn(1000, 4).requires_grad_()
     w = torch.randn(4000, 4).requires_grad_()
-    y = torch.randint(4000, (2000,))
+    y = torch.randint(4000, (1000,))
     tracemalloc.start()
     try:
         loss = vocab_parallel_linear_cross_entropy(h, w, y, group, label_smoothing=label_smoothing)

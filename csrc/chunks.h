@@ -5,7 +5,7 @@
 
 namespace {
 
-// m, and r in two words.
+// m, and r in two words: 0 for a row of nothing but -inf, NaN for one with several +inf.
 struct NormalizerOf : Forward {
     static constexpr bool needs_memo = false;
     template <class Form, class W> struct Run : Normalizer<Form, W> {
@@ -14,7 +14,10 @@ struct NormalizerOf : Forward {
         Then end(Group<W>& g, Totals<W>& totals) {
             const Then then = N::end(g, totals);
             g.row_out = this->m;
-            words_to(g.words[0], g.words[1], this->r);
+            const auto zero_or_nan = [](auto x) { return Wide<typename W::C>::of(x - x); };
+            auto r = Wide<typename W::C>::choose(this->no_finite_logit(), zero_or_nan(this->r.rounded()), this->r);
+            if constexpr (Form::general) r = Wide<typename W::C>::choose(this->infinite(), Wide<typename W::C>::of(this->one_hot()), r);
+            words_to(g.words[0], g.words[1], r);
             return then;
         }
         void write(Group<W>&) const {}

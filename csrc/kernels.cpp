@@ -4,6 +4,7 @@
 #include "kernels.h"
 
 #include "chunks.h"
+#include "comparison.h"
 #include "derivatives.h"
 #include "divergence.h"
 #include "forward.h"
@@ -59,4 +60,5 @@ bool kernel(char* const* args, long rows, long n, const long* strides, bool stre
      kernel<float, operation::name, name##_places>, kernel<double, operation::name, name##_places>},
 
 extern const onesum::Kernels ONESUM_TABLE;
-const onesum::Kernels ONESUM_TABLE = {{ONESUM_OPERATIONS(ONESUM_KERNELS) ONESUM_CHUNKS(ONESUM_KERNELS) ONESUM_LOSSES(ONESUM_KERNELS)}};
+const onesum::Kernels ONESUM_TABLE = {{ONESUM_OPERATIONS(ONESUM_KERNELS) ONESUM_CHUNKS(ONESUM_KERNELS) ONESUM_LOSSES(ONESUM_KERNELS)},
+                                      {compare<float16>, compare<bfloat16>, compare<float>, compare<double>}};

@@ -261,6 +261,7 @@ PyMethodDef methods[] = {
     {"_set_num_threads", set_num_threads, METH_O, "Let calls use so many."},
     {"_jobs", jobs, METH_NOARGS, "How many calls have been shared among threads. For tests."},
     {"_release_memory", release_memory, METH_NOARGS, "Give the memory kept for large results back; how many bytes."},
+    {"_compare", onesum::compare, METH_VARARGS, "The sums over the classes that the divergences of rows of logits follow from."},
     {"_move", move, METH_VARARGS, "Read one or two arrays and write one, or none: the floor under every time. For the benchmark."},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -27,10 +27,11 @@ def normalizer(
     m = from_core(m, x.dtype, None).astype(np.float64)
     if np.all(np.isfinite(m) & np.isfinite(r)):
         return m, r, r_lo
-    m = np.where(np.isnan(r), np.nan, m)
-    r = np.where((m == np.inf) & (r > 0.0), np.nan, r)
-    r = np.where(m == -np.inf, 0.0, r)
-    return m, r, np.where(np.isfinite(r_lo) & (r != 0.0), r_lo, 0.0)
+    m = np.where(np.isnan(r) & (m != np.inf), np.nan, m)
+    if np.any(np.isnan(r) & (m == np.inf)):  # for several +inf, or for NaN beside one
+        unknown = np.isnan(x) if where is None else np.isnan(x) & where
+        m = np.where(np.any(unknown, axis=axis), np.nan, m)
+    return m, r, np.where(np.isfinite(r), r_lo, 0.0)
 
 
 def shifted_exp(

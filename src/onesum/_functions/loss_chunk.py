@@ -214,7 +214,7 @@ class LossChunk:
             here = here & counts & (x != -xp.inf)
             grad = put(xp, grad, index, here, value, call.axis)
         else:
-            choices = call.one_each(normalizer.counted)
+            choices = call.one_each(xp.astype(normalizer.counted, m.dtype))
             grad = self._less_masses(grad, row, k, choices)
         if self._slope is not None:
             grad = select(xp, self._slope == 0.0, 0.0, grad * self._slope)
@@ -242,7 +242,7 @@ class LossChunk:
         if self.call.classes == 0:
             return grad
         one = xp.ones_like(row.m)
-        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, 1.0 * choices))
+        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices))
         kept = words.two_sum(one, -target.smoothing * one)
         by = words.multiply(xp, k, exact(xp, row.s))
 

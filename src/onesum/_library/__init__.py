@@ -185,6 +185,8 @@ def pick(xp: Any, a: Array, index: Array, axis: int) -> Array:
     """The element of each row at an index, which has size 1 along the axis, as the result has."""
     if xp is np or is_torch(a) or hasattr(xp, "put_along_axis"):
         return xp.take_along_axis(a, index, axis=axis)
+    if dtype_name(a.dtype) == "bool":
+        return xp.any(a & _is_at(xp, a, index, axis), axis=axis, keepdims=True)
     return xp.sum(select(xp, _is_at(xp, a, index, axis), a, 0.0), axis=axis, keepdims=True)
 
 

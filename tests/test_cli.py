@@ -197,14 +197,27 @@ def test_a_full_disk(run, axis, blocks, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.partial*"))
 
 
-def test_what_is_done_is_not_done_again(run, tmp_path, monkeypatch):
-    source = save(tmp_path, "npy", logits((100, 50)))
+@pytest.mark.parametrize("axis", ["-1", "0"])
+def test_what_is_done_is_not_done_again(run, axis, tmp_path, monkeypatch):
+    """Also within rows that come in pieces."""
+    source, options = save(tmp_path, "npy", logits((100, 50))), ("--block=1600", "--axis", axis)
+    written, write = [], targets.FileTarget.write
+
+    def counted(self, box, block):
+        write(self, box, block)
+        written.append(box)
+
+    monkeypatch.setattr(targets.FileTarget, "write", counted)
+    assert run("softmax", source, "whole.npy", *options)[0] == 0
+    every = written.copy()
     with monkeypatch.context() as patch:
-        full_disk(patch, 30)
-        assert run("softmax", source, "out.npy", "--block=400")[0] == 1
-    with monkeypatch.context() as patch:
-        full_disk(patch, 30)  # of 50
-        assert run("softmax", source, "out.npy", "--block=400", "--resume")[0] == 0
+        full_disk(patch, 100 if axis == "0" else 6)  # four tasks are begun at most
+        assert run("softmax", source, "out.npy", *options)[0] == 1
+    done = json.loads((tmp_path / "out.npy.partial.json").read_text())["progress"]["done"]
+    assert 0 < done < len(every)
+    written.clear()
+    assert run("softmax", source, "out.npy", *options, "--resume")[0] == 0
+    assert sorted(map(str, written)) == sorted(map(str, every[done:]))
 
 
 CHANGED = {
@@ -270,6 +283,7 @@ def test_what_could_not_be_brought_to_the_disk_is_not_recorded(run, tmp_path, mo
     status, _, errors = run("softmax", "x.npy", "out.npy", "--block=1000")
     assert status == 1
     assert errors.startswith("onesum: out.npy.partial: Input/output error; ")
+    assert json.loads((tmp_path / "out.npy.partial.json").read_text())["progress"] == {}
     assert not os.path.exists("out.npy")
     assert run("softmax", "x.npy", "out.npy", "--block=1000", "--resume")[0] == 0
     assert_array_equal(np.load("out.npy"), onesum.softmax(np.load("x.npy")))

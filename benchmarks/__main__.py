@@ -21,6 +21,7 @@ COMMANDS = {
     "boosting": "what an objective costs LightGBM and XGBoost, alone and in whole rounds",
     "linear": "the cross entropy of a linear layer, in time and memory, beside PyTorch",
     "arrays": "gradients of PyTorch's and JAX's arrays, beside those libraries' own functions",
+    "vocab_parallel": "the loss of a vocabulary sharded over two processes, beside PyTorch's",
     "import": "what importing onesum costs, and how large its wheel is",
     "report": "write the tables and pictures of the documents from the results",
 }
@@ -99,6 +100,10 @@ def main() -> int:
         from . import arrays
 
         arrays.run(results, args.quick, args.threads)
+    elif args.command == "vocab_parallel":
+        from . import vocab_parallel
+
+        vocab_parallel.run(results, args.quick)
     elif args.command == "import":
         from . import importing
 

@@ -22,7 +22,7 @@ FLOORS = [
     {"_storage"},
     {"_functions"},
     {"layers"},
-    {"boosting", "torch"},
+    {"boosting", "compare", "torch"},
     {""},  # the package itself
     {"bench"},
     {"cli"},
@@ -45,6 +45,7 @@ WITHIN_ROOMS = {
     "_storage": {"ml_dtypes", "safetensors", "zarr"},
     "bench": {"jax", "ml_dtypes", "onnx", "onnxruntime", "torch"},
     "cli": {"dask", "distributed", "rich"},
+    "compare": {"matplotlib"},
 }
 
 

@@ -16,6 +16,7 @@ from ._runtime import (
 )
 
 if typing.TYPE_CHECKING:
+    from ._functions.cross_entropy_state import CrossEntropyState
     from ._functions.hessian import cross_entropy_hvp
     from ._functions.information import (
         entropy,
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CrossEntropyLoss",
+    "CrossEntropyState",
     "LogSoftmax",
     "LogSoftmaxJacobian",
     "Normalizer",
@@ -73,6 +75,7 @@ __all__ = [
 _LATER = {
     name: module
     for module, names in {
+        "._functions.cross_entropy_state": ("CrossEntropyState",),
         "._functions.hessian": ("cross_entropy_hvp",),
         "._functions.information": (
             "entropy",

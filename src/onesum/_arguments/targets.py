@@ -26,9 +26,12 @@ Array = Any
 
 
 def loss_arguments(
-    call: Call, target: Any, options: LossArguments
+    call: Call, target: Any, options: LossArguments, *, chunk: bool = False
 ) -> tuple[Target, float, float | None, Any, Any]:
-    """What a cross entropy takes beside its logits: target, z_loss, softcap, where, temperature."""
+    """What a cross entropy takes beside its logits: target, z_loss, softcap, where, temperature.
+
+    Of a chunk of the classes, the indices count them all, whose number is not known.
+    """
     aim = target_of(
         call,
         target,
@@ -37,6 +40,7 @@ def loss_arguments(
         options.ignore_index,
         options.sample_weight,
         may_ignore=True,
+        chunk=chunk,
     )
     z, softcap = z_loss_of(options.z_loss), softcap_of(options.softcap)
     temperature = call.temperature(options.temperature)
@@ -69,9 +73,10 @@ def target_of(
     sample_weight: Any,
     *,
     may_ignore: bool = False,
+    chunk: bool = False,
 ) -> Target:
     """The target of the rows of a call, checked; whether its user can name an index to ignore."""
-    call.with_classes()
+    classes_there = None if chunk else call.with_classes().classes
     span: Span = "all" if getattr(target, "ndim", 0) == len(call.shape) else "rows"
     smoothing = smoothing_of(label_smoothing)
     ignore_index = index_of("ignore_index", ignore_index)
@@ -83,7 +88,7 @@ def target_of(
         if shape != call.batch:
             wanted = f"class indices of shape {call.batch}, one per row of {call.name}"
             raise ValueError(f"target: expected {wanted}, got {shape}")
-        classes = class_indices(call, "target", target, call.classes, ignore_index, may_ignore)
+        classes = class_indices(call, "target", target, classes_there, ignore_index, may_ignore)
         call.add_mask(mask, call.kept)
     else:
         if kind not in FLOATING or (shape == call.batch != call.shape):

@@ -34,19 +34,21 @@ def class_indices(
     call: Call,
     name: str,
     index: Array,
-    n: int,
+    n: int | None,
     ignore_index: int | None = None,
     may_ignore: bool = False,
 ) -> Array:
     """int64, or the widest there is, with -1 for what is to be ignored; all else is a class, from
-    0 to n - 1.
+    0 to n - 1, or on if n is not known yet.
     """
     xp, integer = call.xp, widest_integer(call.xp, index)
     unsigned = dtype_name(index.dtype).startswith("u")
     # Other libraries compare little with uint64: there its upper half wraps to negative numbers.
     wide = index if xp is np else xp.astype(index, integer, copy=False)
     end = 2**64 if xp is np else 2**63 if dtype_name(integer) == "int64" else 2**31
-    outside = (wide < 0) | (wide >= n)
+    outside = wide < 0 if n is None else (wide < 0) | (wide >= n)
+    if unsigned and n is None and xp is np:
+        outside = wide >= 2**63
     ignored = None
     if ignore_index is not None:
         first = 0 if unsigned else -(2**63) if xp is np else -end
@@ -58,7 +60,8 @@ def class_indices(
         at = f" at position {position[0] if len(position) == 1 else position}" if position else ""
         if value == _TORCH_IGNORES and may_ignore and ignore_index is None:
             at += f" (such rows are ignored with ignore_index={value})"
-        raise IndexError(f"{name}: expected class indices from 0 to {n - 1}, got {value}{at}")
+        to = "on" if n is None else f"to {n - 1}"
+        raise IndexError(f"{name}: expected class indices from 0 {to}, got {value}{at}")
     wide = xp.astype(wide, integer, copy=False)
     return wide if ignored is None else select(xp, ignored, -1, wide)
 

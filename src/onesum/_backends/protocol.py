@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from .compared import Compared
 from .target import Target
 
 Array = Any
@@ -155,10 +156,8 @@ class Backend(Protocol):
 
     def normalizer(
         self, x: Array, axis: int, where: Array, temperature: Temperature, /
-    ) -> tuple[Array, Array, Array, Array]:
-        """m, the two words of r, and the index of the pivot or -1, in the widest types. Drops the
-        axis.
-        """
+    ) -> tuple[Array, Array, Array]:
+        """m and the two words of r, in the widest type. Drops the axis."""
         ...
 
     def shifted_exp(
@@ -252,4 +251,12 @@ class Backend(Protocol):
 
     def total(self, losses: Array, /) -> Any:
         """The sum of all numbers of an array, as if in twice the digits."""
+        ...
+
+
+class NumPyBackend(Backend, Protocol):
+    """What those of NumPy's arrays have beside: what is asked of arrays as they are read."""
+
+    def divergences(self, x: Array, y: Array, axis: int, dtype: Any, /) -> Compared:
+        """`dtype` is that of x and y together."""
         ...

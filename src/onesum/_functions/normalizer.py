@@ -70,25 +70,15 @@ class Normalizer:
     (array([3]), array([4]))
     """
 
-    __slots__ = (
-        "_axes",
-        "_count",
-        "_m",
-        "_pivot",
-        "_r",
-        "_temperature",
-        "classes",
-        "dtype",
-        "shape",
-    )
+    __slots__ = ("_count", "_m", "_pivot", "_r", "axes", "classes", "dtype", "shape", "temperature")
 
     # One element per row, and a last axis of size 1, by which they are arrays and no scalars.
     _m: Array
     _r: tuple[Array, Array]
-    _pivot: Array
+    _pivot: Array  # or None
     _count: Array  # or None where all were in `where`
-    _temperature: Any  # or a float
-    _axes: tuple[int, ...]
+    temperature: Any  # or a float
+    axes: tuple[int, ...]
     classes: int
     dtype: Any
     shape: tuple[int, ...]
@@ -124,24 +114,34 @@ class Normalizer:
         call = Call("x", x, axis)
         t = call.temperature(temperature)
         mask = call.where(where)
-        return cls._of(call, t, mask, call.rows(call.x))
+        return cls._of_call(call, t, mask)
 
     @classmethod
-    def _of(cls, call: Call, temperature: Any, where: Any, rows: Array) -> Normalizer:
-        """That of the rows of a call."""
+    def _of_call(cls, call: Call, temperature: Any, where: Any) -> Normalizer:
+        """With its pivot."""
+        made, xp = cls.of_rows(call, temperature, where, call.rows(call.x)), call.xp
+        index = chunks.pivot_index(
+            call.rows(call.x), call.axis, where, xp.squeeze(made._m, axis=-1)
+        )
+        made._pivot = xp.expand_dims(index, axis=-1)
+        return made
+
+    @classmethod
+    def of_rows(cls, call: Call, temperature: Any, where: Any, rows: Array) -> Normalizer:
+        """That of the rows of a call, for what is built upon it and needs no pivot."""
         xp = call.xp
         made: Normalizer = object.__new__(cls)
         arrays = call.backend.normalizer(rows, call.axis, where, temperature)
-        made._m, *r, made._pivot = (xp.expand_dims(a, axis=-1) for a in arrays)
-        made._r = r[0], r[1]
-        made._axes, made.shape, made.dtype = call.axes, call.batch, call.dtype(None)
-        made._temperature = temperature
+        made._m, *r = (xp.expand_dims(a, axis=-1) for a in arrays)
+        made._r, made._pivot = (r[0], r[1]), None
+        made.axes, made.shape, made.dtype = call.axes, call.batch, call.dtype(None)
+        made.temperature = temperature
         if not isinstance(temperature, float):
-            made._temperature = _last(xp, temperature, call.axis)
+            made.temperature = last(xp, temperature, call.axis)
         made.classes, made._count = call.classes, None
         if where is not None:
             counted = xp.astype(where, widest_integer(xp, call.x))
-            made._count = _last(xp, xp.sum(counted, axis=call.axis, keepdims=True), call.axis)
+            made._count = last(xp, xp.sum(counted, axis=call.axis, keepdims=True), call.axis)
         return made
 
     # --- what it says ---
@@ -159,26 +159,37 @@ class Normalizer:
     @property
     def pivot(self) -> Array:
         """The first class that attains m, counted in the order of merging: -1 where m is -inf."""
+        if self._pivot is None:
+            raise ValueError("pivot: it is known of a normalizer made by Normalizer.of only")
         return self._rows(self._pivot)
 
     @property
     def count(self) -> Array:
         """How many classes of each row were in `where`."""
-        return self._rows(self._counted())
+        return self._rows(self.counted)
 
     @property
     def logsumexp(self) -> Array:
         """The logarithm of the sum of exp(x / T) over all classes, as from `onesum.logsumexp`."""
-        value = rounded(self._xp, chunks.log_sum(self._m, self._r, self._temperature))
+        value = rounded(self._xp, chunks.log_sum(self._m, self._r, self.temperature))
         return self._rows(self._xp.astype(value, self.dtype))
+
+    @property
+    def parts(self) -> tuple[Array, tuple[Array, Array]]:
+        """m and the two words of r, with a last axis of size 1: for what is built upon it."""
+        return self._m, self._r
+
+    @property
+    def counted(self) -> Array:
+        """`count`, likewise."""
+        if self._count is not None:
+            return self._count
+        integer = widest_integer(self._xp, self._m)
+        return self._xp.astype(self._xp.full_like(self._m, self.classes), integer)
 
     @property
     def _xp(self) -> Any:
         return namespace(self._m)
-
-    def _counted(self) -> Array:
-        every = self._xp.full_like(self._pivot, self.classes)
-        return every if self._count is None else self._count
 
     def _rows(self, a: Array) -> Array:
         """What has one element per row, for others."""
@@ -198,14 +209,17 @@ class Normalizer:
         self._need_same(other)
         xp, made = self._xp, copy.copy(self)
         (made._m, *r), first = chunks.merged(
-            (self._m, *self._r), (other._m, *other._r), self._temperature
+            (self._m, *self._r), (other._m, *other._r), self.temperature
         )
         made._r = r[0], r[1]
-        after = select(xp, other._pivot < 0, -1, other._pivot + self.classes)
-        made._pivot = xp.where(first & (self._pivot >= 0), self._pivot, after)
+        if self._pivot is None or other._pivot is None:
+            made._pivot = None
+        else:
+            after = select(xp, other._pivot < 0, -1, other._pivot + self.classes)
+            made._pivot = xp.where(first & (self._pivot >= 0), self._pivot, after)
         made.classes = self.classes + other.classes
         if self._count is not None or other._count is not None:
-            made._count = self._counted() + other._counted()
+            made._count = self.counted + other.counted
         made.dtype = promoted(xp, self.dtype, other.dtype)
         return made
 
@@ -225,7 +239,7 @@ class Normalizer:
             If x does not fit. Then nothing is changed.
         """
         call, t, mask = self._chunk("x", x, where)
-        merged = self | type(self)._of(call, t, mask, call.rows(call.x))
+        merged = self | self._of_call(call, t, mask)
         for name in self.__slots__:
             setattr(self, name, getattr(merged, name))
 
@@ -237,7 +251,7 @@ class Normalizer:
         if self.shape != other.shape:
             wanted = f"a normalizer of rows of shape {self.shape}"
             raise ValueError(f"other: expected {wanted}, got {other.shape}")
-        ours, theirs = self._temperature, other._temperature
+        ours, theirs = self.temperature, other.temperature
         if ours is theirs:
             return
         same = ours == theirs
@@ -245,6 +259,26 @@ class Normalizer:
             same = not backend_of(same).is_concrete(same) or bool(namespace(same).all(same))
         if not same:
             raise ValueError(f"other: expected the temperature {ours!r:.60}, got {theirs!r:.60}")
+
+    # --- as numbers to be sent ---
+
+    def packed(self) -> Array:
+        """m, the two words of r, and count of each row: an array of shape (\\*shape, 4).
+
+        It is of the widest type. Processes that share the rows send it, where no object can go;
+        `unpacked` is the way back. The pivot is not in it.
+        """
+        xp, numbers = self._xp, (self._m, *self._r, self.counted)
+        return xp.concat([xp.astype(a, self._m.dtype, copy=False) for a in numbers], axis=-1)
+
+    def unpacked(self, numbers: Array, classes: int) -> Normalizer:
+        """The normalizer that was packed, of so many other classes of the rows of this one."""
+        xp, made = self._xp, copy.copy(self)
+        made._m, r, r_lo, count = (numbers[..., i : i + 1] for i in range(4))
+        made._r, made._pivot = (r, r_lo), None
+        made._count = xp.astype(count, widest_integer(xp, numbers))
+        made.classes = classes
+        return made
 
     # --- what becomes of a chunk ---
 
@@ -308,17 +342,29 @@ class Normalizer:
 
     def _chunk(self, name: str, x: Any, where: Any) -> tuple[Call, Any, Any]:
         """A chunk of these rows, with T and where."""
-        call = Call(name, x, self._axes)
+        self.need_dimensions(name, x)
+        call = Call(name, x, self.axes)
         if self._xp is not call.xp:
             ours, theirs = library_name(self._xp), library_name(call.xp)
             raise TypeError(f"{name}: expected an array of {ours}, got one of {theirs}")
-        if call.batch != self.shape:
-            wanted = f"rows of shape {self.shape} beside the class axes {self._axes}"
-            raise ValueError(f"{name}: expected {wanted}, got shape {call.shape}")
-        t = self._temperature
+        self.need_rows(call)
+        t = self.temperature
         return call, t if isinstance(t, float) else call.one_each(t), call.where(where)
 
+    def need_dimensions(self, name: str, x: Any) -> None:
+        """That an array has the axes of these rows."""
+        ndim = np.ndim(x) if not hasattr(x, "ndim") else x.ndim
+        if ndim != len(self.shape) + len(self.axes):
+            wanted = f"{len(self.shape) + len(self.axes)} dimensions, as the chunks before"
+            raise ValueError(f"{name}: expected {wanted}, got {ndim}")
 
-def _last(xp: Any, a: Array, axis: int) -> Array:
+    def need_rows(self, call: Call) -> None:
+        """That the rows of a call are as many as these."""
+        if call.batch != self.shape:
+            wanted = f"rows of shape {self.shape} beside the class axes {self.axes}"
+            raise ValueError(f"{call.name}: expected {wanted}, got shape {call.shape}")
+
+
+def last(xp: Any, a: Array, axis: int) -> Array:
     """An array with size 1 along an axis, with that axis last."""
     return xp.expand_dims(xp.squeeze(a, axis=axis), axis=-1)

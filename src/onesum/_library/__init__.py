@@ -181,6 +181,33 @@ def select(xp: Any, condition: Array, a: Any, b: Any) -> Array:
     return xp.where(condition, a, b)
 
 
+def pick(xp: Any, a: Array, index: Array, axis: int) -> Array:
+    """The element of each row at an index, which has size 1 along the axis, as the result has."""
+    if xp is np or is_torch(a) or hasattr(xp, "put_along_axis"):
+        return xp.take_along_axis(a, index, axis=axis)
+    if dtype_name(a.dtype) == "bool":
+        return xp.any(a & _is_at(xp, a, index, axis), axis=axis, keepdims=True)
+    return xp.sum(select(xp, _is_at(xp, a, index, axis), a, 0.0), axis=axis, keepdims=True)
+
+
+def put(xp: Any, a: Array, index: Array, rows: Array, values: Array, axis: int) -> Array:
+    """A new array `a` with these values at an index, in some of the rows: all with size 1 along the
+    axis. The array may be used up.
+    """
+    if a.shape[axis] == 0:
+        return a
+    if xp is np or is_torch(a):
+        values = xp.where(rows, xp.astype(values, a.dtype), xp.take_along_axis(a, index, axis=axis))
+        xp.put_along_axis(a, index, values, axis=axis)
+        return a
+    return xp.where(_is_at(xp, a, index, axis) & rows, xp.astype(values, a.dtype), a)
+
+
+def _is_at(xp: Any, a: Array, index: Array, axis: int) -> Array:
+    classes = xp.arange(a.shape[axis], dtype=index.dtype, device=device(a))
+    return xp.reshape(classes, (-1,) + (1,) * (a.ndim - 1 - axis)) == index
+
+
 def finish(xp: Any, x: Array, dtype: Any, out: Array) -> Array:
     """Round to the type of the result, the only rounding that the narrow types see."""
     x = xp.astype(x, dtype, copy=False)

@@ -12,9 +12,9 @@ library = "torch"  # whose functions these are
 inf, nan = math.inf, math.nan
 # What has the same name and the same arguments there.
 _SAME = (
-    "abs arange argmax argsort bfloat16 broadcast_to exp expm1 float16 float32 float64 full "
-    "full_like int8 int64 isfinite isinf isnan log matmul ones ones_like reshape sign where zeros "
-    "zeros_like"
+    "abs arange argmax argsort bfloat16 broadcast_to cosh exp expm1 float16 float32 float64 full "
+    "full_like int8 int64 isfinite isinf isnan log matmul ones ones_like reshape sign tanh where "
+    "zeros zeros_like"
 )
 globals().update({name: getattr(torch, name) for name in _SAME.split()})
 
@@ -114,6 +114,14 @@ def matrix_transpose(x):
 
 def take(x, indices, axis):
     return torch.index_select(x, axis, indices)
+
+
+def take_along_axis(x, indices, axis):
+    return torch.gather(x, axis, indices)
+
+
+def put_along_axis(x, indices, values, axis):
+    x.scatter_(axis, indices, values)
 
 
 def nonzero(x):

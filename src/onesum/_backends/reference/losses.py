@@ -21,6 +21,7 @@ from .normalizer import (
     at_pivot,
     either,
     exact,
+    exp_less_line,
     exponents,
     fill,
     log1p,
@@ -38,13 +39,13 @@ from .normalizer import (
 def cross_entropy(x, target, axis, z_loss, softcap, where, temperature, by, gradient, dtype, out):
     """The losses of the rows, in the widest type, and `by` times the gradient of their sum."""
     xp, x = widen(x)
-    x, slope = _capped(xp, x, softcap)
+    x, slope = capped(xp, x, softcap)
     d, p, pivot, log, m = _row(xp, x, axis, where, temperature)
     q, counted, s = _masses(xp, x, target, axis, where)
     q_others = sum_of_others(xp, q, pivot, axis)
     q_there = at_pivot(xp, pivot, q[0], axis), at_pivot(xp, pivot, q[1], axis)
     q_all = words.add(q_others, q_there)
-    z, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
+    z, z_slope = z_terms(xp, log, m, z_loss, s, temperature)
 
     losses = words.dot(xp, q, _away(xp, d, q[0]), axis)
     losses = words.add(losses, words.times(xp, log, q_all))
@@ -66,10 +67,10 @@ def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, b
     comes out, less 2 v x / c^2 times the gradient.
     """
     xp, x, v = widen(x, v)
-    x, slope = _capped(xp, x, softcap)
+    x, slope = capped(xp, x, softcap)
     _, p, pivot, log, m = _row(xp, x, axis, where, temperature)
     q, counted, s = _masses(xp, x, target, axis, where)
-    _, z_slope = _z_loss(xp, log, m, z_loss, s, temperature)
+    _, z_slope = z_terms(xp, log, m, z_loss, s, temperature)
     q_all = words.total(xp, q, axis)
     a = words.add(q_all, z_slope)
     a, b = (_scaled(xp, c, by, temperature) for c in (a, exact(xp, 2.0 * z_loss * s)))
@@ -82,12 +83,12 @@ def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, b
     u_pivot = tuple(at_pivot(xp, pivot, part, axis) for part in u)
     w = either(xp, still, (0.0, 0.0), words.add(u, words.negative(u_pivot)))
     w, u_pivot = (over(xp, c, temperature) for c in (w, u_pivot))
-    a_w = _finite_times(xp, a, w)
+    a_w = finite_times(xp, a, w)
     mean = words.total(xp, words.times(xp, p, a_w), axis)
     result = words.add(a_w, words.negative(mean))
     if z_loss:
-        mean = words.total(xp, words.times(xp, p, _finite_times(xp, b, w)), axis)
-        mean = words.add(mean, _finite_times(xp, b, u_pivot))
+        mean = words.total(xp, words.times(xp, p, finite_times(xp, b, w)), axis)
+        mean = words.add(mean, finite_times(xp, b, u_pivot))
         result = words.add(result, mean)
     result = either(xp, still, (0.0, 0.0), words.times(xp, p, result))
     if softcap is not None:
@@ -140,7 +141,7 @@ def kl_divergence(x, y, axis, where, temperature, by, gradient, dtype):
     mean = words.total(xp, words.times(xp, p, u), axis)
     w = words.rounded(xp, words.add(u, words.negative(mean)))
     apart = ~usable | (w > 4.0)
-    line = xp.where(apart, -1.0 - w, _exp_less_line(xp, select(xp, apart, 0.0, w)))
+    line = xp.where(apart, -1.0 - w, exp_less_line(xp, select(xp, apart, 0.0, w)))
     q_apart = either(xp, apart, q, (0.0, 0.0))
     near = words.total(xp, words.add(q_apart, words.times(xp, p, exact(xp, line))), axis)
     rest = words.add((1.0, 0.0), words.negative(words.total(xp, q_apart, axis)))
@@ -187,7 +188,7 @@ def _row(xp, x, axis, where, temperature):
     return d, quotient(xp, e, normalizer_of(r)), pivot, log1p(xp, r), m
 
 
-def _capped(xp, x, softcap):
+def capped(xp, x, softcap):
     """c tanh(x / c) and its derivative, in two words; without a softcap x and None."""
     if softcap is None:
         return x, None
@@ -231,7 +232,7 @@ def _away(xp, d, weight):
     return either(xp, weight == 0.0, (0.0, 0.0), words.negative(d))
 
 
-def _finite_times(xp, a, w):
+def finite_times(xp, a, w):
     """a w, which is 0 where w is, though a is infinite, as beside a logit of +inf."""
     zero = (w[0] == 0.0) & ~xp.isnan(a[0])
     return either(xp, zero, (0.0, 0.0), words.multiply(xp, a, w))
@@ -265,7 +266,7 @@ def _masses(xp, x, target, axis, where):
     return q, counted, select(xp, counted, s, 0.0)
 
 
-def _z_loss(xp, log, m, z_loss, s, temperature):
+def z_terms(xp, log, m, z_loss, s, temperature):
     """z s (log sum)^2 and, of its derivative, what multiplies p: 2 z s (log sum)."""
     if not z_loss:
         return exact(xp, 0.0 * s), exact(xp, 0.0 * s)
@@ -286,12 +287,3 @@ def _scaled(xp, a, by, temperature):
         a = words.multiply(xp, a, exact(xp, by * xp.ones_like(a[0])))
     t = temperature_array(xp, temperature, a[0])
     return a if t is None else words.divide(xp, a, (t, 0.0))
-
-
-def _exp_less_line(xp, w):
-    """exp(w) - 1 - w."""
-    series = xp.zeros_like(w)
-    for k in range(20, 1, -1):
-        series = (series * w + 1.0) / k  # to 1 / 2! + w / 3! + ...
-    h, error = words.two_sum(xp.expm1(w), -w)
-    return xp.where(xp.abs(w) < 1.0, series * w * w, h + error)

@@ -33,8 +33,9 @@ from .derivatives import (
     softmax_diagonal,
     softmax_vjp,
 )
+from .divergence import kl_divergence
 from .forward import log_softmax, logsumexp, signed_logsumexp, softmax
-from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
+from .losses import cross_entropy, cross_entropy_hvp, entropy, total
 
 __all__ = [
     "cross_entropy",

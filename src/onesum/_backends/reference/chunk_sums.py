@@ -12,32 +12,49 @@ from typing import Any, NamedTuple
 from ..._library import namespace, quiet, select
 from . import chunks, words
 from .forward import log_of_signed
-from .normalizer import at_pivot, either, rest_of, scaled_difference, sum_of_others
+from .normalizer import (
+    at_pivot,
+    either,
+    quotient,
+    rest_of,
+    scaled_difference,
+    sum_of_others,
+)
 
 Array = Any
 
 
-class Normalized(NamedTuple):
-    """The normalizer, and the number of the pivot among all classes, -1 if there is none."""
+class Normalizer(NamedTuple):
+    """m and r, the number of the pivot among all classes, -1 if there is none, and T."""
 
     m: Array
     r: words.Words
     index: Array
+    temperature: Any
 
-    def merged(self, other, temperature):
-        (m, *r), first = chunks.merged((self.m, *self.r), (other.m, *other.r), temperature)
+    @quiet
+    def merged(self, other):
+        t = self.temperature
+        (m, *r), first = chunks.merged((self.m, *self.r), (other.m, *other.r), t)
         xp = namespace(m)
         index = xp.where(first & (self.index >= 0), self.index, other.index)
-        return Normalized(m, tuple(r), index)
+        return Normalizer(m, tuple(r), index, t)
 
-    def share_of(self, part, temperature):
+    def share_of(self, part):
         """The share that some of the classes have in the sum over these, scaled."""
         xp = namespace(self.m)
         same = (part.m == self.m) & (self.m > -xp.inf)
-        d = scaled_difference(xp, part.m, self.m, same, temperature)
+        d = scaled_difference(xp, part.m, self.m, same, self.temperature)
         (hi, lo), root = words.scaled_exp(xp, d)
-        ratio = words.divide(xp, words.add((1.0, 0.0), part.r), words.add((1.0, 0.0), self.r))
+        ratio = words.divide(xp, words.add(part.r, (1.0, 0.0)), words.add(self.r, (1.0, 0.0)))
         return words.multiply(xp, (hi, words.finite(xp, lo)), ratio), root
+
+    def probabilities(self, x):
+        """(x - m) / T, and the share of each class, scaled."""
+        xp = namespace(self.m)
+        same = (x == self.m) & (self.m > -xp.inf)
+        d = scaled_difference(xp, x, self.m, same, self.temperature)
+        return d, quotient(xp, words.scaled_exp(xp, d), words.add(self.r, (1.0, 0.0)))
 
 
 class Mean(NamedTuple):
@@ -46,22 +63,22 @@ class Mean(NamedTuple):
     `down` is the power of two that u was multiplied with, so that it does not overflow.
     """
 
-    of: Normalized
+    of: Normalizer
     u: words.Words
     centred: words.Words
     down: Array
 
     @quiet
-    def merged(self, other, temperature):
+    def merged(self, other):
         """That of more classes: the mean moves by the share of those that came."""
         xp = namespace(self.u[0])
-        of = self.of.merged(other.of, temperature)
-        a, b = _by_pivot(xp, _is_first(xp, self.of.m, other.of.m), self, other)
+        of = self.of.merged(other.of)
+        a, b = by_pivot(self.of.m, other.of.m, self, other)
         down = xp.where(a.down < b.down, a.down, b.down)
         a, b = a._lowered(down), b._lowered(down)
         rise = _finite(xp, words.add(b.u, words.negative(a.u)))
         rise = words.add(words.add(rise, b.centred), words.negative(a.centred))
-        share = of.share_of(b.of, temperature)
+        share = of.share_of(b.of)
         rise = either(xp, share[0][0] == 0.0, (0.0, 0.0), words.times(xp, share, rise))
         return Mean(of, a.u, _finite(xp, words.add(a.centred, rise)), down)
 
@@ -75,7 +92,6 @@ class Mean(NamedTuple):
         return _finite(xp, words.add(self.u, self.centred))
 
 
-@quiet
 def mean(xp, of, p, pivot, u, axis, down=1.0, centre=True):
     """The mean of u under p, the softmax of a chunk, scaled. Where p is 0 u is not read."""
     live = p[0][0] != 0.0
@@ -108,7 +124,7 @@ class Product(NamedTuple):
     @quiet
     def merged(self, other):
         xp = namespace(self.top)
-        a, b = _by_pivot(xp, _is_first(xp, self.top, other.top), self, other)
+        a, b = by_pivot(self.top, other.top, self, other)
         down = xp.where(a.down < b.down, a.down, b.down)
         a, b = a._lowered(down), b._lowered(down)
         p = _scaled_sum(xp, b.p_pivot, b.p_others)
@@ -126,7 +142,6 @@ class Product(NamedTuple):
         return self._replace(g=g, g_others=g_others, s=s, down=down)
 
 
-@quiet
 def product(xp, top, pivot, index, p, g, axis, down):
     """That of a chunk: p is scaled, g in two words, 0 where p is, and multiplied with `down`."""
     (hi, lo), root = p
@@ -156,12 +171,13 @@ class Signed(NamedTuple):
     b: Array
     r: words.Words
     split: Array
+    temperature: Any
 
     @quiet
-    def merged(self, other, temperature):
+    def merged(self, other):
         xp = namespace(self.x)
-        a, b = _by_pivot(xp, _is_first(xp, self.size, other.size), self, other)
-        d = scaled_difference(xp, b.x, a.x, b.x == a.x, temperature)
+        a, b = by_pivot(self.size, other.size, self, other)
+        d = scaled_difference(xp, b.x, a.x, b.x == a.x, self.temperature)
         half = xp.exp(d[0] / 2.0)
         ratio = (half * b.b / a.b) * half
         ratio = (ratio, words.finite(xp, ratio * d[1]))
@@ -172,30 +188,26 @@ class Signed(NamedTuple):
         return a._replace(r=r, split=a.split | b.split | apart)
 
     @quiet
-    def value(self, temperature):
+    def value(self):
         """The logarithm of the absolute value, and the sign."""
-        xp = namespace(self.x)
-        return log_of_signed(xp, *self, temperature)
+        return log_of_signed(namespace(self.x), *self)
 
 
 # --- the parts that they share ----------------------------------------------------------------
 
 
-def _is_first(xp, a, b):
-    """Whether the pivot of both is that of a."""
-    return (a >= b) | xp.isnan(a)
-
-
-def _by_pivot(xp, first, a, b):
-    """Two states, that with the pivot of both before the other."""
+def by_pivot(a, b, state_a, state_b):
+    """Two states, that before the other whose pivot, one of a and b, is that of both."""
+    xp = namespace(a)
+    first = (a >= b) | xp.isnan(a)
 
     def chosen(condition, a, b):
         if isinstance(a, tuple):
             parts = [chosen(condition, *pair) for pair in zip(a, b, strict=True)]
             return type(a)(*parts) if hasattr(a, "_fields") else tuple(parts)
-        return xp.where(condition, a, b)
+        return a if isinstance(a, float) else xp.where(condition, a, b)
 
-    return chosen(first, a, b), chosen(~first, a, b)
+    return chosen(first, state_a, state_b), chosen(~first, state_a, state_b)
 
 
 def _scaled_sum(xp, a, b):

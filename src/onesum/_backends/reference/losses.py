@@ -199,7 +199,7 @@ def masses(xp, x, target, axis, where, choices=None):
         if choices is None:
             choices = xp.broadcast_to(one, x.shape)
             choices = xp.sum(fill(xp, where, choices, 0.0), axis=axis, keepdims=True)
-        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices))
+        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices * one))
         q = words.multiply(xp, q, words.two_sum(one, -target.smoothing * one))
         q = words.add(q, spread if where is None else either(xp, where, spread, (0.0, 0.0)))
     if target.weight is not None:

@@ -226,6 +226,70 @@ class Normalizer:
         for name in self.__slots__:
             setattr(self, name, getattr(merged, name))
 
+    # --- in arrays of Dask ---
+
+    def persist(self, **options: Any) -> Normalizer:
+        """This normalizer of Dask arrays, computed, its chunks kept where Dask keeps them.
+
+        So its chunks of logits need not wait in memory for one another: those that come after, in
+        `softmax` or `log_softmax`, are read anew, and each is done by itself.
+
+        Parameters
+        ----------
+        **options
+            Of `dask.persist`, as the scheduler.
+
+        Returns
+        -------
+        normalizer : Normalizer
+
+        Raises
+        ------
+        TypeError
+            If it is not one of Dask arrays.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import onesum
+        >>> x = da.zeros((2, 4), chunks=(2, 2))
+        >>> onesum.Normalizer.of(x).persist().softmax(x[:, 2:]).compute()
+        array([[0.25, 0.25],
+               [0.25, 0.25]])
+        """
+        return self._by_dask("persist", options)
+
+    def compute(self, **options: Any) -> Normalizer:
+        """This normalizer of Dask arrays in the arrays that their chunks are, as of NumPy.
+
+        Parameters
+        ----------
+        **options
+            Of `dask.compute`, as the scheduler.
+
+        Returns
+        -------
+        normalizer : Normalizer
+
+        Raises
+        ------
+        TypeError
+            If it is not one of Dask arrays.
+        """
+        return self._by_dask("compute", options)
+
+    def _by_dask(self, name: str, options: dict[str, Any]) -> Normalizer:
+        ours = library_name(self._xp)
+        if not ours.startswith("dask"):
+            raise TypeError(f"{name}: expected a normalizer in arrays of dask.array, got {ours}")
+        from .._backends.dask.graph import all_by
+
+        made = copy.copy(self)
+        arrays = [self._m, *self._r, self._pivot, self._count, self.temperature]
+        made._m, *r, made._pivot, made._count, made.temperature = all_by(name, arrays, options)
+        made._r = r[0], r[1]
+        return made
+
     def _need_same(self, other: Normalizer) -> None:
         """That the rows are the same, and T."""
         if self._xp is not other._xp:

@@ -2,6 +2,7 @@
 """Where the classes come in several chunks: a state of each, merged; then what becomes of each."""
 
 import functools
+from typing import Any
 
 from ..target import Target
 from .graph import blocks, merged, starts, without
@@ -57,7 +58,8 @@ class ClassChunks:
             return arguments, states
         large = {}
         for a in arguments:
-            for b in a if isinstance(a, Target) else (a,):
+            parts: Any = a if isinstance(a, Target) else (a,)
+            for b in parts:
                 if is_lazy(b) and b.ndim == self.x.ndim and b.shape[self.axis] != 1:
                     large[b.name] = b
         again, states = readable(list(large.values()), self.axis, states)

@@ -9,6 +9,7 @@ import functools
 import sys
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 from dask.array.utils import meta_from_array
@@ -141,3 +142,9 @@ def starts(x, axis):
     shape = tuple(len(sizes) if i == axis else 1 for i in range(x.ndim))
     first = np.cumsum((0, *sizes[:-1]), dtype=np.int64)
     return da.from_array(np.reshape(first, shape), chunks=1)
+
+
+def all_by(name, arrays, options):
+    """Arrays, of which some may be none of Dask's, computed or persisted at once."""
+    done = iter(getattr(dask, name)(*filter(is_lazy, arrays), **options))
+    return [next(done) if is_lazy(a) else a for a in arrays]

@@ -32,8 +32,8 @@ def cross_entropy(x, target, axis, z_loss, softcap, where, temperature, by, grad
     losses = classes.per_row(chunk_targets.losses, [state], *rows, left, z_loss, dtype=WIDE)
     if not gradient:
         return losses, None
-    options = axis, z_loss, softcap, where, choices, by, dtype
-    return losses, classes.map(chunk_targets.gradient, [state], target, *options, dtype=dtype)
+    beside = axis, z_loss, softcap, where, choices, by, dtype
+    return losses, classes.map(chunk_targets.gradient, [state], target, *beside, dtype=dtype)
 
 
 def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, by, dtype, out):
@@ -98,7 +98,7 @@ def _left(where, axis):
 
 def _column(a, axis):
     """What has one element per row, with size 1 along the axis."""
-    return None if a is None else da.expand_dims(a, axis)
+    return None if a is None else a[(slice(None),) * axis + (None,)]
 
 
 # --- the sum over rows --------------------------------------------------------------------------

@@ -23,7 +23,8 @@ def is_lazy(a):
 
 def operands_of(arguments, ndim, axis):
     """Arrays with the axes of x stay; a target comes in its parts, and its place is told."""
-    operands, place = [], None
+    operands: list[Any] = []
+    place = None
     for a in arguments:
         if isinstance(a, Target):
             place = len(operands)

@@ -54,7 +54,7 @@ def _in_memory(a, graph):
 
 def _again(a, graph, state):
     """The same array by other tasks. The first of them wait for all of the state."""
-    token = tokenize(a.name, state.name)
+    token = tokenize(state.name)  # one for all arrays: what they share is read once
     waiting = f"onesum-wait-{token}"
     tasks = {key for key, node in graph.items() if isinstance(node, Task | Alias)}
     renamed = {key: _renamed(key, token) for key in tasks}

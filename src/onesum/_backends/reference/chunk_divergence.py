@@ -83,9 +83,9 @@ def gradients(state, first, second, start, x, y, where, left, by, dtype):
 
 def _classes(state, x, y, where, left):
     xp, x, y = widen(x, y)
-    rows = (_row(xp, of, a, where, left) for of, a in ((state.x, x), (state.y, y)))
-    t = state.x.temperature
-    return xp, x, y, divergence.classes_of(xp, x, y, *rows, state.x.m, state.y_pivot, t)
+    row, row_y = _row(xp, state.x, x, where, left), _row(xp, state.y, y, where, left)
+    m, t = state.x.m, state.x.temperature
+    return xp, x, y, divergence.classes_of(xp, x, y, row, row_y, m, state.y_pivot, t)
 
 
 def _row(xp, of, x, where, left):

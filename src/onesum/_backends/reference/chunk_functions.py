@@ -48,7 +48,8 @@ def mean_tangent(start, x, v, axis, where, temperature):
 @quiet
 def signed(start, x, b, axis, where, temperature):
     xp, x, b = widen(x, b)
-    return Signed(*signed_sum(xp, x, b, axis, where, temperature), temperature)
+    size, top, weight, r, split = signed_sum(xp, x, b, axis, where, temperature)
+    return Signed(size, top, weight, r, split, temperature)
 
 
 @quiet

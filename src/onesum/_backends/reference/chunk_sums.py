@@ -190,7 +190,7 @@ class Signed(NamedTuple):
     @quiet
     def value(self):
         """The logarithm of the absolute value, and the sign."""
-        return log_of_signed(namespace(self.x), *self)
+        return log_of_signed(namespace(self.x), self[:5], self.temperature)
 
 
 # --- the parts that they share ----------------------------------------------------------------

@@ -29,8 +29,8 @@ class Aim(NamedTuple):
     @quiet
     def merged(self, other):
         of, t = self.of.merged(other.of), self.of.temperature
-        pairs = ((part.m, part.r) for part in (self.of, other.of, of))
-        loss = chunk_losses.merged(self.loss, next(pairs), other.loss, *pairs, t)
+        ours, theirs, both = ((part.m, part.r) for part in (self.of, other.of, of))
+        loss = chunk_losses.merged(self.loss, ours, other.loss, theirs, both, t)
         a, b = by_pivot(self.of.m, other.of.m, self, other)
         return Aim(of, loss, words.add(a.q_others, b.loss.mass))
 

@@ -62,7 +62,7 @@ def _log(xp, a):
 def signed_logsumexp(x, b, axis, where, temperature, dtype):
     """log(abs(s)) and the sign of s = sum b exp(x / T). Drops the axis."""
     xp, x, b = widen(x, b)
-    value = log_of_signed(xp, *signed_sum(xp, x, b, axis, where, temperature), temperature)
+    value = log_of_signed(xp, signed_sum(xp, x, b, axis, where, temperature), temperature)
     return tuple(finish(xp, xp.squeeze(a, axis=axis), dtype, None) for a in value)
 
 
@@ -83,8 +83,9 @@ def signed_sum(xp, x, b, axis, where, temperature):
     return size, top, weight, r, xp.any(infinite, axis=axis, keepdims=True)
 
 
-def log_of_signed(xp, size, top, weight, r, split, temperature):
+def log_of_signed(xp, signed, temperature):
     """log(abs(s)) and the sign: abs(s) = abs(b) exp(x / T) abs(1 + r), b and x of the pivot."""
+    size, top, weight, r, split = signed
     s = words.rounded(xp, words.add(r, (1.0, 0.0)))
     log = xp.where(r[0] > -0.5, words.rounded(xp, words.log1p(xp, r)), xp.log(xp.abs(s)))
     log = words.add(_log(xp, xp.abs(weight)), (log, 0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import dask
@@ -30,6 +31,14 @@ WEIGHTS = {
     "z_loss": 0.1,
     "softcap": 3.0,
     "ignore_index": 1,
+}
+
+# What needs functions that Dask's array expressions lack: several class axes, products, diagonals.
+NOT_OF_EXPRESSIONS = {
+    "logsumexp",
+    "softmax_jacobian",
+    "log_softmax_jacobian",
+    "linear_cross_entropy_value_and_grad",
 }
 
 Case = Callable[[Any, Any, Any, dict[str, Any], dict[str, Any]], Any]
@@ -128,7 +137,7 @@ def test_bits_of_rows(name):
     for backend in on_numpy():
         with using(backend):
             whole = 4 if name in FIRST_AXIS else 6
-            for got, exact in computed(lazily(case, lambda a: cut(a, whole)), at_once(case)):
+            for got, exact in computed(lazily(case, partial(cut, whole=whole)), at_once(case)):
                 assert np.array_equal(got, exact, equal_nan=True)
 
 

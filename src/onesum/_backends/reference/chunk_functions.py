@@ -95,8 +95,9 @@ def logsumexp_vjp(state, start, x, g, axis, where, temperature, dtype):
     _, p = state.probabilities(x)
     g, down = shared(xp, g, axis, temperature)
     result = words.rounded(xp, words.times(xp, p, g)) / down
-    lost = (x == -xp.inf) | (state.m == -xp.inf)
-    return finish(xp, select(xp, lost, 0.0, result), dtype, None)
+    lost = (p[0][0] == 0.0) | (state.m == -xp.inf)
+    result = fill(xp, where, select(xp, lost, 0.0, result), 0.0)
+    return finish(xp, result, dtype, None)
 
 
 @quiet

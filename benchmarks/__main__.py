@@ -21,6 +21,7 @@ COMMANDS = {
     "boosting": "what an objective costs LightGBM and XGBoost, alone and in whole rounds",
     "linear": "the cross entropy of a linear layer, in time and memory, beside PyTorch",
     "arrays": "gradients of PyTorch's and JAX's arrays, beside those libraries' own functions",
+    "dask": "softmax of Dask arrays larger than memory, beside its natural expression",
     "import": "what importing onesum costs, and how large its wheel is",
     "report": "write the tables and pictures of the documents from the results",
 }
@@ -43,6 +44,8 @@ def arguments() -> argparse.Namespace:
             command.add_argument("--threads", type=int, default=min(2, processors()))
         if name == "growth":
             command.add_argument("--largest", type=int, metavar="N", help="elements of an array")
+        if name == "dask":
+            command.add_argument("--gigabytes", type=float, nargs="+", help="sizes of the logits")
         if name == "report":
             command.add_argument("--check", action="store_true", help="only compare; 1 if old")
     return parser.parse_args()
@@ -99,6 +102,10 @@ def main() -> int:
         from . import arrays
 
         arrays.run(results, args.quick, args.threads)
+    elif args.command == "dask":
+        from . import dask
+
+        dask.run(results, args.quick, args.gigabytes)
     elif args.command == "import":
         from . import importing
 

@@ -13,4 +13,7 @@ int add_direct_calls(PyObject* module);
 int add_losses(PyObject* module);
 int add_direct_losses(PyObject* direct, bool bfloat16);
 
+// _compare(x, y, known, sums): comparison.h, on C-contiguous arrays of rows and classes.
+PyObject* compare(PyObject*, PyObject* args);
+
 }  // namespace onesum

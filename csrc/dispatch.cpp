@@ -1,10 +1,12 @@
 #include "dispatch.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cfenv>
 #include <cstring>
 #include <strings.h>
 
+#include "pool.h"
 #include "split.h"
 #include "tuning.h"
 
@@ -26,7 +28,7 @@ namespace {
 std::atomic<const Isa*> in_use{nullptr};
 
 #define ONESUM_OPERANDS(name, operands) operands,
-const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
+const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_CHUNKS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
 #undef ONESUM_OPERANDS
 
 constexpr int size_of[] = {2, 2, 4, 8};  // by storage
@@ -96,6 +98,24 @@ bool call_kernel(int operation, int storage, char* const* args, long rows, long 
     const bool done = run(job, args, rows, n, strides);
     clear_flags();
     return done;
+}
+
+void compare_rows(int storage, const char* x, const char* y, const double* known, double* sums, long rows, long n) {
+    struct Job {
+        Comparer compare;
+        const char *x, *y;
+        const double* known;
+        double* sums;
+        long rows, n, row_bytes, chunk;
+    };
+    const long chunk = std::max(1L, std::min(rows, tuning::least_chunk / std::max(n, 1L)));
+    Job job{in_use.load(std::memory_order_relaxed)->kernels->compare[storage], x, y, known, sums, rows, n, n * size_of[storage], chunk};
+    parallel((rows + chunk - 1) / chunk, [](void* context, long i) {
+        const Job& j = *static_cast<Job*>(context);
+        const long first = i * j.chunk;
+        j.compare(j.x + first * j.row_bytes, j.y + first * j.row_bytes, j.known + 4 * first, j.sums + 5 * first, std::min(j.chunk, j.rows - first), j.n);
+    }, &job);
+    clear_flags();
 }
 
 }  // namespace onesum

@@ -168,37 +168,46 @@ template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE V scaled_differenc
     return z == C(-infinity) || d.hi == C(-infinity) ? splat(C(-infinity)) - log_rest : z - (log_rest - z_lo);
 }
 
+// log p, once log1p(r) is known.
+template <class Form, class W, class Base> struct LogProbabilities : Base {
+    using S = typename W::S;
+    using C = typename W::C;
+    using V = typename W::V;
+    using Base::Base;
+    V log_rest;
+
+    ONESUM_APART void write(Group<W>& g) const {
+        g.walk.rows([&](auto row) ONESUM_INLINED {
+            const V m = row.of(this->m), log_rest = row.of(this->log_rest);
+            const Logits<Form, W> logits(g, row);
+            const auto out = row.of(g.out);
+            V inverse_hi, inverse_lo;
+            if constexpr (Form::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
+            row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                V x = logits.at(j, lanes), y;
+                if constexpr (Form::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
+                else y = (x - m) - log_rest;
+                if constexpr (Form::general) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
+                ::write<S>(out.at(j), lanes, y, g.streamed);
+            });
+        });
+    }
+};
+
 struct LogSoftmax : Forward {
     static constexpr bool needs_memo = false;
-    template <class Form, class W> struct Run : Normalizer<Form, W> {
-        using S = typename W::S;
+    template <class Form, class W> struct Run : LogProbabilities<Form, W, Normalizer<Form, W>> {
         using C = typename W::C;
-        using V = typename W::V;
         using N = Normalizer<Form, W>;
-        using N::N;
-        V log_rest;
+        using L = LogProbabilities<Form, W, N>;
+        using L::L;
         Then end(Group<W>& g, Totals<W>& totals) {
             const Then then = N::end(g, totals);
+            auto& log_rest = this->log_rest;
             log_rest = log1p(this->r).rounded();
             log_rest = this->no_finite_logit() ? splat(C(not_a_number)) : log_rest;
             if constexpr (Form::general) log_rest = this->infinite() ? this->one_hot() : log_rest;
             return then;
-        }
-        ONESUM_APART void write(Group<W>& g) const {
-            g.walk.rows([&](auto row) ONESUM_INLINED {
-                const V m = row.of(this->m), log_rest = row.of(this->log_rest);
-                const Logits<Form, W> logits(g, row);
-                const auto out = row.of(g.out);
-                V inverse_hi, inverse_lo;
-                if constexpr (Form::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
-                row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
-                    V x = logits.at(j, lanes), y;
-                    if constexpr (Form::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
-                    else y = (x - m) - log_rest;
-                    if constexpr (Form::general) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
-                    ::write<S>(out.at(j), lanes, y, g.streamed);
-                });
-            });
         }
     };
 };
@@ -232,6 +241,14 @@ struct LogSumExp : Forward {
 template <class C> constexpr double least_factor = sizeof(C) == 4 ? 0x1p-30 : 0x1p-300;
 template <class C> constexpr double most_factor = sizeof(C) == 4 ? 0x1p60 : 0x1p300;
 
+// Whether the factors of all rows are between them, or 0.
+template <class W, class V> bool all_usual(const Group<W>& g, V factors) {
+    using C = typename W::C;
+    const V size = factors < 0 ? -factors : factors;
+    const auto usual = (size == 0) | ((size >= C(least_factor<C>)) & (size <= C(most_factor<C>)));
+    return !any(first_lanes<typename W::I>(g.walk.count) & ~usual);
+}
+
 // A factor as a power of two, where it is extreme, and the rest.
 template <class W> typename W::V taken_apart(Wide<typename W::C>& factor) {
     using C = typename W::C;
@@ -255,10 +272,7 @@ template <class W> typename W::V taken_apart(Wide<typename W::C>& factor) {
 struct LogSumExpVjp : Forward {
     static constexpr bool needs_memo = true;
     template <class W> static int form(const Group<W>& g, const typename W::V& m) {
-        using C = typename W::C;
-        const auto size = g.row_in < 0 ? -g.row_in : g.row_in;
-        const auto usual = (size == 0) | ((size >= C(least_factor<C>)) & (size <= C(most_factor<C>)));
-        return any(first_lanes<typename W::I>(g.walk.count) & ~usual) || Forward::form(g, m);
+        return !all_usual(g, g.row_in) || Forward::form(g, m);
     }
     template <class Form, class W> struct Run : Probabilities<Form, W, true> {
         using S = typename W::S;

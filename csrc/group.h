@@ -76,6 +76,7 @@ template <class W> struct Group {
     Elements<typename W::C> element;
     MaskOperand mask;
     V row_in, row_out;            // operands with one element per row
+    double words[2][W::lanes];    // a number in two words for each row: an operand, or a result
     bool writes;                  // more than that
     Aims<W> aims;                 // of a loss
     double temperature[W::lanes];

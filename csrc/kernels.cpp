@@ -3,6 +3,8 @@
 // Everything else in here has internal linkage, so that no two instruction sets can share code by accident.
 #include "kernels.h"
 
+#include "chunks.h"
+#include "comparison.h"
 #include "derivatives.h"
 #include "divergence.h"
 #include "forward.h"
@@ -21,6 +23,9 @@ using log_softmax_vjp = LogSoftmaxVjp;
 using log_softmax_jvp = LogSoftmaxJvp;
 using logsumexp_vjp = LogSumExpVjp;
 using logsumexp_jvp = LogSumExpJvp;
+using normalizer = NormalizerOf;
+using shifted_exp = ShiftedExp;
+using shifted_logits = ShiftedLogits;
 using cross_entropy = CrossEntropy;
 using soft_cross_entropy = SoftCrossEntropy;
 using kl_divergence = Divergence;
@@ -28,7 +33,7 @@ using cross_entropy_hvp = CrossEntropyHvp;
 }  // namespace operation
 
 #define ONESUM_PLACES(name, operands) constexpr Places name##_places{operands};
-ONESUM_OPERATIONS(ONESUM_PLACES) ONESUM_LOSSES(ONESUM_PLACES)
+ONESUM_OPERATIONS(ONESUM_PLACES) ONESUM_CHUNKS(ONESUM_PLACES) ONESUM_LOSSES(ONESUM_PLACES)
 #undef ONESUM_PLACES
 
 template <class Op> constexpr bool is_cross_entropy = std::is_same_v<Op, CrossEntropy> || std::is_same_v<Op, SoftCrossEntropy> || std::is_same_v<Op, CrossEntropyHvp>;
@@ -55,4 +60,5 @@ bool kernel(char* const* args, long rows, long n, const long* strides, bool stre
      kernel<float, operation::name, name##_places>, kernel<double, operation::name, name##_places>},
 
 extern const onesum::Kernels ONESUM_TABLE;
-const onesum::Kernels ONESUM_TABLE = {{ONESUM_OPERATIONS(ONESUM_KERNELS) ONESUM_LOSSES(ONESUM_KERNELS)}};
+const onesum::Kernels ONESUM_TABLE = {{ONESUM_OPERATIONS(ONESUM_KERNELS) ONESUM_CHUNKS(ONESUM_KERNELS) ONESUM_LOSSES(ONESUM_KERNELS)},
+                                      {compare<float16>, compare<bfloat16>, compare<float>, compare<double>}};

@@ -15,6 +15,13 @@ namespace onesum {
     X(logsumexp_vjp, "xmrT>x")      \
     X(logsumexp_jvp, "xmxT>r")
 
+// Chunks of the class axis: `w` is a double a row, two of which are the words of a number. The maximum of the row and r come out, or are given with what
+// multiplies the exponentials, or is subtracted.
+#define ONESUM_CHUNKS(X)                \
+    X(normalizer, "xmT>rww")            \
+    X(shifted_exp, "xmrwwT>x")          \
+    X(shifted_logits, "xmrwwT>x")
+
 // Losses: after x come probabilities (or x again, or the divergence's second logits), the mask, class indices `i` (an int64 a row), row weights `s` (a double a row), T, and the
 // options `o`, the same for all rows; then the losses `l` (a double a row) and the gradient (or x again, if there is to be none). The Hessian's second x is what it
 // is multiplied by, and it takes the sums of the target masses `q` (a double a row); what a softcap adds to it needs the probabilities themselves, `y` (or x again).
@@ -37,7 +44,7 @@ struct LossOptions {
 };
 
 #define ONESUM_COUNT(name, operands) +1
-constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT), kernels = operations ONESUM_LOSSES(ONESUM_COUNT);
+constexpr int operations = 0 ONESUM_OPERATIONS(ONESUM_COUNT) ONESUM_CHUNKS(ONESUM_COUNT), kernels = operations ONESUM_LOSSES(ONESUM_COUNT);
 #undef ONESUM_COUNT
 constexpr int max_operands = 10;
 constexpr int operand_count(const char* operands) {
@@ -52,8 +59,13 @@ enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float
 // operand, then the distance between classes for those that have a class axis. `streamed`: write past the caches, where that can be. False: no memory.
 using Kernel = bool (*)(char* const* args, long rows, long n, const long* strides, bool streamed);
 
+// Rows of n classes that lie one after the other, of x and of y. `known` has four doubles a row: the maximum of x, of y, log1p(r) of x, of y; `sums` gets five
+// (comparison.h).
+using Comparer = void (*)(const char* x, const char* y, const double* known, double* sums, long rows, long n);
+
 struct Kernels {
-    Kernel kernel[kernels][storages];  // operations, then losses
+    Kernel kernel[kernels][storages];  // operations, those on chunks among them, then losses
+    Comparer compare[storages];
 };
 
 }  // namespace onesum

@@ -17,15 +17,16 @@ namespace {
 struct Places {
     int core[2] = {-1, -1}, targets = -1, mask = -1, row_in = -1, temperature = -1, out = -1;
     int classes = -1, sample = -1, masses = -1, options = -1, loss = -1;
+    int words_in[2] = {-1, -1}, words_out[2] = {-1, -1};
     int core_strides[2] = {-1, -1}, targets_stride = -1, mask_stride = -1, out_stride = -1;
     bool row_out = false;
 
     constexpr explicit Places(const char* operands) {
-        int place = 0, inputs = 0, stride = onesum::operand_count(operands);
+        int place = 0, inputs = 0, words = 0, stride = onesum::operand_count(operands);
         bool output = false;
         for (const char* c = operands; *c; ++c) {
             switch (*c) {
-                case '>': output = true; continue;
+                case '>': output = true, words = 0; continue;
                 case 'x':
                     if (output) out = place, out_stride = stride++;
                     else core[inputs] = place, core_strides[inputs++] = stride++;
@@ -36,6 +37,7 @@ struct Places {
                     if (output) out = place, row_out = true;
                     else row_in = place;
                     break;
+                case 'w': (output ? words_out : words_in)[words++] = place; break;
                 case 'T': temperature = place; break;
                 case 'i': classes = place; break;
                 case 's': sample = place; break;
@@ -122,6 +124,9 @@ template <class S, class Op, const Places& places> struct Driver {
             g.row_in = V{};
             for (int k = 0; k < count; ++k) g.row_in[k] = load_one<S>(at(places.row_in, first + k))[0];
         }
+        if constexpr (places.words_in[0] >= 0)
+            for (int word = 0; word < 2; ++word)
+                for (int k = 0; k < lanes; ++k) memcpy(&g.words[word][k], at(places.words_in[word], first + (k < count ? k : 0)), sizeof(double));
         if constexpr (places.options >= 0) aim(g, first, count);
     }
     template <class W> void aim(Group<W>& g, long first, int count) const {
@@ -172,6 +177,9 @@ template <class S, class Op, const Places& places> struct Driver {
     template <class W> void put_rows(const Group<W>& g, long first, int count) const {
         if constexpr (places.loss >= 0)
             for (int k = 0; k < count; ++k) memcpy(at(places.loss, first + k), &g.aims.losses[k], sizeof(double));
+        if constexpr (places.words_out[0] >= 0)
+            for (int word = 0; word < 2; ++word)
+                for (int k = 0; k < count; ++k) memcpy(at(places.words_out[word], first + k), &g.words[word][k], sizeof(double));
         if constexpr (places.row_out) {
             if (strides[places.out] == size) return store_part<S>(at(places.out, first), g.row_out, count);
             for (int k = 0; k < count; ++k) store_one<S>(at(places.out, first + k), V{} + g.row_out[k]);

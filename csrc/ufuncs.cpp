@@ -48,7 +48,7 @@ std::vector<Ufunc> every_ufunc() {
         ++operation;
     };
 #define ONESUM_ADD(name, operands) add(#name, operands);
-    ONESUM_OPERATIONS(ONESUM_ADD)
+    ONESUM_OPERATIONS(ONESUM_ADD) ONESUM_CHUNKS(ONESUM_ADD)
 #undef ONESUM_ADD
     return ufuncs;
 }
@@ -102,7 +102,7 @@ void write_signature(const char* operands, char* signature) {
 }
 
 int type_of(char operand, int float_type) {
-    return operand == 'T' ? NPY_DOUBLE : operand == 'm' ? NPY_BOOL : float_type;
+    return operand == 'T' || operand == 'w' ? NPY_DOUBLE : operand == 'm' ? NPY_BOOL : float_type;
 }
 
 bool add_ufunc(PyObject* module, size_t index) {
@@ -119,8 +119,9 @@ bool add_ufunc(PyObject* module, size_t index) {
             if (c != '>') *type++ = char(type_of(c, float_types[i]));
     }
     write_signature(made.operands.c_str(), l.signature);
+    const int inputs = int(made.operands.find('>')), outputs = operand_count(made.operands.c_str()) - inputs;
     PyObject* ufunc =
-        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, onesum::storages, operand_count(made.operands.c_str()) - 1, 1, PyUFunc_None,
+        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, onesum::storages, inputs, outputs, PyUFunc_None,
                                             made.name.c_str(), "A kernel of the core; see onesum for the function.", 0, l.signature);
     if (!ufunc) return false;
     const bool added = PyModule_AddObjectRef(module, made.name.c_str(), ufunc) == 0;
@@ -260,6 +261,7 @@ PyMethodDef methods[] = {
     {"_set_num_threads", set_num_threads, METH_O, "Let calls use so many."},
     {"_jobs", jobs, METH_NOARGS, "How many calls have been shared among threads. For tests."},
     {"_release_memory", release_memory, METH_NOARGS, "Give the memory kept for large results back; how many bytes."},
+    {"_compare", onesum::compare, METH_VARARGS, "The sums over the classes that the divergences of rows of logits follow from."},
     {"_move", move, METH_VARARGS, "Read one or two arrays and write one, or none: the floor under every time. For the benchmark."},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -104,6 +104,19 @@ inline void wide_to(double* p, Wide<double> x) {
     memcpy(p, &rounded, sizeof rounded);
 }
 
+// The same in two words, which a Wide<float> needs not.
+inline Wide<float> words_from(const double* hi, const double* lo, float) { return wide_from(hi, float()) + wide_from(lo, float()); }
+inline Wide<double> words_from(const double* hi, const double* lo, double) { return {wide_from(hi, double()).hi, wide_from(lo, double()).hi}; }
+template <class C> Wide<C> words_from(const double* hi, const double* lo) { return words_from(hi, lo, C()); }
+inline void words_to(double* hi, double* lo, Wide<float> x) {
+    wide_to(hi, x);
+    memset(lo, 0, sizeof x);
+}
+inline void words_to(double* hi, double* lo, Wide<double> x) {
+    memcpy(hi, &x.hi, sizeof x.hi);
+    memcpy(lo, &x.lo, sizeof x.lo);
+}
+
 template <class C> Wide<C> wide_splat(double x) {
     double lanes[Vec<C>::lanes];
     for (double& lane : lanes) lane = x;

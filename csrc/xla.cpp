@@ -275,10 +275,10 @@ Error* answer(const CallFrame& frame, bool& answered) {
 }
 
 #define ONESUM_LETTERS(name, letters) letters,
-constexpr const char* letters_of[] = {ONESUM_OPERATIONS(ONESUM_LETTERS) ONESUM_LOSSES(ONESUM_LETTERS)};
+constexpr const char* letters_of[] = {ONESUM_OPERATIONS(ONESUM_LETTERS) ONESUM_CHUNKS(ONESUM_LETTERS) ONESUM_LOSSES(ONESUM_LETTERS)};
 #undef ONESUM_LETTERS
 #define ONESUM_INDEX(name, letters) index_##name,
-enum Index { ONESUM_OPERATIONS(ONESUM_INDEX) ONESUM_LOSSES(ONESUM_INDEX) };
+enum Index { ONESUM_OPERATIONS(ONESUM_INDEX) ONESUM_CHUNKS(ONESUM_INDEX) ONESUM_LOSSES(ONESUM_INDEX) };
 #undef ONESUM_INDEX
 
 // An operation of kernels.h, without a mask.

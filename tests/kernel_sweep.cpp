@@ -48,7 +48,7 @@ struct Kernel {
 };
 
 struct Answer {
-    std::vector<char> out, rows;  // one element a class; a row
+    std::vector<char> out, rows, words;  // one element a class; a row; two doubles a row
     bool done;
 };
 
@@ -78,14 +78,19 @@ Answer call(const Kernel& kernel, const Problem& problem, const Layout& layout, 
     char* args[onesum::max_operands];
     long strides[2 * onesum::max_operands], class_strides[2 * onesum::max_operands];
     int operands = 0, with_classes = 0, inputs = 0;
-    Array *out = nullptr, *row_out = nullptr, *input[2] = {};
+    Array *out = nullptr, *row_out = nullptr, *words_out[2] = {}, *input[2] = {};
+    int words = 0;
     const auto take = [&](const Array& array, bool classes) {
         args[operands] = array.data(), strides[operands++] = array.row_stride;
         if (classes) class_strides[with_classes++] = array.class_stride;
     };
     bool output = false;
     for (const char* c = operands_of(kernel.op); *c; ++c) switch (*c) {
-            case '>': output = true; break;
+            case '>': output = true, words = 0; break;
+            case 'w':
+                if (output) take(*(words_out[words++] = &add_rows(sizeof(double), std::vector<char>(size_t(rows) * sizeof(double), '\x5a'))), false);
+                else take(add_rows(sizeof(double), words++ ? std::vector<char>(size_t(rows) * sizeof(double)) : bytes_of(problem.words)), false);
+                break;
             case 'x':
                 if (!output) {
                     input[inputs] = &add(layout.inputs[inputs], size, inputs ? problem.second : problem.x);
@@ -121,11 +126,16 @@ Answer call(const Kernel& kernel, const Problem& problem, const Layout& layout, 
     for (Array& array : arrays) array.remember();
     ++calls;
     onesum::set_threads(how.threads);
-    Answer answer{{}, {}, onesum::run({kernel.run(), operands, int(size), how.streamed}, args, rows, n, strides)};
+    Answer answer{{}, {}, {}, onesum::run({kernel.run(), operands, int(size), how.streamed}, args, rows, n, strides)};
     for (Array& array : arrays)
-        if (!array.intact(&array == out || &array == row_out)) fail("wrote where nothing was to be written");
+        if (!array.intact(&array == out || &array == row_out || &array == words_out[0] || &array == words_out[1])) fail("wrote where nothing was to be written");
     if (out) answer.out = out->packed();
     if (row_out) answer.rows = row_out->packed();
+    if (words) {
+        const std::vector<char> hi = words_out[0] ? words_out[0]->packed() : std::vector<char>(), lo = words_out[0] ? words_out[1]->packed() : hi;
+        for (size_t i = 0; i < hi.size(); i += sizeof(double))
+            for (const auto* word : {&hi, &lo}) answer.words.insert(answer.words.end(), word->begin() + long(i), word->begin() + long(i + sizeof(double)));
+    }
     return answer;
 }
 
@@ -148,6 +158,14 @@ void check_values(const Kernel& kernel, const Problem& problem, const Answer& an
             else got = decode(kernel.storage, answer.rows.data() + i * size);
             if (differs(got, wanted.value, wanted.value_size, !is_loss)) {
                 std::snprintf(what, sizeof what, "row %ld: %.9g, expected %.9Lg", i, got, wanted.value);
+                fail(what);
+            }
+        }
+        if (!answer.words.empty() && wanted.value > -HUGE_VALL) {
+            double got[2];
+            memcpy(got, answer.words.data() + i * long(sizeof got), sizeof got);
+            if (differs(Real(got[0]) + got[1], wanted.words, wanted.words + 1, false)) {
+                std::snprintf(what, sizeof what, "row %ld: r is %.9g, expected %.9Lg", i, got[0] + got[1], wanted.words);
                 fail(what);
             }
         }
@@ -176,6 +194,7 @@ void compare(const Kernel& kernel, const Answer& answer, const Answer& wanted) {
     if (!answer.done) fail("no memory");
     if (!same(kernel.storage, answer.out, wanted.out)) fail("other bits than in rows");
     if (!same(is_loss ? int(onesum::storage_float64) : kernel.storage, answer.rows, wanted.rows)) fail("other bits for the rows than in rows");
+    if (!same(onesum::storage_float64, answer.words, wanted.words)) fail("other words for the rows than in rows");
 }
 
 void describe(const Kernel& kernel, const Problem& problem, const char* variant, const char* layout, const Manner& how) {
@@ -212,7 +231,7 @@ void sweep(const Kernel& kernel, const Variant& variant, long rows, long n) {
         describe(kernel, problem, variant.name, "a row alone", how);
         const Answer one = call(kernel, problem.only(i), layouts[i % 3], how);
         const auto part_of = [&](const std::vector<char>& all) { return std::vector<char>(all.begin() + i * long(all.size()) / rows, all.begin() + (i + 1) * long(all.size()) / rows); };
-        compare(kernel, one, {part_of(wanted.out), part_of(wanted.rows), true});
+        compare(kernel, one, {part_of(wanted.out), part_of(wanted.rows), part_of(wanted.words), true});
     }
 }
 

@@ -19,6 +19,12 @@ logsumexp_vjp: np.ufunc
 logsumexp_vjp_where: np.ufunc
 logsumexp_jvp: np.ufunc
 logsumexp_jvp_where: np.ufunc
+normalizer: np.ufunc
+normalizer_where: np.ufunc
+shifted_exp: np.ufunc
+shifted_exp_where: np.ufunc
+shifted_logits: np.ufunc
+shifted_logits_where: np.ufunc
 
 class direct:  # noqa: N801 - a module; each function answers NotImplemented to what is not plain
     @staticmethod

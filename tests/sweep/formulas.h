@@ -7,7 +7,7 @@
 #include "../../csrc/kernels.h"
 
 #define ONESUM_INDEX(name, operands) op_##name,
-enum Op { ONESUM_OPERATIONS(ONESUM_INDEX) ONESUM_LOSSES(ONESUM_INDEX) };
+enum Op { ONESUM_OPERATIONS(ONESUM_INDEX) ONESUM_CHUNKS(ONESUM_INDEX) ONESUM_LOSSES(ONESUM_INDEX) };
 #undef ONESUM_INDEX
 
 using Real = long double;
@@ -17,7 +17,7 @@ using Reals = std::vector<Real>;
 struct Row {
     Reals x, second;
     std::vector<char> mask;
-    Real g = 1, temperature = 1, sample = 1, masses = 1;
+    Real g = 1, temperature = 1, sample = 1, masses = 1, word = 1;
     long target = -1;
     onesum::LossOptions options{};
 };
@@ -26,6 +26,7 @@ struct Row {
 struct Result {
     Reals out, size;
     Real value = 0, value_size = 0;  // of the row: a number, or a loss
+    Real words = 0;                  // of the row: a number in two words
 };
 
 namespace formulas {
@@ -98,6 +99,26 @@ inline Result forward(Op op, const Row& row) {
     }
     if (op == op_logsumexp) r.value = s.log_sum, r.value_size = std::fabs(s.log_sum) + 1;
     if (op == op_logsumexp_jvp) r.value = sum(s.p, row.second) / row.temperature, r.value_size = size_of_sum(s.p, row.second) / row.temperature;
+    return r;
+}
+
+// The maximum is g, and word what multiplies or is subtracted.
+inline Result chunk(Op op, const Row& row) {
+    const size_t n = row.x.size();
+    Result r{Reals(n), Reals(n)};
+    if (op == op_normalizer) {
+        r.value = -HUGE_VALL, r.words = -1;
+        for (size_t j = 0; j < n; ++j)
+            if (row.mask[j]) r.value = std::fmax(r.value, row.x[j]);
+        for (size_t j = 0; j < n; ++j)
+            if (row.mask[j]) r.words += std::exp((row.x[j] - r.value) / row.temperature);
+        return r;
+    }
+    for (size_t j = 0; j < n; ++j) {
+        const Real d = (row.x[j] - row.g) / row.temperature;
+        if (op == op_shifted_exp) r.out[j] = row.mask[j] ? row.word * std::exp(d) : 0, r.size[j] = r.out[j];
+        else r.out[j] = row.mask[j] ? d - row.word : -HUGE_VALL, r.size[j] = row.mask[j] ? std::fabs(d) + row.word : 0;
+    }
     return r;
 }
 
@@ -182,6 +203,9 @@ inline Result expected(Op op, const Row& row) {
         case op_softmax_vjp:
         case op_log_softmax_vjp:
         case op_log_softmax_jvp: return formulas::derivative(op, row);
+        case op_normalizer:
+        case op_shifted_exp:
+        case op_shifted_logits: return formulas::chunk(op, row);
         case op_cross_entropy:
         case op_soft_cross_entropy: return formulas::loss(op, row);
         case op_kl_divergence: return formulas::divergence(row);

@@ -5,10 +5,10 @@
 #include "numbers.h"
 
 #define ONESUM_NAME(name, operands) #name,
-constexpr const char* op_names[] = {ONESUM_OPERATIONS(ONESUM_NAME) ONESUM_LOSSES(ONESUM_NAME)};
+constexpr const char* op_names[] = {ONESUM_OPERATIONS(ONESUM_NAME) ONESUM_CHUNKS(ONESUM_NAME) ONESUM_LOSSES(ONESUM_NAME)};
 #undef ONESUM_NAME
 #define ONESUM_OPERANDS(name, operands) operands,
-constexpr const char* op_operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
+constexpr const char* op_operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_CHUNKS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
 #undef ONESUM_OPERANDS
 constexpr const char* storage_names[] = {"float16", "bfloat16", "float32", "float64"};
 
@@ -117,7 +117,7 @@ class Problem {
     bool masked, one_temperature, writes;
     onesum::LossOptions options;
     std::vector<char> x, second, mask, g;  // packed
-    std::vector<double> temperatures, samples, masses, weight;
+    std::vector<double> temperatures, samples, masses, words, weight;
     std::vector<long> targets;
 
     Problem(Op op, int storage, const Variant& variant, long rows, long n)
@@ -141,6 +141,12 @@ class Problem {
                 encode(storage, second_at(r, same ? 0 : j, kind), &second[size_t((i * n + j) * size)]);
                 if (masked) mask[size_t(i * n + j)] = kind == masked_row ? 0 : draw(7, r, j) % 4 != 0 || j == targets.back() || j == long(draw(8, r, 0) % uint64_t(n));
             }
+            words.push_back(0.5 + double(draw(11, i, 0) % 16) / 8);
+            if (op == op_shifted_exp || op == op_shifted_logits) {
+                double top = -HUGE_VAL;  // of these classes, or of others
+                for (long j = 0; j < n; ++j) top = std::fmax(top, decode(storage, &x[size_t((i * n + j) * size)]));
+                encode(storage, kind == ordinary_row && draw(12, i, 0) % 2 ? top + 1 : top, &g[size_t(i * size)]);
+            }
         }
     }
 
@@ -148,7 +154,7 @@ class Problem {
         Problem one = *this;
         one.rows = 1;
         const auto keep = [&](auto& all) { all = {all.begin() + i * long(all.size()) / rows, all.begin() + (i + 1) * long(all.size()) / rows}; };
-        keep(one.x), keep(one.second), keep(one.mask), keep(one.g), keep(one.temperatures), keep(one.samples), keep(one.masses), keep(one.targets);
+        keep(one.x), keep(one.second), keep(one.mask), keep(one.g), keep(one.temperatures), keep(one.samples), keep(one.masses), keep(one.words), keep(one.targets);
         return one;
     }
 
@@ -161,7 +167,7 @@ class Problem {
         }
         row.g = decode(storage, &g[size_t(i * size_of(storage))]);
         row.temperature = temperatures[size_t(i)], row.sample = samples[size_t(i)], row.masses = masses[size_t(i)], row.target = targets[size_t(i)];
-        row.options = options;
+        row.options = options, row.word = words[size_t(i)];
         if (!weight.empty()) row.options.weight = weight.data();
         return row;
     }

@@ -155,10 +155,8 @@ class Backend(Protocol):
 
     def normalizer(
         self, x: Array, axis: int, where: Array, temperature: Temperature, /
-    ) -> tuple[Array, Array, Array, Array]:
-        """m, the two words of r, and the index of the pivot or -1, in the widest types. Drops the
-        axis.
-        """
+    ) -> tuple[Array, Array, Array]:
+        """m and the two words of r, in the widest type. Drops the axis."""
         ...
 
     def shifted_exp(

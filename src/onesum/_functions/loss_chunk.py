@@ -195,7 +195,7 @@ class LossChunk:
         bare = self.target.probabilities is None and not self.target.smoothing
         in_place = bare and self._slope is None
         still = self._still(m, r, counts, bare)  # before `out`, which may be x, is written
-        kind, room = (dtype, output.room) if in_place else (widest(xp, call.x), None)
+        kind, room = (dtype, output.room) if in_place else (call.dtype(widest(xp, call.x)), None)
         if bare:
             index, here = self._index_here()
             x = self._logit_of(index)

@@ -75,7 +75,7 @@ class Normalizer:
     # One element per row, and a last axis of size 1, by which they are arrays and no scalars.
     _m: Array
     _r: tuple[Array, Array]
-    _pivot: Array
+    _pivot: Array  # or None
     _count: Array  # or None where all were in `where`
     temperature: Any  # or a float
     axes: tuple[int, ...]
@@ -114,16 +114,26 @@ class Normalizer:
         call = Call("x", x, axis)
         t = call.temperature(temperature)
         mask = call.where(where)
-        return cls.of_rows(call, t, mask, call.rows(call.x))
+        return cls._of_call(call, t, mask)
+
+    @classmethod
+    def _of_call(cls, call: Call, temperature: Any, where: Any) -> Normalizer:
+        """With its pivot."""
+        made, xp = cls.of_rows(call, temperature, where, call.rows(call.x)), call.xp
+        index = chunks.pivot_index(
+            call.rows(call.x), call.axis, where, xp.squeeze(made._m, axis=-1)
+        )
+        made._pivot = xp.expand_dims(index, axis=-1)
+        return made
 
     @classmethod
     def of_rows(cls, call: Call, temperature: Any, where: Any, rows: Array) -> Normalizer:
-        """That of the rows of a call: for what is built upon it."""
+        """That of the rows of a call, for what is built upon it and needs no pivot."""
         xp = call.xp
         made: Normalizer = object.__new__(cls)
         arrays = call.backend.normalizer(rows, call.axis, where, temperature)
-        made._m, *r, made._pivot = (xp.expand_dims(a, axis=-1) for a in arrays)
-        made._r = r[0], r[1]
+        made._m, *r = (xp.expand_dims(a, axis=-1) for a in arrays)
+        made._r, made._pivot = (r[0], r[1]), None
         made.axes, made.shape, made.dtype = call.axes, call.batch, call.dtype(None)
         made.temperature = temperature
         if not isinstance(temperature, float):
@@ -149,6 +159,8 @@ class Normalizer:
     @property
     def pivot(self) -> Array:
         """The first class that attains m, counted in the order of merging: -1 where m is -inf."""
+        if self._pivot is None:
+            raise ValueError("pivot: it is known of a normalizer made by Normalizer.of only")
         return self._rows(self._pivot)
 
     @property
@@ -170,8 +182,10 @@ class Normalizer:
     @property
     def counted(self) -> Array:
         """`count`, likewise."""
-        every = self._xp.full_like(self._pivot, self.classes)
-        return every if self._count is None else self._count
+        if self._count is not None:
+            return self._count
+        integer = widest_integer(self._xp, self._m)
+        return self._xp.astype(self._xp.full_like(self._m, self.classes), integer)
 
     @property
     def _xp(self) -> Any:
@@ -198,8 +212,11 @@ class Normalizer:
             (self._m, *self._r), (other._m, *other._r), self.temperature
         )
         made._r = r[0], r[1]
-        after = select(xp, other._pivot < 0, -1, other._pivot + self.classes)
-        made._pivot = xp.where(first & (self._pivot >= 0), self._pivot, after)
+        if self._pivot is None or other._pivot is None:
+            made._pivot = None
+        else:
+            after = select(xp, other._pivot < 0, -1, other._pivot + self.classes)
+            made._pivot = xp.where(first & (self._pivot >= 0), self._pivot, after)
         made.classes = self.classes + other.classes
         if self._count is not None or other._count is not None:
             made._count = self.counted + other.counted
@@ -222,7 +239,7 @@ class Normalizer:
             If x does not fit. Then nothing is changed.
         """
         call, t, mask = self._chunk("x", x, where)
-        merged = self | type(self).of_rows(call, t, mask, call.rows(call.x))
+        merged = self | self._of_call(call, t, mask)
         for name in self.__slots__:
             setattr(self, name, getattr(merged, name))
 

@@ -1,6 +1,7 @@
 """The compiled backend for NumPy."""
 
 from ..._core import direct, direct_bfloat16
+from .chunks import normalizer, shifted_exp, shifted_logits
 from .functions import (
     log_softmax,
     log_softmax_jvp,
@@ -12,15 +13,7 @@ from .functions import (
     softmax_vjp,
 )
 from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
-from .rare import (
-    is_concrete,
-    log_softmax_diagonal,
-    normalizer,
-    shifted_exp,
-    shifted_logits,
-    signed_logsumexp,
-    softmax_diagonal,
-)
+from .rare import is_concrete, log_softmax_diagonal, signed_logsumexp, softmax_diagonal
 
 __all__ = [
     "cross_entropy",

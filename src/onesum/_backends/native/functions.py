@@ -43,7 +43,7 @@ def from_core(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
     return result.view(dtype) if dtype.num >= _FIRST_USER_DTYPE else result
 
 
-def _row_temperature(temperature: Temperature, axis: int) -> Any:
+def row_temperature(temperature: Temperature, axis: int) -> Any:
     """The temperature as the core takes it: float64, one per row."""
     if isinstance(temperature, float):
         return _ONE if temperature == 1.0 else np.asarray(temperature)
@@ -115,7 +115,7 @@ def softmax(
     dtype: np.dtype[Any],
     out: Array | None,
 ) -> Array:
-    t = _row_temperature(temperature, axis)
+    t = row_temperature(temperature, axis)
     if where is None:
         return _map(_core.softmax, (x,), (t,), axis, dtype, out)
     return _map(_core.softmax_where, (x, where), (t,), axis, dtype, out)
@@ -129,7 +129,7 @@ def log_softmax(
     dtype: np.dtype[Any],
     out: Array | None,
 ) -> Array:
-    t = _row_temperature(temperature, axis)
+    t = row_temperature(temperature, axis)
     if where is None:
         return _map(_core.log_softmax, (x,), (t,), axis, dtype, out)
     return _map(_core.log_softmax_where, (x, where), (t,), axis, dtype, out)
@@ -143,7 +143,7 @@ def logsumexp(
     dtype: np.dtype[Any],
     out: Array | None,
 ) -> Array:
-    t = _row_temperature(temperature, axis)
+    t = row_temperature(temperature, axis)
     if where is None:
         return _reduce(_core.logsumexp, (x,), t, axis, dtype, out)
     return _reduce(_core.logsumexp_where, (x, where), t, axis, dtype, out)
@@ -152,7 +152,7 @@ def logsumexp(
 def softmax_vjp(
     p: Array, g: Array, axis: int, temperature: Temperature, dtype: np.dtype[Any], out: Array | None
 ) -> Array:
-    t = _row_temperature(temperature, axis)
+    t = row_temperature(temperature, axis)
     return _map(_core.softmax_vjp, (p, g), (t,), axis, dtype, out)
 
 
@@ -164,7 +164,7 @@ def log_softmax_vjp(
     dtype: np.dtype[Any],
     out: Array | None,
 ) -> Array:
-    t = _row_temperature(temperature, axis)
+    t = row_temperature(temperature, axis)
     return _map(_core.log_softmax_vjp, (logp, g), (t,), axis, dtype, out)
 
 
@@ -176,7 +176,7 @@ def log_softmax_jvp(
     dtype: np.dtype[Any],
     out: Array | None,
 ) -> Array:
-    t = _row_temperature(temperature, axis)
+    t = row_temperature(temperature, axis)
     return _map(_core.log_softmax_jvp, (logp, v), (t,), axis, dtype, out)
 
 
@@ -189,7 +189,7 @@ def logsumexp_vjp(
     dtype: np.dtype[Any],
     out: Array | None,
 ) -> Array:
-    rows = np.squeeze(g, axis), _row_temperature(temperature, axis)
+    rows = np.squeeze(g, axis), row_temperature(temperature, axis)
     if where is None:
         return _map(_core.logsumexp_vjp, (x,), rows, axis, dtype, out)
     return _map(_core.logsumexp_vjp_where, (x, where), rows, axis, dtype, out)
@@ -204,7 +204,7 @@ def logsumexp_jvp(
     dtype: np.dtype[Any],
     out: Array | None,
 ) -> Array:
-    t = _row_temperature(temperature, axis)
+    t = row_temperature(temperature, axis)
     if where is None:
         return _reduce(_core.logsumexp_jvp, (x, v), t, axis, dtype, out)
     return _reduce(_core.logsumexp_jvp_where, (x, where, v), t, axis, dtype, out)

@@ -32,21 +32,3 @@ def signed_logsumexp(
     from .. import reference
 
     return reference.signed_logsumexp(x, b, axis, where, temperature, dtype)
-
-
-def normalizer(x: Array, axis: int, where: Array | None, temperature: Temperature) -> Any:
-    from .. import reference
-
-    return reference.normalizer(x, axis, where, temperature)
-
-
-def shifted_exp(x: Array, axis: int, *others: Any) -> Any:
-    from .. import reference
-
-    return reference.shifted_exp(x, axis, *others)
-
-
-def shifted_logits(x: Array, axis: int, *others: Any) -> Any:
-    from .. import reference
-
-    return reference.shifted_logits(x, axis, *others)

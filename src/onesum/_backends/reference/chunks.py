@@ -9,7 +9,7 @@ A normalizer is m and the two words of r, in the widest type. Where there is an 
 one element per row have size 1 along it.
 """
 
-from ..._library import finish, namespace, quiet, select, widen, widest_integer
+from ..._library import dtype_name, finish, namespace, quiet, select, widen, widest_integer
 from . import words
 from .normalizer import (
     either,
@@ -26,23 +26,23 @@ from .normalizer import (
 
 @quiet
 def normalizer(x, axis, where, temperature):
-    """m, r in two words, and the index of the pivot, -1 if there is none. Drops the axis."""
+    """m, and r in two words. Drops the axis."""
     xp, x = widen(x)
     d, m, pivot = exponents(xp, x, axis, where, temperature)
     r = words.plain(rest_of(xp, words.scaled_exp(xp, d), pivot, axis))
     nothing = m == -xp.inf
     r = either(xp, nothing, (0.0, 0.0), r)
-    index = pivot_index(xp, x, where, m, axis)
-    return *(xp.squeeze(a, axis=axis) for a in (m, *r)), index
+    return tuple(xp.squeeze(a, axis=axis) for a in (m, *r))
 
 
-def pivot_index(xp, x, where, m, axis):
-    """The first class that is m, or the first NaN; -1 where m is -inf. Drops the axis."""
-    integer = widest_integer(xp, x)
+def pivot_index(x, axis, where, m):
+    """The first class that is m, or the first NaN; -1 where m is -inf. Drops the axis, as m has."""
+    xp, integer = namespace(x), widest_integer(namespace(x), x)
     if x.shape[axis] == 0:
-        return xp.astype(xp.squeeze(xp.zeros_like(m), axis=axis), integer) - 1
+        return xp.astype(xp.zeros_like(m), integer) - 1
+    x = x if dtype_name(x.dtype) in ("float32", "float64") else widen(x)[1]
     index = xp.astype(xp.argmax(fill(xp, where, x, -xp.inf), axis=axis), integer)
-    return select(xp, xp.squeeze(m, axis=axis) == -xp.inf, -1, index)
+    return select(xp, m == -xp.inf, -1, index)
 
 
 @quiet

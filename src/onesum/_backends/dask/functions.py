@@ -138,16 +138,20 @@ def _diagonal(name, state, p, axis, temperature, dtype):
 
 
 def normalizer(x, axis, where, temperature):
+    types = (WIDE,) * 3
     if not are_split(x, axis):
-        integer = np.dtype(np.int64)
-        return calls(
-            "normalizer", x, axis, where, temperature, axis=axis, per_row=(WIDE,) * 3 + (integer,)
-        )
+        return tuple(calls("normalizer", x, axis, where, temperature, axis=axis, per_row=types))
     classes = ClassChunks(x, axis)
     state = classes.state(chunk_functions.normalizer, axis, where, temperature)
     parts = classes.several_per_row(chunk_functions.parts, [state])
-    types = WIDE, WIDE, WIDE, np.dtype(np.int64)
     return tuple(without(part(parts, i, dtype), axis) for i, dtype in enumerate(types))
+
+
+def pivot_index(x, axis, where, m):
+    """As `chunks.pivot_index` has it; m is found again, chunk by chunk."""
+    classes = ClassChunks(x, axis)
+    state = classes.state(chunk_functions.pivot, axis, where)
+    return classes.per_row(chunk_functions.index, [state], dtype=np.dtype(np.int64))
 
 
 def shifted_exp(x, axis, where, temperature, m, scale, dtype, out):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..._library import finish, namespace, quiet, select, widen
 from . import chunks, divergence, words
-from .chunk_functions import is_at, normalizer
+from .chunk_functions import is_at, normalizer, pivoted
 from .chunk_sums import Normalizer, by_pivot
 from .normalizer import at_pivot, either, fill
 
@@ -49,7 +49,7 @@ class SecondSums(NamedTuple):
 
 @quiet
 def pair(start, x, y, axis, where, temperature):
-    of_x = normalizer(start, x, axis, where, temperature)
+    of_x = pivoted(start, x, axis, where, temperature)
     of_y = normalizer(start, y, axis, where, temperature)
     xp, y = widen(y)
     return Pair(of_x, of_y, at_pivot(xp, is_at(xp, y, of_x.index, start, axis), y, axis))

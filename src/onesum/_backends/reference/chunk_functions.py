@@ -9,7 +9,7 @@ before it. States keep the axis with size 1.
 from ..._library import device, finish, namespace, quiet, select, widen, widest_integer
 from ..registry import backend_of
 from . import chunks, words
-from .chunk_sums import Normalizer, Signed, mean, product
+from .chunk_sums import Normalizer, Pivot, Signed, mean, product
 from .forward import signed_sum
 from .normalizer import either, exact, fill, over, pivot_of, shared
 
@@ -19,14 +19,32 @@ from .normalizer import either, exact, fill, over, pivot_of, shared
 def normalizer(start, x, axis, where, temperature):
     xp = namespace(x)
     parts = backend_of(x).normalizer(x, axis, where, temperature)
-    m, r, r_lo, index = (xp.expand_dims(a, axis=axis) for a in parts)
-    return Normalizer(m, (r, r_lo), select(xp, index < 0, -1, index + start), temperature)
+    m, r, r_lo = (xp.expand_dims(a, axis=axis) for a in parts)
+    return Normalizer(m, (r, r_lo), None, temperature)
+
+
+def pivoted(start, x, axis, where, temperature):
+    """The normalizer, and its pivot."""
+    xp, of = namespace(x), normalizer(start, x, axis, where, temperature)
+    index = chunks.pivot_index(x, axis, where, xp.squeeze(of.m, axis=axis))
+    index = xp.expand_dims(index, axis=axis)
+    return of._replace(index=select(xp, index < 0, -1, index + start))
+
+
+@quiet
+def pivot(start, x, axis, where):
+    """The pivot alone."""
+    xp = namespace(x)
+    m = xp.max(fill(xp, where, x, -xp.inf), axis=axis)
+    index = chunks.pivot_index(x, axis, where, m)
+    m, index = (xp.expand_dims(a, axis=axis) for a in (m, index))
+    return Pivot(m, select(xp, index < 0, -1, index + start))
 
 
 @quiet
 def mean_logit(start, x, axis, where, temperature):
     """The mean of -x / T, of which the entropy is made."""
-    of = normalizer(start, x, axis, where, temperature)
+    of = pivoted(start, x, axis, where, temperature)
     xp, x = widen(x)
     x = fill(xp, where, x, -xp.inf)
     _, p = of.probabilities(x)
@@ -37,7 +55,7 @@ def mean_logit(start, x, axis, where, temperature):
 @quiet
 def mean_tangent(start, x, v, axis, where, temperature):
     """The mean of v / T."""
-    of = normalizer(start, x, axis, where, temperature)
+    of = pivoted(start, x, axis, where, temperature)
     xp, x, v = widen(x, v)
     x = fill(xp, where, x, -xp.inf)
     _, p = of.probabilities(x)
@@ -165,7 +183,11 @@ def log_softmax_diagonal(state, start, logp, axis, temperature, dtype):
 
 
 def parts(state):
-    return state.m, *state.r, state.index
+    return state.m, *state.r
+
+
+def index(state):
+    return state.index
 
 
 def logsumexp(state, dtype):

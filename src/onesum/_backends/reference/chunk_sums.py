@@ -25,7 +25,7 @@ Array = Any
 
 
 class Normalizer(NamedTuple):
-    """m and r, the number of the pivot among all classes, -1 if there is none, and T."""
+    """m and r, T, and where it is asked for, the number of the pivot among all classes, or -1."""
 
     m: Array
     r: words.Words
@@ -37,7 +37,9 @@ class Normalizer(NamedTuple):
         t = self.temperature
         (m, *r), first = chunks.merged((self.m, *self.r), (other.m, *other.r), t)
         xp = namespace(m)
-        index = xp.where(first & (self.index >= 0), self.index, other.index)
+        index = self.index
+        if index is not None:
+            index = xp.where(first & (index >= 0), index, other.index)
         return Normalizer(m, tuple(r), index, t)
 
     def share_of(self, part):
@@ -55,6 +57,17 @@ class Normalizer(NamedTuple):
         same = (x == self.m) & (self.m > -xp.inf)
         d = scaled_difference(xp, x, self.m, same, self.temperature)
         return d, quotient(xp, words.scaled_exp(xp, d), words.add(self.r, (1.0, 0.0)))
+
+
+class Pivot(NamedTuple):
+    """The first class that is m, by its number; -1 where m is -inf."""
+
+    m: Array
+    index: Array
+
+    def merged(self, other):
+        first, _ = by_pivot(self.m, other.m, self, other)
+        return first
 
 
 class Mean(NamedTuple):
@@ -205,7 +218,7 @@ def by_pivot(a, b, state_a, state_b):
         if isinstance(a, tuple):
             parts = [chosen(condition, *pair) for pair in zip(a, b, strict=True)]
             return type(a)(*parts) if hasattr(a, "_fields") else tuple(parts)
-        return a if isinstance(a, float) else xp.where(condition, a, b)
+        return a if a is None or isinstance(a, float) else xp.where(condition, a, b)
 
     return chosen(first, state_a, state_b), chosen(~first, state_a, state_b)
 

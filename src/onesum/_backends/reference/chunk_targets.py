@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..._library import finish, namespace, quiet, select, widen
 from . import chunk_losses, chunks, words
-from .chunk_functions import is_at, normalizer
+from .chunk_functions import is_at, pivoted
 from .chunk_losses import Relative
 from .chunk_sums import Mean, Normalizer, by_pivot, mean
 from .losses import capped, dead_of, finite_times, masses, scaled, sloped, z_terms
@@ -52,7 +52,7 @@ class AimAndMean(NamedTuple):
 def aim(start, x, target, axis, softcap, where, temperature, choices):
     xp, x = widen(x)
     x, _ = capped(xp, x, softcap)
-    of = normalizer(start, x, axis, where, temperature)
+    of = pivoted(start, x, axis, where, temperature)
     return _aim(xp, of, start, x, target, axis, where, choices)
 
 
@@ -60,7 +60,7 @@ def aim(start, x, target, axis, softcap, where, temperature, choices):
 def aim_and_mean(start, x, target, v, axis, softcap, where, temperature, choices):
     xp, x, v = widen(x, v)
     x, slope = capped(xp, x, softcap)
-    of = normalizer(start, x, axis, where, temperature)
+    of = pivoted(start, x, axis, where, temperature)
     given = _aim(xp, of, start, x, target, axis, where, choices)
     pivot = is_at(xp, x, of.index, start, axis)
     return AimAndMean(

@@ -140,6 +140,18 @@ def test_cluster(cluster):
         close(onesum.softmax(x.persist()).compute(), P)
 
 
+def test_what_a_cluster_holds(cluster):
+    """In each worker of one thread a chunk that is used, and one that comes next."""
+    cluster.run(dask_sources.start)
+    x = da.zeros((K, N), chunks=(K // 2, WIDTH)).map_blocks(dask_sources.counted, meta=X[:0, :0])
+    with dask.config.set({BAND_LIMIT: 1}):
+        lazy = onesum.softmax(x)
+    close(lazy.compute(), np.full((K, N), 1 / N))
+    told = cluster.run(dask_sources.told).values()
+    assert sum(made for _, made in told) == 2 * (K // 4) * (N // WIDTH)
+    assert max(most for most, _ in told) <= 4
+
+
 def test_a_worker_is_lost(cluster, tmp_path):
     """Its chunks are made again, of the first reading and of the second."""
     with dask.config.set({BAND_LIMIT: 1}):

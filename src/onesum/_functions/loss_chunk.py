@@ -120,7 +120,8 @@ class LossChunk:
         """The loss of this chunk alone, as a state keeps it: NaN where it has no choice."""
         call = self.call
         if call.classes == 0:
-            return call.xp.zeros((*call.batch, 1), dtype=widest(call.xp, call.x))
+            wide, where = widest(call.xp, call.x), device(call.x)
+            return call.xp.zeros((*call.batch, 1), dtype=wide, device=where)
         rows, t = self.rows, self.temperature
         losses, _ = call.backend.cross_entropy(
             rows, target, call.axis, 0.0, None, self.where, t, 1.0, False, rows.dtype, None

@@ -80,7 +80,9 @@ def need_no_gradient(out, arguments):
 def autocast(role, dtype, device):
     """The type of a result of this type under torch.autocast, whose lists are by device."""
     narrow = dtype in (torch.float16, torch.bfloat16)
-    if not role or not narrow or not torch.is_autocast_enabled(device.type):
+    if not role or not narrow or not torch.amp.is_autocast_available(device.type):
+        return dtype
+    if not torch.is_autocast_enabled(device.type):
         return dtype
     return torch.float32 if role == "loss" or device.type != "cpu" else dtype
 

@@ -354,3 +354,49 @@ def test_floors_take_arrays_of_equal_size():
     ):
         with pytest.raises(error, match=text):
             core._move(target, sources, True)
+
+
+def test_what_is_found_on_a_device(tmp_path):
+    """The worst of each, and what is not finite, wrong or left out is said."""
+    from benchmarks import cuda
+    from benchmarks.cuda.tables import NOTHING, on_a_gpu
+
+    of = {"kind": "error", "lane": "torch", "budget": "softmax"}
+    findings = [
+        {**of, "dtype": "float32", "ulps": 0.5, "of_budget": 0.3},
+        {**of, "dtype": "float32", "ulps": 0.75, "of_budget": 0.2},
+        {**of, "dtype": "float32", "ulps": 8.0, "of_budget": 5.0, "own": True},
+        {**of, "dtype": "float16", "ulps": None, "of_budget": "inf"},
+        {**of, "dtype": "float16", "ulps": 0.5, "of_budget": 1.0},
+    ]
+    errors = cuda.worst(findings)
+    assert [(e["ulps"], e["of_budget"]) for e in errors] == [(0.75, 0.3), (8.0, 5.0), (None, None)]
+    time = {"lane": "torch", "operation": "softmax", "shape": "4x10", "dtype": "float32"}
+    result = {
+        "host": {"date": "2026-01-01"},
+        "lanes": [{"lane": "torch", "part": "right", "device": "H100", "torch": "2"}],
+        "errors": errors,
+        "cases": [{"lane": "torch", "name": "uint8", "ok": False, "got": 0}],
+        "failures": [{"lane": "torch", "function": "entropy", "dtype": "float64"}],
+        "times": [{**time, "ratio": 0.5, "memory": 100, "own memory": 200}],
+        "left out": [{"lane": "CuPy", "why": "it is not there"}],
+    }
+    text = on_a_gpu(result)
+    assert "| softmax, float32 | 0.75 | 8 |" in text
+    assert "| softmax, float16 | not finite |  |" in text
+    assert "| torch, float32, 4x10 | 0.50 (2.0) |" in text
+    assert "Not as they should be: torch: uint8; torch: entropy, float64." in text
+    assert "CuPy (it is not there)" in text
+    assert on_a_gpu(None) == NOTHING
+
+
+def test_a_lane_on_this_machine():
+    """CUDA or not, the references are met and a lane that is not to be had says why."""
+    from benchmarks.cuda import Worker
+
+    found = Worker("CuPy", "right", "cpu", 30, True).findings()
+    assert [f["kind"] for f in found] == ["left out"]
+    found = Worker("torch", "right", "cpu", 60, True).findings()
+    assert {f["kind"] for f in found} == {"about", "case", "error"}
+    assert all(f["ok"] for f in found if f["kind"] == "case")
+    assert {f["dtype"] for f in found if f["kind"] == "error"} == set(DTYPES)

@@ -171,3 +171,19 @@ onesum.softmax(numpy.ones(3))
 assert "jax" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_products_have_all_digits():
+    """JAX's default takes fewer on GPUs and TPUs; whoever asks for that gets it."""
+
+    def products():
+        h, w = jnp.ones((3, 5), jnp.float32), jnp.ones((4, 5), jnp.float32)
+        function = jax.jit(lambda h: onesum.linear_cross_entropy_value_and_grad(h, w, Y))
+        lines = function.lower(h).as_text().splitlines()
+        return [line for line in lines if "dot_general" in line]
+
+    exact = products()
+    assert len(exact) == 3
+    assert all("HIGHEST, HIGHEST" in line for line in exact)
+    with jax.default_matmul_precision("tensorfloat32"):
+        assert not any("HIGHEST" in line for line in products())

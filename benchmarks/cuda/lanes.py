@@ -24,6 +24,7 @@ class Lane:
     dtypes: tuple[str, ...] = ("float32", *SIXTEEN, "float64")
     # So many times the bounds of tests/budget.py are allowed, where the core does not compute.
     allowed = 1.0
+    flushes = False  # whether it takes subnormal numbers for 0
     compiles = False  # whether a function is compiled as a whole, for each shape and type
 
     def __init__(self, device: str):
@@ -115,6 +116,7 @@ class CompiledTorch(Torch):
 
 class Jax(Lane):
     name, allowed, x64 = "JAX", 4.0, False
+    flushes = True
     dtypes = ("float32", *SIXTEEN)
 
     def __init__(self, device: str):
@@ -158,7 +160,7 @@ class Jax(Lane):
 
 class WideJax(Jax):
     name, x64 = "JAX, x64", True
-    dtypes = Lane.dtypes
+    dtypes = ("float64", "float32")
 
 
 class Cupy(Lane):

@@ -15,6 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# From 256 KiB on Linux (6.18, ext4) takes larger pages for what is written, and two to five times
+# as long: 2.5 GB by dd took 0.9 s of a processor with bs=128k, 2.5 with 256k, 4 to 5 with 4M.
+WRITTEN_AT_ONCE = 128 << 10
+
 Box = tuple[slice, ...]  # a range with both ends for every axis
 Buffer = NDArray[np.uint8]
 
@@ -103,5 +107,5 @@ def _read_at(file: int, memory: memoryview, position: int) -> None:
 
 def _write_at(file: int, memory: memoryview, position: int) -> None:
     while memory:
-        n = os.pwrite(file, memory, position)
+        n = os.pwrite(file, memory[:WRITTEN_AT_ONCE], position)
         memory, position = memory[n:], position + n

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from onesum._backends.torch import host, kernels
 from onesum._functions.linear.call import LinearCall
 from onesum.torch import vocab_parallel_cross_entropy, vocab_parallel_linear_cross_entropy
 from onesum.torch.vocab_parallel import logits
@@ -97,6 +98,15 @@ def run(group: Any, rank: int, case: Case) -> Outcome:
             loss = vocab_parallel_cross_entropy(leaves[0], target, group, dim=case.axis, **options)
         loss.backward(tensor(case.g).to(loss.dtype))
     return Outcome(array(loss.detach()), [array(a.grad) for a in leaves], sent)
+
+
+def run_elsewhere(group: Any, rank: int, case: Case) -> Outcome:
+    """The same by torch operations alone, as of tensors on other devices."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "is_on_host", lambda x: False)
+        patch.setattr(host, "call", lambda *arguments: NotImplemented)
+        patch.setattr(host, "array", None)
+        return run(group, rank, case)
 
 
 def counted(name: str, sent: dict[str, int]) -> Any:

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from ..._backends.target import Target
-from ..._backends.torch import host
+from ..._backends.torch import host, kernels
 from ..._functions.cross_entropy_state import CrossEntropyState
 from ..._functions.linear.call import PLAIN_PART, LinearCall
 from ..._functions.linear.products import NewProducts, Products, spans
@@ -225,5 +225,7 @@ def _padded(grad: Tensor | None, like: Tensor | None) -> Tensor | None:
 
 
 def _array(a: Any) -> Any:
-    """NumPy's view of a CPU tensor; all else as it is."""
-    return host.array(host.widened(a)) if isinstance(a, torch.Tensor) and a.is_cpu else a
+    """NumPy's view of a tensor in memory that it can see; all else as it is."""
+    if isinstance(a, torch.Tensor) and kernels.is_on_host(a):
+        return host.array(host.widened(a))
+    return a

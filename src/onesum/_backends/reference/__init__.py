@@ -33,6 +33,7 @@ from .derivatives import (
     softmax_diagonal,
     softmax_vjp,
 )
+from .divergences import divergences
 from .forward import log_softmax, logsumexp, signed_logsumexp, softmax
 from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
 
@@ -40,6 +41,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_hvp",
     "direct",
+    "divergences",
     "entropy",
     "is_concrete",
     "kl_divergence",

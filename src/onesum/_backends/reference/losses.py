@@ -21,6 +21,7 @@ from .normalizer import (
     at_pivot,
     either,
     exact,
+    exp_less_line,
     exponents,
     fill,
     log1p,
@@ -140,7 +141,7 @@ def kl_divergence(x, y, axis, where, temperature, by, gradient, dtype):
     mean = words.total(xp, words.times(xp, p, u), axis)
     w = words.rounded(xp, words.add(u, words.negative(mean)))
     apart = ~usable | (w > 4.0)
-    line = xp.where(apart, -1.0 - w, _exp_less_line(xp, select(xp, apart, 0.0, w)))
+    line = xp.where(apart, -1.0 - w, exp_less_line(xp, select(xp, apart, 0.0, w)))
     q_apart = either(xp, apart, q, (0.0, 0.0))
     near = words.total(xp, words.add(q_apart, words.times(xp, p, exact(xp, line))), axis)
     rest = words.add((1.0, 0.0), words.negative(words.total(xp, q_apart, axis)))
@@ -286,12 +287,3 @@ def _scaled(xp, a, by, temperature):
         a = words.multiply(xp, a, exact(xp, by * xp.ones_like(a[0])))
     t = temperature_array(xp, temperature, a[0])
     return a if t is None else words.divide(xp, a, (t, 0.0))
-
-
-def _exp_less_line(xp, w):
-    """exp(w) - 1 - w."""
-    series = xp.zeros_like(w)
-    for k in range(20, 1, -1):
-        series = (series * w + 1.0) / k  # to 1 / 2! + w / 3! + ...
-    h, error = words.two_sum(xp.expm1(w), -w)
-    return xp.where(xp.abs(w) < 1.0, series * w * w, h + error)

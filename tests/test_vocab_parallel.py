@@ -236,3 +236,14 @@ def test_memory_of_a_layer():
     for smoothing, most in ((0.0, 8), (0.1, 16)):
         (taken,) = shared_ranks().call(peak, [(smoothing,)])
         assert taken < most * 1e6
+
+
+def test_a_training():
+    """The example's: as of one process, step by step, as far as Adam lets roundings grow."""
+    from vocab_cases import trained
+
+    (alone,) = shared_ranks().call(trained, [()])
+    four = shared_ranks().call(trained, [()] * 4)
+    assert alone[-1] < 0.6 * alone[0]
+    assert four == [four[0]] * 4
+    np.testing.assert_allclose(four[0], alone, rtol=1e-4)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 import tracemalloc
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -17,9 +19,11 @@ import torch.distributed as dist
 from onesum._backends.torch import host, kernels
 from onesum._functions.linear.call import LinearCall
 from onesum.torch import vocab_parallel_cross_entropy, vocab_parallel_linear_cross_entropy
-from onesum.torch.vocab_parallel import logits
+from onesum.torch.vocab_parallel import options as vocab_options
 
 Array = Any
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "vocab_parallel.py"
 COLLECTIVES = [
     name
     for name in ("all_gather_single", "all_gather_into_tensor", "all_gather", "all_reduce")
@@ -93,7 +97,7 @@ def run(group: Any, rank: int, case: Case) -> Outcome:
             )
         else:
             if case.chunk:
-                stack.enter_context(mock.patch.object(logits, "_PIECE", np.prod(case.chunk)))
+                stack.enter_context(mock.patch.object(vocab_options, "PIECE", np.prod(case.chunk)))
             leaves = [own(case.arrays["x"], case.axis).requires_grad_()]
             loss = vocab_parallel_cross_entropy(leaves[0], target, group, dim=case.axis, **options)
         loss.backward(tensor(case.g).to(loss.dtype))
@@ -263,8 +267,11 @@ def peak(group: Any, rank: int, label_smoothing: float) -> int:
     y = torch.randint(4000, (1000,))
     tracemalloc.start()
     try:
-        loss = vocab_parallel_linear_cross_entropy(h, w, y, group, label_smoothing=label_smoothing)
-        loss.backward()
+        with mock.patch.object(vocab_options, "PIECE", 1 << 16):
+            loss = vocab_parallel_linear_cross_entropy(
+                h, w, y, group, label_smoothing=label_smoothing
+            )
+            loss.backward()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -286,6 +293,11 @@ def ended(group: Any, rank: int) -> float:
 
         exchange.gathered = lambda *_: os._exit(1)
     return vocab_parallel_cross_entropy(x, y, group).item()
+
+
+def trained(group: Any, rank: int) -> list[float]:
+    """The losses of the example."""
+    return runpy.run_path(str(EXAMPLE))["train"](group)
 
 
 # --- drawn at random ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from ..._backends.target import Target
 from ..._backends.torch import host, kernels
 from ..._functions.cross_entropy_state import CrossEntropyState
-from ..._functions.linear.call import PLAIN_PART, LinearCall
+from ..._functions.linear.call import LinearCall
 from ..._functions.linear.products import NewProducts, Products, spans
 from ..._functions.linear.rows import Part, Rows
 from ..._library import device, quiet
@@ -104,7 +104,7 @@ class _Walk:
         height, width = max(rows.number, 1), 0
         if call.classes:
             height, width = call.chunk(None, height, wide)
-            height = height if loss.is_plain else max(1, height // PLAIN_PART)
+            height = min(height, loss.height(height, width))
         self._spans = spans(slice(0, rows.number), height)
         products = Products if xp is np else NewProducts
         matrices = call.weight_matrix, call.bias

@@ -18,8 +18,6 @@ from .options import Loss, Options, need_classes, prepared
 
 Tensor = Any
 
-_PIECE = 1 << 20  # logits at a time, where they are not plain: 8 MiB in each array of float64
-
 
 def loss_of_logits(
     logits: Tensor, target: Any, group: Any, dim: int | None, options: Options
@@ -54,11 +52,8 @@ class _Walk:
         self._loss, self._shards = loss, shards
         self._along = 1 if axis == 0 else 0  # an axis of rows
         rows = 1 if logits.ndim == 1 else logits.shape[self._along]
-        height = rows
-        if not loss.is_plain:
-            height = _PIECE * rows // max(self._x.numel(), 1)
         self._all = slice(0, rows)
-        self._spans = spans(self._all, max(height, 1))
+        self._spans = spans(self._all, loss.height(rows, self._x.numel() // max(rows, 1)))
 
     def state(self) -> CrossEntropyState:
         """That of all classes of all ranks."""

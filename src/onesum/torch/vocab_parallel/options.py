@@ -16,6 +16,10 @@ from .agreement import Columns, Fact, Prepared, Shards
 
 Tensor = Any
 
+# Logits at a time, where the kernels do not serve all of a loss: 8 MiB in each of some ten arrays
+# of float64. Of more than 16 times as many a sixteenth, with which these are no larger than the
+# logits.
+PIECE, PIECES = 1 << 20, 16
 _SAMPLE = 32  # along each axis: as much of the logits as is compared
 
 
@@ -45,13 +49,12 @@ class Loss(NamedTuple):
     def has_classes(self) -> bool:
         return not bool(self.target.is_floating_point())
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the compiled kernels serve all of it; other losses take many times their logits
-        of float64, and so go through these a piece at a time.
-        """
+    def height(self, rows: int, classes: int) -> int:
+        """How many rows to take at a time: all, where the kernels serve all of the loss."""
         of_all = self.of_all
-        return self.has_classes and not of_all["label_smoothing"] and of_all["softcap"] is None
+        if self.has_classes and not of_all["label_smoothing"] and of_all["softcap"] is None:
+            return max(rows, 1)
+        return max(1, PIECE // max(classes, 1), rows // PIECES)
 
     def of_rank(self, shards: Shards, axis: int) -> Loss:
         """The same without padding, with every class index one of the classes there are."""

@@ -153,6 +153,9 @@ FORMULAS = 16
 # words where they matter: an exponential, a quotient, a series and two products, some ulps each, in
 # p, d and the term. Of the kernel in double: what is asked of it.
 DIVERGENCE = {"reference": 32 * 2.0**-52, "native": 1e-12}
+# The same where they are next to nothing: the kernel's p of float32 logits sum to 1 but for 2^-26,
+# and of that Jensen-Shannon's has the first order and the second right.
+DIVERGENCE_LEAST = 2.0**-78
 # What a comparison adds to float64 numbers of rows: sums of some thousands, pairwise.
 COMPARED = 1e-12
 # The log-likelihood of float32 logits: of FLOAT32["cross_entropy"], 2 ulps of terms below 16.

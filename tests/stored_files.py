@@ -13,6 +13,10 @@ import zarr
 FORMATS = ["npy", "npy in Fortran order", "safetensors", "zarr 2", "zarr 3"]
 
 
+def logits(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
+    return np.random.default_rng(0).normal(0, 5, shape).astype(dtype)
+
+
 def save(folder: Path, form: str, x: Any, name: str = "x") -> str:
     """The file's name."""
     path = str(folder / f"{name}.{form.split()[0]}")

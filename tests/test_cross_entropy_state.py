@@ -31,7 +31,7 @@ def arguments(x, target, cuts, options):
         for name in ("weight", "where"):
             if options.get(name) is not None:
                 own[name] = options[name][..., part]
-        soft = np.asarray(target).dtype.kind == "f"
+        soft = np.ndim(target) == x.ndim
         chunks.append((x[:, part], target[:, part] if soft else target, own))
     return chunks, {k: v for k, v in options.items() if k not in ("weight", "where", "reduction")}
 

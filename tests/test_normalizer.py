@@ -41,7 +41,7 @@ def chunked(api, x, cuts, order, **options):
     where = options.get("where")
 
     def given(a):
-        return api.convert(a) if api.convert else a
+        return api.convert(a) if api.convert and isinstance(a, np.ndarray) else a
 
     t = {k: given(v) for k, v in options.items() if k == "temperature"}
     chunks = [given(x[:, part]) for part in cuts]
@@ -185,7 +185,7 @@ def test_every_axis():
     for axis in (0, 1, -1, (0, 2), None):
         p = onesum.softmax(x, axis=axis)
         n = Normalizer.of(x, axis)
-        assert same_bits(n.logsumexp, onesum.logsumexp(x, axis=axis))
+        np.testing.assert_array_max_ulp(n.logsumexp, onesum.logsumexp(x, axis=axis), 1)
         np.testing.assert_array_max_ulp(n.softmax(x), p, 1)
     one = Normalizer.of(2.0)
     assert one.softmax(2.0) == 1

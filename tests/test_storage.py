@@ -103,6 +103,24 @@ def test_nothing_of_the_file_is_kept(tmp_path):
     assert peak < 3e6
 
 
+@pytest.mark.parametrize(
+    ("form", "key", "reads"),
+    [
+        ("npy", (slice(1, 4),), 1),
+        ("npy", (slice(1, 4), slice(0, 3)), 3),
+        ("npy", (2, slice(1, 3)), 1),
+        ("npy in Fortran order", (slice(1, 4),), 6),
+        ("npy in Fortran order", (Ellipsis, slice(1, 4)), 1),
+    ],
+)
+def test_what_lies_together_is_read_at_once(form, key, reads, tmp_path, monkeypatch):
+    stored = open_array(save(tmp_path, form, numbers((5, 6))))
+    asked, preadv = [], os.preadv
+    monkeypatch.setattr(os, "preadv", lambda *a: (asked.append(a), preadv(*a))[1])
+    stored[key]
+    assert len(asked) == reads
+
+
 # --- what is refused ---
 
 

@@ -54,10 +54,9 @@ def _of_sums(
     """From the sums of F(p, q), F(q, p), what Jensen-Shannon's has, p, q - p, and the difference
     of those derivatives, doubled.
     """
-    q = p + change
-    log_p, log_q = np.log(p), np.log(q)
-    apart = log_q - log_p
-    js = js * (1.0 - (log_p + log_q) / 2.0) + apart * skew / 4.0 - np.square(apart) / 8.0
+    q, log_p, apart = p + change, np.log(p), np.log1p(change / p)
+    log_q = log_p + apart
+    js = js * (1.0 - (log_p + log_q) / 2.0) + apart * skew / 4.0 + np.square(apart) / 8.0
     return (
         np.maximum(kl / p - _less_log1p(change / p), 0.0),
         np.maximum(reverse / q - _less_log1p(-change / q), 0.0),

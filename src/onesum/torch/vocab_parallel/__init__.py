@@ -7,7 +7,10 @@ logits.py     the loss of logits                         linear.py    that of a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, SupportsIndex
+
+import torch
 
 from ..._typing import Number, Reduction
 from .agreement import need_group
@@ -138,7 +141,7 @@ def vocab_parallel_cross_entropy(
         temperature,
         reduction,
     )
-    return loss_of_logits(logits, target, need_group(group), dim, options)
+    return _eager(loss_of_logits)(logits, target, need_group(group), dim, options)
 
 
 def vocab_parallel_linear_cross_entropy(
@@ -255,4 +258,11 @@ def vocab_parallel_linear_cross_entropy(
         reduction,
     )
     layer = Layer(h, weight_matrix, bias)
-    return loss_of_layer(layer, target, need_group(group), reduce_dh, options)
+    return _eager(loss_of_layer)(layer, target, need_group(group), reduce_dh, options)
+
+
+def _eager(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """What torch.compile leaves as it is, with a graph before it and one after."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.disable(function)  # type: ignore[no-any-return]
+    return function

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..._arguments import Call
+from ..._backends.torch import kernels
 from ..._functions.cross_entropy_state import CrossEntropyState
 from ..._functions.linear.products import spans
 from .agreement import Fact, Prepared, Shards, agree
@@ -175,6 +176,11 @@ def need_no_second(name: str) -> None:
 def need_tensor(name: str, value: Any) -> None:
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+    with torch.no_grad():  # where a requirement of a gradient does not count
+        derived = kernels.is_differentiated(value)
+    if derived or torch._C._functorch.is_functorch_wrapped_tensor(value):
+        got = "one under a transform of torch.func, or with a forward derivative"
+        raise TypeError(f"{name}: expected a tensor that only backward() derives by, got {got}")
 
 
 def device_of(value: Any, group: Any) -> torch.device:

@@ -6,12 +6,11 @@ from __future__ import annotations
 import operator
 from typing import Any, NamedTuple
 
-import torch
-
 from ..._arguments import Call
 from ..._arguments.options import LossArguments, index_of, number_of, reduction_of
 from ..._arguments.targets import loss_arguments
 from ..._arguments.values import class_indices
+from ..._backends.torch import kernels
 from .agreement import Columns, Fact, Prepared, Shards
 
 Tensor = Any
@@ -114,10 +113,8 @@ def need_classes(call: Call, loss: Loss, shards: Shards) -> None:
 
 def need_no_gradient(**tensors: Any) -> None:
     """The derivatives by these would need another exchange: none is computed."""
-    if not torch.is_grad_enabled():
-        return
     for name, a in tensors.items():
-        if isinstance(a, torch.Tensor) and a.requires_grad:
+        if kernels.is_differentiated(a):
             wanted = "a tensor that requires no gradient, for none is computed by it"
             raise ValueError(f"{name}: expected {wanted}; got one that does")
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 RANKS = 4
-SIZES = (1, 2, 4)  # of the groups: the first of the ranks
+SIZES = (1, 2, 3, 4)  # of the groups: the first of the ranks
 TIMEOUT = timedelta(seconds=60)  # more than a loaded machine needs; none of the tests waits for it
 
 

@@ -17,7 +17,7 @@ from vocab_cases import DTYPES, Case, Outcome, drawn, run, run_elsewhere
 
 import onesum
 
-CASES = 24  # of each type: 7 shardings, and each option on and off beside the others
+CASES = 24  # of each type: 7 shardings, each option on and off
 
 
 def outcomes(case: Case, function: Any = run) -> list[Outcome]:

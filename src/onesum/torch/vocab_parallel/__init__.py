@@ -96,7 +96,8 @@ def vocab_parallel_cross_entropy(
     that of `onesum.CrossEntropyState`, and so is the accuracy: that of the loss in one process.
 
     A second derivative is an error: that of backward, with ``create_graph=True``. Derivatives by
-    target, weight and temperature are not computed: what requires them is refused.
+    target, weight and temperature are not computed: what requires them is refused, and so are the
+    transforms of `torch.func`. `torch.compile` leaves the call as it is, between two graphs.
 
     See Also
     --------

@@ -22,6 +22,7 @@ COMMANDS = {
     "linear": "the cross entropy of a linear layer, in time and memory, beside PyTorch",
     "arrays": "gradients of PyTorch's and JAX's arrays, beside those libraries' own functions",
     "vocab_parallel": "the loss of a vocabulary sharded over two processes, beside PyTorch's",
+    "dask": "softmax of Dask arrays larger than memory, beside its natural expression",
     "import": "what importing onesum costs, and how large its wheel is",
     "report": "write the tables and pictures of the documents from the results",
 }
@@ -44,6 +45,8 @@ def arguments() -> argparse.Namespace:
             command.add_argument("--threads", type=int, default=min(2, processors()))
         if name == "growth":
             command.add_argument("--largest", type=int, metavar="N", help="elements of an array")
+        if name == "dask":
+            command.add_argument("--gigabytes", type=float, nargs="+", help="sizes of the logits")
         if name == "report":
             command.add_argument("--check", action="store_true", help="only compare; 1 if old")
     return parser.parse_args()
@@ -104,6 +107,10 @@ def main() -> int:
         from . import vocab_parallel
 
         vocab_parallel.run(results, args.quick)
+    elif args.command == "dask":
+        from . import dask
+
+        dask.run(results, args.quick, args.gigabytes)
     elif args.command == "import":
         from . import importing
 

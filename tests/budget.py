@@ -142,6 +142,8 @@ DIFFERENCES = 1e-7
 TORCH = 64 * 2.0**-52
 # Dask's matrix products, of matrices cut in two: sums of 6 products below 100 in another order.
 DASK_PRODUCT = 16 * 2.0**-52
+# Classes in chunks and all at once: each within 4 ulps of the exact result, or of its terms.
+DASK_CHUNKS = 8 * 2.0**-52
 # Without float64 all is in two words of float32, of which an exponential has but one: NumPy's is
 # within 2.52 ulp (its release notes), and is multiplied or added to. In ulps of the terms.
 FLOAT32_ALONE = 4

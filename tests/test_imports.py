@@ -34,8 +34,10 @@ ROOMS = {room: i for i, floor in enumerate(FLOORS) for room in floor}
 WITHIN_FUNCTIONS = {"array_api_compat", "pandas", "scipy", "threadpoolctl"}
 # Modules that are imported themselves when the first array of a library arrives, or by name.
 OF_A_LIBRARY = {
+    "_backends.dask": "dask",
     "_backends.jax": "jax",
     "_backends.torch": "torch",
+    "_library.dask_namespace": "dask",
     "_library.torch_namespace": "torch",
     "cli": "cyclopts",  # it is imported by the command alone
     "torch": "torch",

@@ -212,7 +212,8 @@ class Call:
         if name not in FLOATING:
             raise TypeError(f"dtype: expected one of {', '.join(FLOATING)}, got {dtype!r}")
         try:
-            return np.dtype(name) if self.xp is np else getattr(self.xp, name)
+            of_numpy = self.xp is np or library_name(self.xp) == "dask.array"
+            return np.dtype(name) if of_numpy else getattr(self.xp, name)
         except (TypeError, AttributeError):
             raise TypeError(f"dtype: {library_name(self.xp)} has no {name}") from None
 
@@ -316,6 +317,7 @@ class Call:
     def _same_library(self, name: str, value: Any, in_step: bool = False) -> Array:
         """An array of the library of x; what is no array at all is brought to it."""
         a = as_array(name, value)
+        self._need_sizes(name, a)
         if isinstance(a, np.ndarray) and not isinstance(value, np.ndarray):
             return self.converted(name, a, in_step)
         if not self._is_ours(a):
@@ -326,10 +328,21 @@ class Call:
         self._read.append(Read(a, in_step))
         return a
 
+    def _need_sizes(self, name: str, a: Any) -> None:
+        """That it can be told whether an array fits: Dask may not know the number of rows."""
+        for n in self.shape:
+            if isinstance(n, float) and a.ndim:
+                wanted = f"no array beside {self.name}, whose shape {self.shape} is not known"
+                advice = "compute_chunk_sizes() finds it"
+                raise ValueError(
+                    f"{name}: expected {wanted} ({advice}), got shape {tuple(a.shape)}"
+                )
+
     def converted(self, name: str, value: Any, in_step: bool = False) -> Array:
         """As _same_library, but NumPy's arrays are brought to the library of x as well."""
         a = as_array(name, value)
         if self.xp is not np and isinstance(a, np.ndarray):
+            self._need_sizes(name, a)
             try:
                 return self.ours(a)
             except (TypeError, ValueError) as error:
@@ -370,7 +383,8 @@ def enlarged(name: str, x: Any, other_name: str, other: Any) -> Any:
     data, labels = split_labels(name, x)
     data, mask = split_mask(data)
     data = as_array(name, data)
-    shape, beside = tuple(data.shape), tuple(np.shape(other))
+    shape = tuple(data.shape)
+    beside = tuple(other.shape if hasattr(other, "shape") else np.shape(other))
     if _fits(beside, shape) or labels is not None:
         return x
     try:

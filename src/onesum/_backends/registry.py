@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .protocol import Backend, Direct, NumPyBackend
 
 # The libraries that have a backend of their own, by the module that defines the type of an array.
-_OWN = frozenset({"jax", "jaxlib", "torch"})
+_OWN = frozenset({"dask", "jax", "jaxlib", "torch"})
 _of_type: dict[type, Backend] = {}
 
 # What the environment asks for, as it was at import.

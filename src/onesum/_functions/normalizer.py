@@ -120,9 +120,8 @@ class Normalizer:
     def _of_call(cls, call: Call, temperature: Any, where: Any) -> Normalizer:
         """With its pivot."""
         made, xp = cls.of_rows(call, temperature, where, call.rows(call.x)), call.xp
-        index = chunks.pivot_index(
-            call.rows(call.x), call.axis, where, xp.squeeze(made._m, axis=-1)
-        )
+        pivot_index = getattr(call.backend, "pivot_index", chunks.pivot_index)  # Dask has its own
+        index = pivot_index(call.rows(call.x), call.axis, where, xp.squeeze(made._m, axis=-1))
         made._pivot = xp.expand_dims(index, axis=-1)
         return made
 
@@ -242,6 +241,70 @@ class Normalizer:
         merged = self | self._of_call(call, t, mask)
         for name in self.__slots__:
             setattr(self, name, getattr(merged, name))
+
+    # --- in arrays of Dask ---
+
+    def persist(self, **options: Any) -> Normalizer:
+        """This normalizer of Dask arrays, computed, its chunks kept where Dask keeps them.
+
+        So its chunks of logits need not wait in memory for one another: those that come after, in
+        `softmax` or `log_softmax`, are read anew, and each is done by itself.
+
+        Parameters
+        ----------
+        **options
+            Of `dask.persist`, as the scheduler.
+
+        Returns
+        -------
+        normalizer : Normalizer
+
+        Raises
+        ------
+        TypeError
+            If it is not one of Dask arrays.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import onesum
+        >>> x = da.zeros((2, 4), chunks=(2, 2))
+        >>> onesum.Normalizer.of(x).persist().softmax(x[:, 2:]).compute()
+        array([[0.25, 0.25],
+               [0.25, 0.25]])
+        """
+        return self._by_dask("persist", options)
+
+    def compute(self, **options: Any) -> Normalizer:
+        """This normalizer of Dask arrays in the arrays that their chunks are, as of NumPy.
+
+        Parameters
+        ----------
+        **options
+            Of `dask.compute`, as the scheduler.
+
+        Returns
+        -------
+        normalizer : Normalizer
+
+        Raises
+        ------
+        TypeError
+            If it is not one of Dask arrays.
+        """
+        return self._by_dask("compute", options)
+
+    def _by_dask(self, name: str, options: dict[str, Any]) -> Normalizer:
+        ours = library_name(self._xp)
+        if not ours.startswith("dask"):
+            raise TypeError(f"{name}: expected a normalizer in arrays of dask.array, got {ours}")
+        from .._backends.dask.graph import all_by
+
+        made = copy.copy(self)
+        arrays = [self._m, *self._r, self._pivot, self._count, self.temperature]
+        made._m, *r, made._pivot, made._count, made.temperature = all_by(name, arrays, options)
+        made._r = r[0], r[1]
+        return made
 
     def _need_same(self, other: Normalizer) -> None:
         """That the rows are the same, and T."""

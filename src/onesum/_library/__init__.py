@@ -86,6 +86,10 @@ def namespace(x: Array) -> Any:
     if hasattr(x, "__array_namespace__"):
         return x.__array_namespace__()
     try:
+        if hasattr(x, "expr") and comes_from(type(x), _COMPAT) == "dask":
+            from . import dask_namespace
+
+            return dask_namespace
         from array_api_compat import array_namespace
     except ImportError as error:
         kind = f"{type(x).__module__}.{type(x).__qualname__}"

@@ -24,6 +24,7 @@ more: there each number that matters is kept in two words, its value and what ro
 from typing import Any
 
 from .chunks import normalizer, shifted_exp, shifted_logits
+from .comparison import divergences
 from .derivatives import (
     log_softmax_diagonal,
     log_softmax_jvp,
@@ -33,9 +34,9 @@ from .derivatives import (
     softmax_diagonal,
     softmax_vjp,
 )
-from .divergences import divergences
+from .divergence import kl_divergence
 from .forward import log_softmax, logsumexp, signed_logsumexp, softmax
-from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
+from .losses import cross_entropy, cross_entropy_hvp, entropy, total
 
 __all__ = [
     "cross_entropy",

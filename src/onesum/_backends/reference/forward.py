@@ -60,13 +60,17 @@ def _log(xp, a):
 
 @quiet
 def signed_logsumexp(x, b, axis, where, temperature, dtype):
-    """log(abs(s)) and the sign of s = sum b exp(x / T). Drops the axis.
-
-    The pivot is the term of largest absolute value, and r the sum of the others over it:
-    abs(s) = abs(b) exp(x / T) abs(1 + r), with b and x of the pivot. Several x of +inf are a sum of
-    infinities: it has no value, nor a sign, if these have not all one sign.
-    """
+    """log(abs(s)) and the sign of s = sum b exp(x / T). Drops the axis."""
     xp, x, b = widen(x, b)
+    value = log_of_signed(xp, signed_sum(xp, x, b, axis, where, temperature), temperature)
+    return tuple(finish(xp, xp.squeeze(a, axis=axis), dtype, None) for a in value)
+
+
+def signed_sum(xp, x, b, axis, where, temperature):
+    """The sum by its pivot, the term of largest absolute value: the logarithm of that, its x and b,
+    and r, the sum of the others over it. Several x of +inf are a sum of infinities: it has no
+    value, nor a sign, if these have not all one sign, and are `split`.
+    """
     live = b != 0.0 if where is None else where & (b != 0.0)
     x, b = select(xp, live, x, -xp.inf), select(xp, live, b, 1.0)
     size, pivot = pivot_of(xp, over(xp, exact(xp, x), temperature)[0] + xp.log(xp.abs(b)), axis)
@@ -75,14 +79,18 @@ def signed_logsumexp(x, b, axis, where, temperature, dtype):
     half = xp.exp(d[0] / 2.0)  # in two factors, for b may be huge where exp underflows
     ratio = (half * b / weight) * half
     r = sum_of_others(xp, (ratio, ratio * d[1]), pivot, axis)
+    infinite = (x == xp.inf) & (xp.sign(b) != xp.sign(weight))
+    return size, top, weight, r, xp.any(infinite, axis=axis, keepdims=True)
+
+
+def log_of_signed(xp, signed, temperature):
+    """log(abs(s)) and the sign: abs(s) = abs(b) exp(x / T) abs(1 + r), b and x of the pivot."""
+    size, top, weight, r, split = signed
     s = words.rounded(xp, words.add(r, (1.0, 0.0)))
     log = xp.where(r[0] > -0.5, words.rounded(xp, words.log1p(xp, r)), xp.log(xp.abs(s)))
     log = words.add(_log(xp, xp.abs(weight)), (log, 0.0))
     value = words.rounded(xp, words.add(over(xp, exact(xp, top), temperature), log))
     value = select(xp, size == -xp.inf, -xp.inf, value)
     sign = select(xp, size == -xp.inf, 0.0, xp.sign(weight) * xp.sign(s))
-    infinite = (x == xp.inf) & (xp.sign(b) != xp.sign(weight))
-    undecided = xp.isnan(value) | xp.any(infinite, axis=axis, keepdims=True)
-    value, sign = (select(xp, undecided, xp.nan, a) for a in (value, sign))
-    value, sign = xp.squeeze(value, axis=axis), xp.squeeze(sign, axis=axis)
-    return finish(xp, value, dtype, None), finish(xp, sign, dtype, None)
+    undecided = xp.isnan(value) | split
+    return tuple(select(xp, undecided, xp.nan, a) for a in (value, sign))

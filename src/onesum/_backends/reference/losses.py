@@ -21,7 +21,6 @@ from .normalizer import (
     at_pivot,
     either,
     exact,
-    exp_less_line,
     exponents,
     fill,
     log1p,
@@ -29,7 +28,6 @@ from .normalizer import (
     over,
     quotient,
     rest_of,
-    scaled_difference,
     sum_of_others,
     temperature_array,
 )
@@ -40,14 +38,14 @@ def cross_entropy(x, target, axis, z_loss, softcap, where, temperature, by, grad
     """The losses of the rows, in the widest type, and `by` times the gradient of their sum."""
     xp, x = widen(x)
     x, slope = capped(xp, x, softcap)
-    d, p, pivot, log, m = _row(xp, x, axis, where, temperature)
-    q, counted, s = _masses(xp, x, target, axis, where)
+    d, p, pivot, log, m = row_of(xp, x, axis, where, temperature)
+    q, counted, s = masses(xp, x, target, axis, where)
     q_others = sum_of_others(xp, q, pivot, axis)
     q_there = at_pivot(xp, pivot, q[0], axis), at_pivot(xp, pivot, q[1], axis)
     q_all = words.add(q_others, q_there)
     z, z_slope = z_terms(xp, log, m, z_loss, s, temperature)
 
-    losses = words.dot(xp, q, _away(xp, d, q[0]), axis)
+    losses = words.dot(xp, q, away(xp, d, q[0]), axis)
     losses = words.add(losses, words.times(xp, log, q_all))
     losses = words.rounded(xp, words.add(losses, z))
     losses = xp.squeeze(select(xp, counted, losses, 0.0), axis=axis)
@@ -55,8 +53,8 @@ def cross_entropy(x, target, axis, z_loss, softcap, where, temperature, by, grad
         return losses, None
 
     grad = _gradient(xp, p, pivot, axis, q, q_others, q_all, z_slope, by, temperature)
-    dead = _dead(xp, x, where, counted, slope)
-    return losses, finish(xp, select(xp, dead, 0.0, _sloped(xp, grad, slope)), dtype, out)
+    dead = dead_of(xp, x, where, counted, slope)
+    return losses, finish(xp, select(xp, dead, 0.0, sloped(xp, grad, slope)), dtype, out)
 
 
 @quiet
@@ -68,15 +66,15 @@ def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, b
     """
     xp, x, v = widen(x, v)
     x, slope = capped(xp, x, softcap)
-    _, p, pivot, log, m = _row(xp, x, axis, where, temperature)
-    q, counted, s = _masses(xp, x, target, axis, where)
+    _, p, pivot, log, m = row_of(xp, x, axis, where, temperature)
+    q, counted, s = masses(xp, x, target, axis, where)
     _, z_slope = z_terms(xp, log, m, z_loss, s, temperature)
     q_all = words.total(xp, q, axis)
     a = words.add(q_all, z_slope)
-    a, b = (_scaled(xp, c, by, temperature) for c in (a, exact(xp, 2.0 * z_loss * s)))
+    a, b = (scaled(xp, c, by, temperature) for c in (a, exact(xp, 2.0 * z_loss * s)))
 
-    dead = _dead(xp, x, where, counted, slope)
-    still = _dead(xp, x, where, counted, None) | (p[0][0] == 0.0)
+    dead = dead_of(xp, x, where, counted, slope)
+    still = dead_of(xp, x, where, counted, None) | (p[0][0] == 0.0)
     u = exact(xp, v)
     if softcap is not None:
         u = either(xp, still | (slope[0] == 0.0), (0.0, 0.0), words.multiply(xp, slope, u))
@@ -96,74 +94,17 @@ def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, b
         grad = _gradient(xp, p, pivot, axis, q, q_others, q_all, z_slope, by, temperature)
         bent = words.multiply(xp, grad, exact(xp, -2.0 / softcap * (x / softcap) * v))
         result = words.add(result, either(xp, grad[0] == 0.0, (0.0, 0.0), bent))
-    return finish(xp, select(xp, dead, 0.0, _sloped(xp, result, slope)), dtype, out)
+    return finish(xp, select(xp, dead, 0.0, sloped(xp, result, slope)), dtype, out)
 
 
 @quiet
 def entropy(x, axis, where, temperature, dtype):
     """log1p(r) + sum p (m - x) / T: no term is negative. Drops the axis."""
     xp, x = widen(x)
-    d, p, _, log, _ = _row(xp, x, axis, where, temperature)
-    mean = words.total(xp, words.times(xp, p, _away(xp, d, p[0][0])), axis)
+    d, p, _, log, _ = row_of(xp, x, axis, where, temperature)
+    mean = words.total(xp, words.times(xp, p, away(xp, d, p[0][0])), axis)
     value = words.rounded(xp, words.add(words.plain(log), mean))
     return finish(xp, xp.squeeze(value, axis=axis), dtype, None)
-
-
-@quiet
-def kl_divergence(x, y, axis, where, temperature, by, gradient, dtype):
-    """sum p log(p / q) of p = softmax(x / T) and q = softmax(y / T), and the gradients by x and y.
-
-    With u = (y - x) / T, less what that is at the pivot, and w = u - sum p u, the ratio q / p
-    is exp(w - KL), and exp(KL) is 1 plus the sum of p (exp(w) - 1 - w): no term is negative,
-    however near p and q are. A class of w above 4, where p may be 0, has q exp(KL) for p exp(w);
-    the exp(KL) of these are brought to the other side. Where KL is not small, log p - log q is
-    averaged. The gradients are -p w / T, and (q - p) / T = p (exp(w - KL) - 1) / T.
-    The values are of the widest type, without the axis; the gradients are multiplied by `by`.
-    """
-    xp, x, y = widen(x, y)
-    d, p, pivot, log, m = _row(xp, x, axis, where, temperature)
-    d_y, q, _, log_y, _ = _row(xp, y, axis, where, temperature)
-    q = words.plain(q)
-    live = p[0][0] != 0.0  # NaN is
-
-    log_p = words.rounded(xp, words.add(d, words.negative(words.plain(log))))
-    log_q = words.rounded(xp, words.add(d_y, words.negative(words.plain(log_y))))
-    ratio = select(xp, live, log_p - log_q, 0.0)
-    far = words.rounded(xp, words.total(xp, words.times(xp, p, exact(xp, ratio)), axis))
-
-    # Less what both are at the pivot: their levels may be far apart, or they nearly equal.
-    y_pivot = at_pivot(xp, pivot, y, axis)
-    u = scaled_difference(xp, x, m, x == m, 1.0)
-    u = words.add(scaled_difference(xp, y, y_pivot, y == y_pivot, 1.0), words.negative(u))
-    u = over(xp, u, temperature)
-    usable = live & xp.isfinite(u[0])
-    u = either(xp, usable, u, (0.0, 0.0))
-    mean = words.total(xp, words.times(xp, p, u), axis)
-    w = words.rounded(xp, words.add(u, words.negative(mean)))
-    apart = ~usable | (w > 4.0)
-    line = xp.where(apart, -1.0 - w, exp_less_line(xp, select(xp, apart, 0.0, w)))
-    q_apart = either(xp, apart, q, (0.0, 0.0))
-    near = words.total(xp, words.add(q_apart, words.times(xp, p, exact(xp, line))), axis)
-    rest = words.add((1.0, 0.0), words.negative(words.total(xp, q_apart, axis)))
-    near = words.log1p(xp, words.divide(xp, near, rest))
-    small = (far < 0.5) & xp.all(usable | ~live, axis=axis, keepdims=True)
-    value = xp.where(small, words.rounded(xp, near), far)
-    values = xp.squeeze(value, axis=axis)
-    if not gradient:
-        return values, None
-
-    u = _scaled(xp, u, by, temperature)
-    mean = words.total(xp, words.times(xp, p, u), axis)
-    dx = words.rounded(xp, words.times(xp, p, words.add(mean, words.negative(u))))
-    dx = select(xp, live, dx, 0.0)
-    dx = select(xp, xp.isfinite(far), dx, xp.nan)
-    by_ratio = _scaled(xp, exact(xp, xp.expm1(w - value)), by, temperature)
-    dy = _scaled(xp, words.add(q, words.negative(words.plain(p))), by, temperature)
-    small = usable & (xp.abs(w) + value < 1.0)
-    dy = words.rounded(xp, either(xp, small, words.times(xp, p, by_ratio), dy))
-    dx = select(xp, fill(xp, where, x, -xp.inf) == -xp.inf, 0.0, dx)
-    dy = select(xp, fill(xp, where, y, -xp.inf) == -xp.inf, 0.0, dy)
-    return values, (finish(xp, dx, dtype, None), finish(xp, dy, dtype, None))
 
 
 # --- the parts that they share ---------------------------------------------------------------
@@ -177,7 +118,7 @@ def total(losses):
     return xp.squeeze(words.rounded(xp, words.total(xp, losses, 0)), axis=0)
 
 
-def _row(xp, x, axis, where, temperature):
+def row_of(xp, x, axis, where, temperature):
     """(x - m) / T, p, the pivot, log1p(r) and m; p and the logarithm scaled."""
     d, m, pivot = exponents(xp, x, axis, where, temperature)
     if where is not None:  # of a row with nothing left, every log p is -inf
@@ -202,7 +143,7 @@ def capped(xp, x, softcap):
     return xp.where(xp.abs(u) < 2.0**-28, x, c * tanh), slope
 
 
-def _sloped(xp, a, slope):
+def sloped(xp, a, slope):
     """A derivative by the capped logits as one by the logits."""
     return words.rounded(xp, a if slope is None else words.multiply(xp, a, slope))
 
@@ -210,7 +151,7 @@ def _sloped(xp, a, slope):
 def _gradient(xp, p, pivot, axis, q, q_others, q_all, z_slope, by, temperature):
     """`by` times the gradient of the losses by the capped logits, in two words."""
     q, q_others, q_all, z_slope = (
-        _scaled(xp, a, by, temperature) for a in (q, q_others, q_all, z_slope)
+        scaled(xp, a, by, temperature) for a in (q, q_others, q_all, z_slope)
     )
     # Beside a logit of +inf the factor of z_loss is infinite, and p is 0: their limit is 0.
     p_all, p_z = (
@@ -221,13 +162,13 @@ def _gradient(xp, p, pivot, axis, q, q_others, q_all, z_slope, by, temperature):
     return either(xp, pivot, words.add(there, p_z), result)
 
 
-def _dead(xp, x, where, counted, slope):
+def dead_of(xp, x, where, counted, slope):
     """Where no derivative is anything but 0."""
     dead = ~counted | (fill(xp, where, x, -xp.inf) == -xp.inf)
     return dead if slope is None else dead | (slope[0] == 0.0)
 
 
-def _away(xp, d, weight):
+def away(xp, d, weight):
     """(m - x) / T, or 0 where its weight is 0, for the product of 0 and infinity is to be 0."""
     return either(xp, weight == 0.0, (0.0, 0.0), words.negative(d))
 
@@ -238,8 +179,11 @@ def finite_times(xp, a, w):
     return either(xp, zero, (0.0, 0.0), words.multiply(xp, a, w))
 
 
-def _masses(xp, x, target, axis, where):
-    """The target masses q in two words, which rows count, and the weights s of the rows."""
+def masses(xp, x, target, axis, where, choices=None):
+    """The target masses q in two words, which rows count, and the weights s of the rows.
+
+    The number of `choices` of a row is known beforehand where x has but some of the classes.
+    """
     along = (-1,) + (1,) * (x.ndim - 1 - axis)
     one = xp.ones((1,) * x.ndim, dtype=x.dtype, device=device(x))
     if target.probabilities is None:
@@ -252,9 +196,10 @@ def _masses(xp, x, target, axis, where):
         counted = one == one
     q, s = exact(xp, q), one
     if target.smoothing:
-        choices = xp.broadcast_to(one, x.shape)
-        choices = xp.sum(fill(xp, where, choices, 0.0), axis=axis, keepdims=True)
-        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices))
+        if choices is None:
+            choices = xp.broadcast_to(one, x.shape)
+            choices = xp.sum(fill(xp, where, choices, 0.0), axis=axis, keepdims=True)
+        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices * one))
         q = words.multiply(xp, q, words.two_sum(one, -target.smoothing * one))
         q = words.add(q, spread if where is None else either(xp, where, spread, (0.0, 0.0)))
     if target.weight is not None:
@@ -281,7 +226,7 @@ def z_terms(xp, log, m, z_loss, s, temperature):
     return value, (2.0 * slope[0], 2.0 * slope[1])
 
 
-def _scaled(xp, a, by, temperature):
+def scaled(xp, a, by, temperature):
     """`by` times a / T, in two words."""
     if not (isinstance(by, float) and by == 1.0):
         a = words.multiply(xp, a, exact(xp, by * xp.ones_like(a[0])))

@@ -1,0 +1,151 @@
+"""Softmax of Dask arrays larger than the memory of two workers, beside its natural expression.
+
+The logits are float32 in a Zarr store, their classes in chunks, and so is the result. The workers
+start anew for each case. Their peak is that of the resident memory, as the kernel has it;
+spilled is what they wrote to disk because their limit was near.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onesum.bench import host
+
+GB, MIB = 10**9, 2**20
+WORKERS, LIMIT = 2, "1GB"
+SIZES, QUICK = (1, 2, 4, 8), (0.05,)
+CLASSES, CHUNK = 262144, (512, 4096)  # 8 MiB a chunk; 512 MiB a band, which is read twice
+EXPRESSIONS = ("onesum", "natural")
+PATIENCE = 1800.0  # seconds
+
+
+def run(results: Path, quick: bool, sizes: list[float] | None = None) -> None:
+    host.pin(1, None)  # one thread in each worker
+    about = {"host": host.describe(), **constants()}
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as directory:
+        for size in sizes or (QUICK if quick else SIZES):
+            source = Path(directory) / "x.zarr"
+            shape = write(source, size)
+            for expression in EXPRESSIONS:
+                row = {"gigabytes": size, "shape": shape, "expression": expression}
+                rows.append(row | in_a_process(expression, source, Path(directory) / "y.zarr"))
+                print(rows[-1], flush=True)
+                host.save(results / "dask.json", {**about, "rows": rows})
+            shutil.rmtree(source)
+
+
+def constants() -> dict[str, Any]:
+    import dask
+    import distributed
+    import zarr
+
+    versions = {m.__name__: m.__version__ for m in (dask, distributed, zarr)}
+    return {"workers": WORKERS, "limit": LIMIT, "chunk": CHUNK, "versions": versions}
+
+
+def write(path: Path, gigabytes: float) -> tuple[int, int]:
+    """Logits of spread 3, block by block."""
+    rows = max(CHUNK[0], round(gigabytes * GB / 4 / CLASSES / CHUNK[0]) * CHUNK[0])
+    store = empty(path, (rows, CLASSES))
+    rng = np.random.default_rng(0)
+    for i in range(0, rows, CHUNK[0]):
+        for j in range(0, CLASSES, CHUNK[1]):
+            block = 3 * rng.standard_normal(CHUNK, dtype=np.float32)
+            store[i : i + CHUNK[0], j : j + CHUNK[1]] = block
+    return rows, CLASSES
+
+
+def empty(path: Path, shape: tuple[int, int]) -> Any:
+    """An array that is not compressed, which would take most of the time."""
+    import zarr
+
+    options = {"chunks": CHUNK, "dtype": "float32", "compressors": None}
+    return zarr.create_array(store=path, shape=shape, **options)
+
+
+def in_a_process(expression: str, source: Path, target: Path) -> dict[str, Any]:
+    """Seconds and memory, or why there are none."""
+    command = [sys.executable, "-m", "benchmarks.dask", expression, str(source), str(target)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {PATIENCE:.0f} seconds"}
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def work(expression: str, source: str, target: str) -> dict[str, Any]:
+    import dask.array as da
+    from distributed import Client, LocalCluster
+
+    options = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(memory_limit=LIMIT, **options) as cluster, Client(cluster) as client:
+        x = da.from_zarr(source)
+        function = softmax if expression == "onesum" else natural
+        y = function(x)
+        result = empty(Path(target), x.shape)
+        client.run(used)  # what a worker imports is no part of it
+        function(da.zeros((4, 8), chunks=(2, 4))).compute()
+        start = time.perf_counter()
+        y.to_zarr(result)
+        seconds = time.perf_counter() - start
+        workers = client.run(used).values()
+        check(source, target)
+    return {
+        "seconds": seconds,
+        "peak MiB": [w["peak"] / MIB for w in workers],
+        "spilled MiB": sum(w["spilled"] for w in workers) / MIB,
+    }
+
+
+def softmax(x: Any) -> Any:
+    import onesum
+
+    return onesum.softmax(x)
+
+
+def natural(x: Any) -> Any:
+    import dask.array as da
+
+    e = da.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def used(dask_worker: Any) -> dict[str, float]:
+    """The most resident memory of a worker so far, and the bytes that it spilled."""
+    import resource
+
+    import zarr  # noqa: F401
+
+    import onesum  # noqa: F401
+
+    metrics = getattr(dask_worker.data, "cumulative_metrics", {})
+    return {
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "spilled": metrics.get(("disk-write", "bytes"), 0),
+    }
+
+
+def check(source: str, target: str) -> None:
+    """The first rows, beside the dense function."""
+    import zarr
+
+    import onesum
+
+    x, y = zarr.open_array(source, mode="r"), zarr.open_array(target, mode="r")
+    np.testing.assert_allclose(y[:2], onesum.softmax(x[:2]), 1e-4)
+
+
+if __name__ == "__main__":
+    print(json.dumps(work(*sys.argv[1:])))

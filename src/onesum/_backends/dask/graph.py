@@ -1,0 +1,150 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Tasks over chunks: one for each, one for all chunks of a block of rows, and a second reading.
+
+Arrays beside x have size 1 along an axis, or the chunks of x there. A block may hold any object
+(`Held`), as the states of the chunks: Dask asks only for its size, and never looks into it.
+"""
+
+import functools
+import sys
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.array.utils import meta_from_array
+
+from .operands import Operand, is_lazy
+
+Array = Any
+
+FAN_IN = 8  # how many states one task merges
+
+
+class Held:
+    """What is no array, in the place of a block."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        return Held, (self.value,)
+
+    def __sizeof__(self):
+        return object.__sizeof__(self) + sum(map(_bytes, _leaves(self.value)))
+
+
+def _leaves(value):
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def _bytes(value):
+    return getattr(value, "nbytes", None) or sys.getsizeof(value)
+
+
+def blocks(function, x, operands, *, name, axes=(), dtype=None, held=False):
+    """One task for each chunk of x: function(*operands).
+
+    An operand is an array with the axes of x, one with fewer, as an `Operand`, or whatever else,
+    which goes to every task as it is. The results have size 1 along `axes`; they are arrays of this
+    dtype, or `held`.
+    """
+    every = tuple(range(x.ndim))
+    pairs = []
+    for a in operands:
+        if is_lazy(a) or isinstance(a, Operand):
+            a, where = a if isinstance(a, Operand) else (a, every)
+            pairs += [_following(a, where, x), where]
+        else:
+            pairs += [a, None]
+    dtype = x.dtype if dtype is None else dtype
+    return da.blockwise(
+        functools.partial(_run, function, held),
+        every,
+        *pairs,
+        dtype=dtype,
+        meta=meta_from_array(x._meta, x.ndim, dtype),
+        adjust_chunks={i: (1,) * len(c) if i in axes else c for i, c in enumerate(x.chunks)},
+        align_arrays=False,
+        token=f"onesum-{name}",
+    )
+
+
+def _run(function, held, *operands):
+    values = [a.value if isinstance(a, Held) else a for a in operands]
+    result = function(*values)
+    return Held(result) if held else result
+
+
+def _following(a, axes, x):
+    """An array in the chunks of x along the axes where it has the size of x."""
+    same = [a.shape[i] == x.shape[j] for i, j in enumerate(axes)]
+    wanted = tuple(x.chunks[j] if same[i] else a.chunks[i] for i, j in enumerate(axes))
+    return a if a.chunks == wanted else a.rechunk(wanted)
+
+
+def part(held, i, dtype, *axes):
+    """One of the arrays that blocks hold; along these axes it has size 1."""
+    return blocks(functools.partial(_part, i), held, [held], name="part", axes=axes, dtype=dtype)
+
+
+def _part(i, values):
+    return values[i]
+
+
+def merged(states, axis):
+    """The states of all chunks along an axis as one: a tree, `FAN_IN` at a time."""
+    return da.reduction(
+        states,
+        chunk=_same,
+        combine=_merge,
+        aggregate=_merge,
+        axis=axis,
+        keepdims=True,
+        concatenate=False,
+        split_every=FAN_IN,
+        dtype=states.dtype,
+        meta=states._meta,
+        name="onesum-merged",
+    )
+
+
+def _same(state, axis, keepdims):
+    return state
+
+
+def _merge(states, axis, keepdims):
+    """Of a list of states, nested in as many lists as there are axes."""
+    if not isinstance(states, list):  # one state; or what Dask asks for types with
+        return states
+    held = [_merge(state, axis, keepdims) for state in states]
+    return Held(functools.reduce(_merged, (state.value for state in held)))
+
+
+def _merged(a, b):
+    return a.merged(b)
+
+
+def without(a, axis):
+    """An array of size 1 along an axis without it."""
+    return a[(slice(None),) * axis + (0,)]
+
+
+def starts(x, axis):
+    """How many classes come before each chunk."""
+    sizes = x.chunks[axis]
+    shape = tuple(len(sizes) if i == axis else 1 for i in range(x.ndim))
+    first = np.cumsum((0, *sizes[:-1]), dtype=np.int64)
+    return da.from_array(np.reshape(first, shape), chunks=1)
+
+
+def all_by(name, arrays, options):
+    """Arrays, of which some may be none of Dask's, computed or persisted at once."""
+    done = iter(getattr(dask, name)(*filter(is_lazy, arrays), **options))
+    return [next(done) if is_lazy(a) else a for a in arrays]

@@ -1,0 +1,104 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Whether the chunks of a row may be held until its state is there, or are read a second time.
+
+A band is all chunks of the classes of a block of rows. What needs a state and then the chunks again
+holds a band of each block of rows that is worked on; or, where a band is larger than the limit, its
+tasks come a second time, under other keys, and wait for the states.
+"""
+
+import math
+
+import dask
+import dask.array as da
+from dask._task_spec import Alias, Task, TaskRef, convert_legacy_graph
+from dask.base import tokenize
+from dask.core import flatten
+
+BAND_LIMIT = "256 MiB"
+
+
+def readable(arrays, axis, states):
+    """The arrays to read once the last state is there, and the states: as they are, or a second
+    time.
+    """
+    limit = dask.utils.parse_bytes(dask.config.get("onesum.band-limit", BAND_LIMIT))
+    if sum(_band(a, axis) for a in arrays) <= limit:
+        return arrays, states
+    graphs = [convert_legacy_graph(dict(a.__dask_graph__())) for a in arrays]
+    if all(map(_in_memory, arrays, graphs)):
+        return arrays, states
+    states = [_as_it_is(state) for state in states]
+    again = [
+        a if _in_memory(a, graph) else _again(a, graph, states[-1])
+        for a, graph in zip(arrays, graphs, strict=True)
+    ]
+    return again, states
+
+
+def _band(a, axis):
+    """The bytes of the largest; NaN, which is no more than any limit, of rows of unknown number."""
+    sizes = [sum(c) if i == axis else max(c) for i, c in enumerate(a.chunks)]
+    return math.prod(sizes) * a.dtype.itemsize
+
+
+def _in_memory(a, graph):
+    """Whether its chunks are there already, as they are of what was persisted."""
+
+    def is_data(key):
+        while isinstance(graph.get(key), Alias) and graph[key].target in graph:
+            key = graph[key].target
+        return not isinstance(graph.get(key), Task)
+
+    return all(map(is_data, flatten(a.__dask_keys__())))
+
+
+def _again(a, graph, state):
+    """The same array by other tasks. The first of them wait for all of the state."""
+    token = tokenize(state.name)  # one for all arrays: what they share is read once
+    waiting = f"onesum-wait-{token}"
+    tasks = {key for key, node in graph.items() if isinstance(node, Task | Alias)}
+    renamed = {key: _renamed(key, token) for key in tasks}
+    new = {waiting: Task(waiting, _nothing, *map(TaskRef, flatten(state.__dask_keys__())))}
+    for key, node in graph.items():
+        if key not in tasks:
+            new[key] = node  # data
+        elif node.dependencies & tasks:
+            new[renamed[key]] = node.substitute(renamed, key=renamed[key])
+        else:
+            new[renamed[key]] = Task(renamed[key], _second, TaskRef(waiting), node)
+    keys = list(flatten(a.__dask_keys__()))
+    return _array([renamed.get(key, key) for key in keys], new, a, [state])
+
+
+def _as_it_is(state):
+    """The state, which array expressions would give other keys."""
+    if not hasattr(state, "expr"):
+        return state
+    state = state.optimize()
+    graph = convert_legacy_graph(dict(state.__dask_graph__()))
+    return _array(list(flatten(state.__dask_keys__())), graph, state, [])
+
+
+def _array(keys, graph, like, dependencies):
+    """An array of these keys."""
+    name = keys[0][0]
+    if not hasattr(like, "expr"):
+        from dask.highlevelgraph import HighLevelGraph
+
+        graph = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
+        return da.Array(graph, name, like.chunks, meta=like._meta)
+    from dask.array._array_expr._collection import from_graph
+
+    return from_graph(graph, like._meta, like.chunks, keys, "onesum-again")
+
+
+def _renamed(key, token):
+    return (f"{key[0]}-{token}", *key[1:]) if isinstance(key, tuple) else f"{key}-{token}"
+
+
+def _nothing(*states):
+    return None
+
+
+def _second(_, value):
+    return value

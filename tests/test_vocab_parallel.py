@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import oracle_losses
 import pytest
+import vocab_on_ranks
 from budget import FORMULAS
 from measure import check, ulp
 from oracle import WIDE, Reference
@@ -223,27 +224,21 @@ def test_bytes_sent():
 @pytest.mark.parametrize("name", ["as_it_is", "without_gradients", "dh_of_its_own", "in_mesh"])
 def test_on_ranks(name):
     """What is asserted by the ranks themselves."""
-    import vocab_cases
-
     ranks = 4 if name == "in_mesh" else 2
-    assert shared_ranks().call(getattr(vocab_cases, name), [()] * ranks) == [None] * ranks
+    assert shared_ranks().call(getattr(vocab_on_ranks, name), [()] * ranks) == [None] * ranks
 
 
 def test_memory_of_a_layer():
     """Less than half of the logits, which are 16 MB, and of those of float64, with smoothing."""
-    from vocab_cases import peak
-
     for smoothing, most in ((0.0, 8), (0.1, 16)):
-        (taken,) = shared_ranks().call(peak, [(smoothing,)])
+        (taken,) = shared_ranks().call(vocab_on_ranks.peak, [(smoothing,)])
         assert taken < most * 1e6
 
 
 def test_a_training():
     """The example's: as of one process, step by step, as far as Adam lets roundings grow."""
-    from vocab_cases import trained
-
-    (alone,) = shared_ranks().call(trained, [()])
-    four = shared_ranks().call(trained, [()] * 4)
+    (alone,) = shared_ranks().call(vocab_on_ranks.trained, [()])
+    four = shared_ranks().call(vocab_on_ranks.trained, [()] * 4)
     assert alone[-1] < 0.6 * alone[0]
     assert four == [four[0]] * 4
     np.testing.assert_allclose(four[0], alone, rtol=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from process_group import Failed, own_ranks, shared_ranks
-from vocab_cases import called, ended, small, whole
+from vocab_on_ranks import called, ended, small, whole
 
 import onesum
 from onesum.torch import vocab_parallel_cross_entropy, vocab_parallel_linear_cross_entropy

@@ -7,21 +7,23 @@ from typing import Any
 import numpy as np
 import oracle_losses
 import pytest
+import vocab_on_ranks
+from budget import FORMULAS
 from measure import check, ulp
 from oracle import WIDE, Reference
 from process_group import Failed, shared_ranks
 from test_linear import PRODUCTS
 from test_linear import check as check_layer
-from vocab_cases import DTYPES, Case, Outcome, drawn, run
+from vocab_cases import DTYPES, Case, Outcome, drawn, run, run_elsewhere
 
 import onesum
 
-CASES = 24  # of each type: 7 shardings, and each option on and off beside the others
+CASES = 24  # of each type: 7 shardings, each option on and off
 
 
-def outcomes(case: Case) -> list[Outcome]:
+def outcomes(case: Case, function: Any = run) -> list[Outcome]:
     """What the ranks have, who all have the loss of the same bits."""
-    found = shared_ranks().call(run, [(case,)] * len(case.sizes))
+    found = shared_ranks().call(function, [(case,)] * len(case.sizes))
     failed = [f for f in found if isinstance(f, Failed)]
     assert not failed, (failed, note(case))
     assert len({f.loss.tobytes() for f in found}) == 1
@@ -62,39 +64,59 @@ def multiplied(case: Case, grad: Reference, dtype: str) -> Reference:
     return Reference(grad.value * g, grad.scale * np.abs(g))
 
 
+def losses_are_right(case: Case, found: list[Outcome], times: float = 1.0) -> None:
+    """Of logits: within so many times the budget of exact arithmetic."""
+    x = real(case.arrays["x"], case.axis, case)
+    with np.errstate(all="ignore"):  # the mean of nothing
+        wanted = oracle_losses.cross_entropy(x, axis=case.axis, **in_one(case), arithmetic=WIDE)
+    grad = np.concatenate([f.grads[0] for f in found], axis=case.axis)
+    assert not np.any(np.delete(grad, range(x.shape[case.axis]), axis=case.axis))
+    grad = real(grad, case.axis, case)
+    gradient = multiplied(case, wanted.grad, str(x.dtype))
+    for got, reference, function in [
+        (found[0].loss, wanted.loss, "cross_entropy"),
+        (grad, gradient, "cross_entropy_grad"),
+    ]:
+        scaled = Reference(reference.value, reference.scale * times)
+        check(got, scaled, function, note(case))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_drawn_losses(dtype):
     for seed in range(CASES):
         case = drawn(seed, dtype, linear=False)
-        found = outcomes(case)
-        x = real(case.arrays["x"], case.axis, case)
-        with np.errstate(all="ignore"):  # the mean of nothing
-            wanted = oracle_losses.cross_entropy(x, axis=case.axis, **in_one(case), arithmetic=WIDE)
-        check(found[0].loss, wanted.loss, "cross_entropy", note(case))
-        grad = np.concatenate([f.grads[0] for f in found], axis=case.axis)
-        assert not np.any(np.delete(grad, range(x.shape[case.axis]), axis=case.axis))
-        grad = real(grad, case.axis, case)
-        check(grad, multiplied(case, wanted.grad, dtype), "cross_entropy_grad", note(case))
+        losses_are_right(case, outcomes(case))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_drawn_losses_elsewhere(dtype):
+    for seed in range(0, CASES, 3):
+        case = drawn(seed, dtype, linear=False)
+        losses_are_right(case, outcomes(case, run_elsewhere), FORMULAS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_drawn_layers(dtype):
     for seed in range(CASES):
         case = drawn(seed, dtype, linear=True)
-        found = outcomes(case)
-        arrays = {k: a if k == "h" else real(a, 0, case) for k, a in case.arrays.items()}
-        options = in_one(case)
-        wanted = layer(arrays, options, case)
-        dh, *others = zip(*(f.grads for f in found), strict=True)
-        assert len({a.tobytes() for a in dh}) == 1  # summed over the ranks
-        others = [np.concatenate(parts) for parts in others]
-        assert not any(np.any(a[len(arrays["weight_matrix"]) :]) for a in others)
-        got = [found[0].loss, dh[0], *(real(a, 0, case) for a in others)]
-        if dtype in ("float32", "float64"):
-            check_layer(got, wanted, np.dtype(dtype), note(case))
-        else:  # in float32, rounded once
-            for a, b in zip(got, wanted, strict=True):
-                check_rounded(a, b, note(case))
+        for way in [run, run_elsewhere] if seed % 4 == 0 else [run]:
+            layer_is_right(case, outcomes(case, way))
+
+
+def layer_is_right(case: Case, found: list[Outcome]) -> None:
+    arrays = {k: a if k == "h" else real(a, 0, case) for k, a in case.arrays.items()}
+    wanted = layer(arrays, in_one(case), case)
+    dh, *others = zip(*(f.grads for f in found), strict=True)
+    assert len({a.tobytes() for a in dh}) == 1  # summed over the ranks
+    others = [np.concatenate(parts) for parts in others]
+    assert not any(np.any(a[len(arrays["weight_matrix"]) :]) for a in others)
+    got = [found[0].loss, dh[0], *(real(a, 0, case) for a in others)]
+    dtype = arrays["h"].dtype
+    if dtype in ("float32", "float64"):
+        check_layer(got, wanted, dtype, note(case))
+    else:  # in float32, rounded once
+        for a, b in zip(got, wanted, strict=True):
+            check_rounded(a, b, note(case))
 
 
 def layer(arrays: dict[str, Any], options: dict[str, Any], case: Case) -> list[Any]:
@@ -130,12 +152,7 @@ def plain(x: Any, target: Any, sizes: tuple[int, ...], **options: Any) -> Case:
 def right(case: Case) -> list[Outcome]:
     """The outcomes, which are within the budget of exact arithmetic."""
     found = outcomes(case)
-    x = real(case.arrays["x"], case.axis, case)
-    wanted = oracle_losses.cross_entropy(x, axis=case.axis, **in_one(case), arithmetic=WIDE)
-    check(found[0].loss, wanted.loss, "cross_entropy", note(case))
-    grad = real(np.concatenate([f.grads[0] for f in found], axis=-1), -1, case)
-    dtype = str(x.dtype)
-    check(grad, multiplied(case, wanted.grad, dtype), "cross_entropy_grad", note(case))
+    losses_are_right(case, found)
     return found
 
 
@@ -207,16 +224,21 @@ def test_bytes_sent():
 @pytest.mark.parametrize("name", ["as_it_is", "without_gradients", "dh_of_its_own", "in_mesh"])
 def test_on_ranks(name):
     """What is asserted by the ranks themselves."""
-    import vocab_cases
-
     ranks = 4 if name == "in_mesh" else 2
-    assert shared_ranks().call(getattr(vocab_cases, name), [()] * ranks) == [None] * ranks
+    assert shared_ranks().call(getattr(vocab_on_ranks, name), [()] * ranks) == [None] * ranks
 
 
 def test_memory_of_a_layer():
     """Less than half of the logits, which are 16 MB, and of those of float64, with smoothing."""
-    from vocab_cases import peak
-
     for smoothing, most in ((0.0, 8), (0.1, 16)):
-        (taken,) = shared_ranks().call(peak, [(smoothing,)])
+        (taken,) = shared_ranks().call(vocab_on_ranks.peak, [(smoothing,)])
         assert taken < most * 1e6
+
+
+def test_a_training():
+    """The example's: as of one process, step by step, as far as Adam lets roundings grow."""
+    (alone,) = shared_ranks().call(vocab_on_ranks.trained, [()])
+    four = shared_ranks().call(vocab_on_ranks.trained, [()] * 4)
+    assert alone[-1] < 0.6 * alone[0]
+    assert four == [four[0]] * 4
+    np.testing.assert_allclose(four[0], alone, rtol=1e-4)

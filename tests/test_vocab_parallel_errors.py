@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from process_group import Failed, own_ranks, shared_ranks
-from vocab_cases import called, ended, small, whole
+from vocab_on_ranks import called, ended, small, whole
 
 import onesum
 from onesum.torch import vocab_parallel_cross_entropy, vocab_parallel_linear_cross_entropy
@@ -139,6 +139,35 @@ def test_what_is_wrong_in_a_layer():
         both = answers([first, second | own])
         assert [f.kind for f in both] == [ValueError, kind], both
         assert re.search(text, both[1].text)
+
+
+def test_transforms():
+    assert shared_ranks().call(transformed, [()]) == [None]
+
+
+def transformed(group: Any, rank: int) -> None:
+    """The derivatives of backward() are there, and no others; torch.compile leaves it alone."""
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return vocab_parallel_cross_entropy(2 * x, Y, group)
+
+    text = r"^logits: expected a tensor that only backward\(\) derives by"
+    with pytest.raises(TypeError, match=text):
+        torch.func.grad(loss)(X)
+    with pytest.raises(TypeError, match=text):
+        torch.vmap(loss)(X[None])
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(X, X)
+        with pytest.raises(TypeError, match=text):
+            loss(dual)
+        t = torch.autograd.forward_ad.make_dual(torch.ones(6), torch.ones(6))
+        with pytest.raises(ValueError, match=r"^temperature: expected a tensor that requires no"):
+            vocab_parallel_cross_entropy(X, Y, group, temperature=t)
+    x = X.clone().requires_grad_()
+    compiled = torch.compile(lambda x: 3 * loss(x), backend="eager")
+    (grad,) = torch.autograd.grad(compiled(x), x)
+    (wanted,) = torch.autograd.grad(3 * loss(x), x)
+    torch.testing.assert_close(grad, wanted)
 
 
 # --- which classes the ranks have ---------------------------------------------------------------

@@ -7,7 +7,10 @@ logits.py     the loss of logits                         linear.py    that of a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, SupportsIndex
+
+import torch
 
 from ..._typing import Number, Reduction
 from .agreement import need_group
@@ -93,7 +96,8 @@ def vocab_parallel_cross_entropy(
     that of `onesum.CrossEntropyState`, and so is the accuracy: that of the loss in one process.
 
     A second derivative is an error: that of backward, with ``create_graph=True``. Derivatives by
-    target, weight and temperature are not computed: what requires them is refused.
+    target, weight and temperature are not computed: what requires them is refused, and so are the
+    transforms of `torch.func`. `torch.compile` leaves the call as it is, between two graphs.
 
     See Also
     --------
@@ -138,7 +142,7 @@ def vocab_parallel_cross_entropy(
         temperature,
         reduction,
     )
-    return loss_of_logits(logits, target, need_group(group), dim, options)
+    return _eager(loss_of_logits)(logits, target, need_group(group), dim, options)
 
 
 def vocab_parallel_linear_cross_entropy(
@@ -255,4 +259,11 @@ def vocab_parallel_linear_cross_entropy(
         reduction,
     )
     layer = Layer(h, weight_matrix, bias)
-    return loss_of_layer(layer, target, need_group(group), reduce_dh, options)
+    return _eager(loss_of_layer)(layer, target, need_group(group), reduce_dh, options)
+
+
+def _eager(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """What torch.compile leaves as it is, with a graph before it and one after."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.disable(function)  # type: ignore[no-any-return]
+    return function

@@ -3,28 +3,32 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from typing import Any
 
 import torch
 
 from ..._functions.cross_entropy_state import CrossEntropyState
+from ..._library import namespace
 from .agreement import Shards, gathered, gathered_error
 
 Tensor = Any
 
 
 def of_all_ranks(state: CrossEntropyState, shards: Shards) -> CrossEntropyState:
-    """The state of all classes: merged in their order, and so of the same bits on every rank."""
+    """The state of all classes: merged in their order, and so of the same bits on every rank.
+
+    Neighbours are merged, all pairs of them at a time, until one is left.
+    """
     own = state.packed()
     numbers = gathered(torch.as_tensor(own), shards.group)
     _need_own_classes(numbers, shards)
     order = sorted(range(len(shards.sizes)), key=lambda i: (shards.starts[i], shards.sizes[i]))
-    parts = numbers if isinstance(own, torch.Tensor) else numbers.numpy()
-    states = (state.unpacked(parts[i], shards.sizes[i]) for i in order)
-    merged: CrossEntropyState = functools.reduce(operator.or_, states)
-    return merged
+    xp, numbers = namespace(own), numbers[order]
+    numbers = numbers if isinstance(own, torch.Tensor) else numbers.numpy()
+    while (even := len(numbers) // 2 * 2) > 0:
+        left, right = (state.unpacked(numbers[i:even:2], 0) for i in (0, 1))
+        numbers = xp.concat([(left | right).packed(), numbers[even:]], axis=0)
+    return state.unpacked(numbers[0], shards.vocab_size)
 
 
 def _need_own_classes(numbers: Tensor, shards: Shards) -> None:

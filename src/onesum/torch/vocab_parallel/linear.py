@@ -15,9 +15,9 @@ import torch
 import torch.distributed as dist
 
 from ..._backends.target import Target
-from ..._backends.torch import host
+from ..._backends.torch import host, kernels
 from ..._functions.cross_entropy_state import CrossEntropyState
-from ..._functions.linear.call import PLAIN_PART, LinearCall
+from ..._functions.linear.call import LinearCall
 from ..._functions.linear.products import NewProducts, Products, spans
 from ..._functions.linear.rows import Part, Rows
 from ..._library import device, quiet
@@ -104,7 +104,7 @@ class _Walk:
         height, width = max(rows.number, 1), 0
         if call.classes:
             height, width = call.chunk(None, height, wide)
-            height = height if loss.is_plain else max(1, height // PLAIN_PART)
+            height = min(height, loss.height(height, width))
         self._spans = spans(slice(0, rows.number), height)
         products = Products if xp is np else NewProducts
         matrices = call.weight_matrix, call.bias
@@ -225,5 +225,7 @@ def _padded(grad: Tensor | None, like: Tensor | None) -> Tensor | None:
 
 
 def _array(a: Any) -> Any:
-    """NumPy's view of a CPU tensor; all else as it is."""
-    return host.array(host.widened(a)) if isinstance(a, torch.Tensor) and a.is_cpu else a
+    """NumPy's view of a tensor in memory that it can see; all else as it is."""
+    if isinstance(a, torch.Tensor) and kernels.is_on_host(a):
+        return host.array(host.widened(a))
+    return a

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..._arguments import Call
+from ..._backends.torch import kernels
 from ..._functions.cross_entropy_state import CrossEntropyState
 from ..._functions.linear.products import spans
 from .agreement import Fact, Prepared, Shards, agree
@@ -17,8 +18,6 @@ from .exchange import of_all_ranks
 from .options import Loss, Options, need_classes, prepared
 
 Tensor = Any
-
-_PIECE = 1 << 20  # logits at a time, where they are not plain: 8 MiB in each array of float64
 
 
 def loss_of_logits(
@@ -54,11 +53,8 @@ class _Walk:
         self._loss, self._shards = loss, shards
         self._along = 1 if axis == 0 else 0  # an axis of rows
         rows = 1 if logits.ndim == 1 else logits.shape[self._along]
-        height = rows
-        if not loss.is_plain:
-            height = _PIECE * rows // max(self._x.numel(), 1)
         self._all = slice(0, rows)
-        self._spans = spans(self._all, max(height, 1))
+        self._spans = spans(self._all, loss.height(rows, self._x.numel() // max(rows, 1)))
 
     def state(self) -> CrossEntropyState:
         """That of all classes of all ranks."""
@@ -180,6 +176,11 @@ def need_no_second(name: str) -> None:
 def need_tensor(name: str, value: Any) -> None:
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+    with torch.no_grad():  # where a requirement of a gradient does not count
+        derived = kernels.is_differentiated(value)
+    if derived or torch._C._functorch.is_functorch_wrapped_tensor(value):
+        got = "one under a transform of torch.func, or with a forward derivative"
+        raise TypeError(f"{name}: expected a tensor that only backward() derives by, got {got}")
 
 
 def device_of(value: Any, group: Any) -> torch.device:

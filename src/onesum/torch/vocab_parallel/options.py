@@ -6,16 +6,19 @@ from __future__ import annotations
 import operator
 from typing import Any, NamedTuple
 
-import torch
-
 from ..._arguments import Call
 from ..._arguments.options import LossArguments, index_of, number_of, reduction_of
 from ..._arguments.targets import loss_arguments
 from ..._arguments.values import class_indices
+from ..._backends.torch import kernels
 from .agreement import Columns, Fact, Prepared, Shards
 
 Tensor = Any
 
+# Logits at a time, where the kernels do not serve all of a loss: 8 MiB in each of some ten arrays
+# of float64. Of more than 16 times as many a sixteenth, with which these are no larger than the
+# logits.
+PIECE, PIECES = 1 << 20, 16
 _SAMPLE = 32  # along each axis: as much of the logits as is compared
 
 
@@ -45,13 +48,12 @@ class Loss(NamedTuple):
     def has_classes(self) -> bool:
         return not bool(self.target.is_floating_point())
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the compiled kernels serve all of it; other losses take many times their logits
-        of float64, and so go through these a piece at a time.
-        """
+    def height(self, rows: int, classes: int) -> int:
+        """How many rows to take at a time: all, where the kernels serve all of the loss."""
         of_all = self.of_all
-        return self.has_classes and not of_all["label_smoothing"] and of_all["softcap"] is None
+        if self.has_classes and not of_all["label_smoothing"] and of_all["softcap"] is None:
+            return max(rows, 1)
+        return max(1, PIECE // max(classes, 1), rows // PIECES)
 
     def of_rank(self, shards: Shards, axis: int) -> Loss:
         """The same without padding, with every class index one of the classes there are."""
@@ -111,10 +113,8 @@ def need_classes(call: Call, loss: Loss, shards: Shards) -> None:
 
 def need_no_gradient(**tensors: Any) -> None:
     """The derivatives by these would need another exchange: none is computed."""
-    if not torch.is_grad_enabled():
-        return
     for name, a in tensors.items():
-        if isinstance(a, torch.Tensor) and a.requires_grad:
+        if kernels.is_differentiated(a):
             wanted = "a tensor that requires no gradient, for none is computed by it"
             raise ValueError(f"{name}: expected {wanted}; got one that does")
 

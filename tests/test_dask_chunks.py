@@ -111,6 +111,7 @@ def test_kl_divergence():
 
 # --- what is special, and every option, beside all classes at once -------------------------------
 
+INDEX = np.array([0, 1, -1, 1, 0, 1])
 P = (0.0, 1e-300, 0.25, 0.5, 1.0)
 VALUES = (-np.inf, -800.0, -1.0, 0.0, 0.0, 1.0, 2.0, 40.0, np.inf, np.nan)
 CALLS = {
@@ -136,6 +137,15 @@ CALLS = {
     ),
     "cross_entropy, softcap": lambda x, p, v, o: onesum.cross_entropy_value_and_grad(
         x, p, softcap=3.0, reduction="none", **o
+    ),
+    "cross_entropy of a class": lambda x, p, v, o: onesum.cross_entropy_value_and_grad(
+        x,
+        INDEX if isinstance(x, np.ndarray) else da.from_array(INDEX, chunks=3),
+        ignore_index=-1,
+        z_loss=0.1,
+        weight=np.arange(1.0, 1.0 + x.shape[1]),
+        reduction="none",
+        **o,
     ),
     "hvp": lambda x, p, v, o: onesum.cross_entropy_hvp(x, p, v, reduction="none", **o),
 }

@@ -27,9 +27,10 @@ FLOATS = ["float16", "float32", "float64"]
 
 
 def pieces(rng: np.random.Generator, n: int) -> tuple[int, ...]:
-    """Chunk sizes that add up to n: some of 1, and more of them than one task merges."""
-    ends = np.unique(np.append(rng.integers(1, n, min(n, 20)), n)) if n > 1 else [n]
-    return tuple(np.diff([0, *ends]).tolist())
+    """Chunk sizes that add up to n: some of 1, one of 0, and more of them than one task merges."""
+    ends = np.unique(np.append(rng.integers(1, n, min(n, 20)), n))
+    sizes = np.diff([0, *ends]).tolist()
+    return (*sizes[:1], 0, *sizes[1:])
 
 
 def cut(a: Any, k: int, n: int, seed: int = 0) -> Any:

@@ -35,7 +35,7 @@ def aim(start, x, target, axis, where, temperature):
     xp, of = namespace(x), normalizer(start, x, axis, where, temperature)
     index, here = _place(xp, target, start, x, axis)
     w = s = xp.ones_like(of.m)
-    if target.weight is not None:
+    if target.weight is not None and x.shape[axis]:
         w = xp.reshape(xp.take(target.weight, xp.reshape(index, (-1,)), axis=0), index.shape)
     if target.sample_weight is not None:
         s = xp.expand_dims(target.sample_weight, axis=axis)
@@ -78,6 +78,8 @@ def _place(xp, target, start, x, axis):
 
 def _logit(xp, x, index, axis, where):
     """The logit there, -inf if the mask leaves it out."""
+    if x.shape[axis] == 0:
+        return xp.sum(widen(x)[1], axis=axis, keepdims=True) - xp.inf
     chosen = widen(pick(xp, x, index, axis))[1]
     if where is None:
         return chosen

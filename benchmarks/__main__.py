@@ -21,7 +21,9 @@ COMMANDS = {
     "boosting": "what an objective costs LightGBM and XGBoost, alone and in whole rounds",
     "linear": "the cross entropy of a linear layer, in time and memory, beside PyTorch",
     "arrays": "gradients of PyTorch's and JAX's arrays, beside those libraries' own functions",
+    "vocab_parallel": "the loss of a vocabulary sharded over two processes, beside PyTorch's",
     "dask": "softmax of Dask arrays larger than memory, beside its natural expression",
+    "cuda": "PyTorch's, JAX's and CuPy's arrays on a CUDA device: errors, times and memory",
     "import": "what importing onesum costs, and how large its wheel is",
     "report": "write the tables and pictures of the documents from the results",
 }
@@ -46,6 +48,8 @@ def arguments() -> argparse.Namespace:
             command.add_argument("--largest", type=int, metavar="N", help="elements of an array")
         if name == "dask":
             command.add_argument("--gigabytes", type=float, nargs="+", help="sizes of the logits")
+        if name == "cuda":
+            command.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
         if name == "report":
             command.add_argument("--check", action="store_true", help="only compare; 1 if old")
     return parser.parse_args()
@@ -57,13 +61,15 @@ def processors() -> int:
 
 
 def everything() -> list[list[str]]:
-    """All commands: one thread, two, and two with the instruction set that most processors have."""
+    """All commands but that for a GPU: one thread, two, and two with the instruction set that most
+    processors have.
+    """
     speeds = [["speed"]]
     if processors() > 1:
         speeds.append(["speed", "--threads", "2"])
         if "x86-64-v3" in onesum.show_config(mode="dicts")["isas"]:
             speeds.append(["speed", "--threads", "2", "--isa", "v3"])
-    return [*speeds, *([name] for name in COMMANDS if name != "speed")]
+    return [*speeds, *([name] for name in COMMANDS if name not in ("speed", "cuda"))]
 
 
 def main() -> int:
@@ -102,10 +108,18 @@ def main() -> int:
         from . import arrays
 
         arrays.run(results, args.quick, args.threads)
+    elif args.command == "vocab_parallel":
+        from . import vocab_parallel
+
+        vocab_parallel.run(results, args.quick)
     elif args.command == "dask":
         from . import dask
 
         dask.run(results, args.quick, args.gigabytes)
+    elif args.command == "cuda":
+        from . import cuda
+
+        return min(cuda.run(results, args.quick, args.device), 1)
     elif args.command == "import":
         from . import importing
 

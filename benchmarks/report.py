@@ -78,11 +78,17 @@ def run(results: Path, show: bool, check: bool) -> int:
 
 
 def pages(results: Path) -> dict[Path, dict[str, str]]:
+    from .cuda.tables import on_a_gpu  # it has its table from here
+
+    gpu = results / "cuda.json"
     files = sorted(results.glob("speed*.json"), key=lambda path: path.stem)
     speeds = [host.load(path) for path in files]
     return {
         BOOSTING: {"boosting": boosting(host.load(results / "boosting.json"))},
-        ARRAYS: {"speed": arrays(host.load(results / "arrays.json"))},
+        ARRAYS: {
+            "speed": arrays(host.load(results / "arrays.json")),
+            "gpu": on_a_gpu(host.load(gpu) if gpu.exists() else None),
+        },
         LINEAR: {"linear": linear(host.load(results / "linear.json"))},
         README: {
             "accuracy": accuracy(host.load(results / "accuracy.json")),

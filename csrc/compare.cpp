@@ -28,7 +28,7 @@ PyObject* compare(PyObject*, PyObject* args) {
     if (!x) return nullptr;
     const npy_intp rows = PyArray_DIM(x, 0), n = PyArray_DIM(x, 1);
     PyArrayObject *const y = matrix(y_object, "y", type, rows, n), *const known = y ? matrix(known_object, "known", NPY_DOUBLE, rows, 4) : nullptr;
-    PyArrayObject* const sums = known ? matrix(sums_object, "sums", NPY_DOUBLE, rows, 5) : nullptr;
+    PyArrayObject* const sums = known ? matrix(sums_object, "sums", NPY_DOUBLE, rows, 6) : nullptr;
     if (!sums) return nullptr;
     if (!PyArray_ISWRITEABLE(sums)) return PyErr_Format(PyExc_ValueError, "sums: expected a writeable array");
     Py_BEGIN_ALLOW_THREADS;

@@ -113,7 +113,7 @@ void compare_rows(int storage, const char* x, const char* y, const double* known
     parallel((rows + chunk - 1) / chunk, [](void* context, long i) {
         const Job& j = *static_cast<Job*>(context);
         const long first = i * j.chunk;
-        j.compare(j.x + first * j.row_bytes, j.y + first * j.row_bytes, j.known + 4 * first, j.sums + 5 * first, std::min(j.chunk, j.rows - first), j.n);
+        j.compare(j.x + first * j.row_bytes, j.y + first * j.row_bytes, j.known + 4 * first, j.sums + 6 * first, std::min(j.chunk, j.rows - first), j.n);
     }, &job);
     clear_flags();
 }

@@ -25,7 +25,7 @@ void use_isa(const Isa* isa);
 // Every call of a kernel comes through here, and needs no GIL. Arguments as in kernels.h; `writes`: more than one element a row. False: no memory.
 bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides, bool writes = true);
 
-// The same for two arrays of rows; `sums` gets five doubles a row.
+// The same for two arrays of rows; `sums` gets six doubles a row.
 void compare_rows(int storage, const char* x, const char* y, const double* known, double* sums, long rows, long n);
 
 }  // namespace onesum

@@ -59,7 +59,7 @@ enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float
 // operand, then the distance between classes for those that have a class axis. `streamed`: write past the caches, where that can be. False: no memory.
 using Kernel = bool (*)(char* const* args, long rows, long n, const long* strides, bool streamed);
 
-// Rows of n classes that lie one after the other, of x and of y. `known` has four doubles a row: the maximum of x, of y, log1p(r) of x, of y; `sums` gets five
+// Rows of n classes that lie one after the other, of x and of y. `known` has four doubles a row: the maximum of x, of y, log1p(r) of x, of y; `sums` gets six
 // (comparison.h).
 using Comparer = void (*)(const char* x, const char* y, const double* known, double* sums, long rows, long n);
 

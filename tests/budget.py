@@ -151,3 +151,17 @@ FLOAT32_ALONE = 4
 # good as the device's exp. In float32 that is rounded before it is multiplied, and its argument,
 # which beneath a softcap may be 30 and more, is rounded before that.
 FORMULAS = 16
+# Divergences of rows, of which every term is positive: relative. Of the definition, which has two
+# words where they matter: an exponential, a quotient, a series and two products, some ulps each, in
+# p, d and the term. Of the kernel in double: what is asked of it.
+DIVERGENCE = {"reference": 32 * 2.0**-52, "native": 1e-12}
+# The same where they are next to nothing: the kernel's p of float32 logits sum to 1 but for 2^-26,
+# and of that Jensen-Shannon's has the first order and the second right.
+DIVERGENCE_LEAST = 2.0**-78
+# What a comparison adds to float64 numbers of rows: sums of some thousands, pairwise.
+COMPARED = 1e-12
+# The log-likelihood of float32 logits: of FLOAT32["cross_entropy"], 2 ulps of terms below 16.
+LIKELIHOOD_FLOAT32 = 2.0**-19
+# What `onesum loss` tells: means and standard deviations of some forty float64 losses, each within
+# 4 ulps, by sums, a merge for each block, a root and an exponential: below 100 ulps of 2^-52.
+CLI_STATISTICS = 256 * 2.0**-52

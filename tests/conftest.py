@@ -1,7 +1,8 @@
 """Every test that takes `numpy_api`, `any_api` or another of these runs once per implementation."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -77,3 +78,20 @@ def any_api(request: pytest.FixtureRequest) -> Iterator[Api]:
     """Both of the above."""
     with using(request.param) as api:
         yield api
+
+
+@pytest.fixture
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command in a folder of its own: its exit status, what it said on stdout and stderr."""
+    from onesum.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        status = main([str(a) for a in argv])
+        return (status, *capsys.readouterr())
+
+    return call

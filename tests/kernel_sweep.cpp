@@ -282,6 +282,41 @@ void sweep(const Kernel& kernel) {
     without_memory(kernel, layouts[5], 2 * lanes, 2 * part + 1);
 }
 
+// Rows compared, on memory of exactly their size: the sums are those of long double.
+void sweep_comparison(const onesum::Isa& isa, int storage) {
+    const long rows = 3, size = size_of(storage), lanes = Kernel{&isa, Op(0), storage}.lanes();
+    for (long n : {1L, lanes - 1, lanes, lanes + 1, 64 * lanes, 131 * lanes + 1}) {
+        std::snprintf(doing, sizeof doing, "%s, comparison, %s, %ld x %ld", isa.name, storage_names[storage], rows, n);
+        std::vector<char> x(size_t(rows * n * size)), y = x;
+        std::vector<double> known(size_t(4 * rows)), sums(size_t(6 * rows));
+        std::vector<Real> wanted(sums.size());
+        for (long i = 0; i < rows; ++i) {
+            Row row, other;
+            for (long j = 0; j < n; ++j) {
+                const double a = double(hash(uint64_t(i), uint64_t(j)) % 257) / 16 - 8, b = i == 0 ? a + double(j % 3) / 8 : double(hash(uint64_t(j), uint64_t(n)) % 257) / 16 - 8;
+                encode(storage, a, &x[size_t((i * n + j) * size)]), encode(storage, b, &y[size_t((i * n + j) * size)]);
+                row.x.push_back(decode(storage, &x[size_t((i * n + j) * size)])), other.x.push_back(decode(storage, &y[size_t((i * n + j) * size)]));
+            }
+            row.mask = other.mask = std::vector<char>(size_t(n), 1);
+            double* const k = &known[size_t(4 * i)];
+            for (int which = 0; which < 2; ++which) {
+                const Result of = expected(op_normalizer, which ? other : row);
+                k[which] = double(of.value), k[2 + which] = double(std::log1p(of.words));
+            }
+            for (long j = 0; j < n; ++j) {
+                const Real log_p = row.x[size_t(j)] - k[0] - k[2], log_q = other.x[size_t(j)] - k[1] - k[3], d = log_q - log_p, p = std::exp(log_p), q = std::exp(log_q);
+                const Real to_p = std::log(2 * p / (p + q)), to_q = std::log(2 * q / (p + q));
+                const Real terms[] = {p * (std::expm1(d) - d), q * (std::expm1(-d) + d), (p * to_p + q * to_q) / 2, p, p * std::expm1(d), p * to_p - q * to_q};
+                for (int sum = 0; sum < 6; ++sum) wanted[size_t(6 * i + sum)] += terms[sum];
+            }
+        }
+        isa.kernels->compare[storage](x.data(), y.data(), known.data(), sums.data(), rows, n);
+        ++calls;
+        for (size_t i = 0; i < sums.size(); ++i)
+            if (!(std::fabs(sums[i] - wanted[i]) <= (i % 6 == 5 ? 1e-4L : 1e-13L) * (std::fabs(wanted[i]) + 0.1L))) fail("a sum is wrong");
+    }
+}
+
 void report() { std::fprintf(stderr, "kernel_sweep: %s: stopped here\n", doing); }
 
 }  // namespace
@@ -303,6 +338,7 @@ int main(int argc, char** argv) {
     for (int i = onesum::isa_count - 1; i >= 0; --i) {
         const onesum::Isa& isa = onesum::isas[i];
         if (!isa.cpu_has_it() || (argc > 1 && onesum::find_isa(argv[1]) != &isa)) continue;
+        for (int storage = 0; storage < onesum::storages && argc <= 2; ++storage) sweep_comparison(isa, storage);
         for (int op = 0; op < onesum::kernels; ++op) {
             if (argc > 2 && std::string(argv[2]) != name_of(Op(op))) continue;
             for (int storage = 0; storage < onesum::storages; ++storage)

@@ -147,6 +147,14 @@ def test_arrays(tmp_path):
         assert all(0 < low <= middle <= high for low, middle, high in row["times"].values())
 
 
+def test_vocab_parallel(tmp_path):
+    """Both compute the same on two ranks, and have a time."""
+    benchmarks("vocab_parallel", "--quick", "--results", tmp_path)
+    (row,) = load(tmp_path / "vocab_parallel.json")["rows"]
+    assert list(row["times"]) == ["onesum", "loss_parallel"]
+    assert all(0 < low <= middle <= high for low, middle, high in row["times"].values())
+
+
 @pytest.fixture
 def _one_thread(monkeypatch):
     """For every library, as on the command line."""

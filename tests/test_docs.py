@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 from test_imports import MODULES
 
 import onesum
+from onesum import cli
 from onesum._backends import registry
+from onesum.cli import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -21,6 +24,9 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PUBLIC = sorted(set(onesum.__all__) - {"__version__"})
 HEADING = re.compile(r"^#{2,4} `(\w+)", re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(
+    r"^```(?:python\n(.*?)|console\n(\$ onesum .*?))^```", re.MULTILINE | re.DOTALL
+)
 
 
 def run(name: str, source: str, names: dict) -> None:
@@ -33,6 +39,17 @@ def run(name: str, source: str, names: dict) -> None:
     doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=report.append, clear_globs=False)
     names.update(test.globs)
     assert not report, "".join(report)
+
+
+def run_commands(name: str, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands after `$ `, each with what it says, on stderr before stdout."""
+    for example in re.split(r"^\$ ", source, flags=re.MULTILINE)[1:]:
+        line, _, wanted = example.partition("\n")
+        cli.main(shlex.split(line)[1:])
+        said = capsys.readouterr()
+        got = said.err + said.out
+        if not doctest.OutputChecker().check_output(wanted, got, OPTIONS):
+            pytest.fail(f"{name}: $ {line}\n{got}")
 
 
 def test_reference_names_everything_public():
@@ -78,12 +95,25 @@ def test_docstring_examples(module):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_page_examples(page, tmp_path, monkeypatch):
-    """The Python blocks of a page, one after the other as a reader would run them."""
+def test_page_examples(page, tmp_path, monkeypatch, capsys):
+    """The Python blocks of a page and the commands, in turn as a reader would run them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     names: dict = {}
-    for i, source in enumerate(BLOCK.findall(page.read_text())):
-        run(f"{page.name} example {i + 1}", source, names)
+    for i, (source, commands) in enumerate(EXAMPLE.findall(page.read_text())):
+        if source:
+            run(f"{page.name} example {i + 1}", source, names)
+        else:
+            run_commands(f"{page.name} example {i + 1}", commands, capsys)
+
+
+def test_every_command_is_on_its_page():
+    """Each has a section, and its options are in what that shows of `--help`."""
+    page = (ROOT / "docs" / "cli.md").read_text()
+    sections = re.findall(r"^## onesum ([\w-]+)", page, re.MULTILINE)
+    commands = {name for name in app.app if not name.startswith("-")}
+    assert commands <= set(sections)
+    assert {"softmax", "loss", "info"} <= set(re.findall(r"^\$ onesum (\w+) --help", page, re.M))
 
 
 def test_the_readme_shows_the_two_commands_and_an_example():

@@ -1,4 +1,4 @@
-"""The example runs as a user runs it, reaches its accuracy and draws its picture."""
+"""The examples run as a user runs them, reach their accuracy and draw their pictures."""
 
 from __future__ import annotations
 
@@ -9,16 +9,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from budget import DIGITS_ACCURACY, DIGITS_DENSE, DIGITS_DIFFERENCES
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "digits.py"
+from onesum.compare import compare
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPT = EXAMPLES / "digits.py"
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path, script: Path = SCRIPT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, SCRIPT, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
+        [sys.executable, script, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
     )
+
+
+def size_of(picture: Path) -> tuple[int, int]:
+    """Width and height of a PNG that is whole."""
+    data = picture.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert data.rstrip().endswith(b"IEND\xaeB`\x82")
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
 
 
 def errors(name: str, text: str) -> float:
@@ -38,10 +51,7 @@ def test_digits(tmp_path: Path) -> None:
     assert errors("dense Jacobian", result.stdout) <= DIGITS_DENSE
     assert errors("central differences", result.stdout) <= DIGITS_DIFFERENCES
 
-    picture = (tmp_path / "pictures" / "digits.png").read_bytes()
-    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
-    assert picture.rstrip().endswith(b"IEND\xaeB`\x82")
-    width, height = struct.unpack(">II", picture[16:24])
+    width, height = size_of(tmp_path / "pictures" / "digits.png")
     assert width >= 800
     assert height >= 400
 
@@ -79,3 +89,20 @@ def test_bad_arguments(tmp_path, monkeypatch, capsys, name, value) -> None:
     assert name in said
     assert value.lstrip("-") in said
     assert not list(tmp_path.iterdir())
+
+
+def test_quantize(tmp_path: Path) -> None:
+    """Its table says what the files hold: the fewer bits, the further apart."""
+    result = run(cwd=tmp_path, script=EXAMPLES / "quantize.py")
+    assert result.returncode == 0, result.stdout + result.stderr
+    files = tmp_path / "build" / "quantize"
+    full, labels = (np.load(files / f"{name}.npy") for name in ("full", "labels"))
+    assert np.mean(full.argmax(axis=1) == labels) >= DIGITS_ACCURACY
+    before = 0.0
+    for bits in (8, 4, 3):
+        other = compare(full, np.load(files / f"{bits}-bit.npy"), labels)
+        kl, ratio = f"{other.kl.mean:.2g}", f"{other.perplexity_ratio:.4f}"
+        assert re.search(rf"\b{bits} \S+ +{kl} ±.* {ratio} ±", result.stdout), result.stdout
+        assert other.kl.mean > before
+        before = other.kl.mean
+    assert size_of(tmp_path / "build" / "quantize.png") == (1000, 400)

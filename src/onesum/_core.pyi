@@ -26,6 +26,8 @@ shifted_exp_where: np.ufunc
 shifted_logits: np.ufunc
 shifted_logits_where: np.ufunc
 
+def _compare(x: np.ndarray, y: np.ndarray, known: np.ndarray, sums: np.ndarray, /) -> None: ...
+
 class direct:  # noqa: N801 - a module; each function answers NotImplemented to what is not plain
     @staticmethod
     def softmax(x: Any, axis: Any, temperature: Any, out: Any, /) -> Any: ...

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from .compared import Compared
 from .target import Target
 
 Array = Any
@@ -250,4 +251,12 @@ class Backend(Protocol):
 
     def total(self, losses: Array, /) -> Any:
         """The sum of all numbers of an array, as if in twice the digits."""
+        ...
+
+
+class NumPyBackend(Backend, Protocol):
+    """What those of NumPy's arrays have beside: what is asked of arrays as they are read."""
+
+    def divergences(self, x: Array, y: Array, axis: int, dtype: Any, /) -> Compared:
+        """`dtype` is that of x and y together."""
         ...

@@ -12,7 +12,7 @@ import numpy as np
 from .._library import comes_from, torch_compiles
 
 if TYPE_CHECKING:
-    from .protocol import Backend, Direct
+    from .protocol import Backend, Direct, NumPyBackend
 
 # The libraries that have a backend of their own, by the module that defines the type of an array.
 _OWN = frozenset({"dask", "jax", "jaxlib", "torch"})
@@ -22,14 +22,14 @@ _of_type: dict[type, Backend] = {}
 _wish = os.environ.get("ONESUM_BACKEND", "")
 
 
-def _reference() -> Backend:
+def _reference() -> NumPyBackend:
     """Imported when it serves: where the core does, that is rare."""
     from . import reference
 
     return reference
 
 
-def _choose_for_numpy() -> Backend:
+def _choose_for_numpy() -> NumPyBackend:
     """The backend of NumPy arrays."""
     if _wish not in ("", "native", "reference"):
         raise ImportError(f"ONESUM_BACKEND: expected 'native' or 'reference', got {_wish!r}")

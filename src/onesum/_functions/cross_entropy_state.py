@@ -7,14 +7,14 @@ import copy
 from typing import Any, SupportsIndex
 
 from .._arguments import Call
-from .._arguments.options import reduction_of, smoothing_of, z_loss_of
+from .._arguments.options import number_of, reduction_of, smoothing_of, z_loss_of
 from .._arguments.values import number
 from .._backends.reference import chunk_losses, chunks, words
 from .._backends.reference.chunk_losses import Relative
 from .._backends.reference.losses import z_terms
 from .._backends.reference.normalizer import exact
 from .._backends.registry import backend_of
-from .._library import dtype_name, library_name, namespace, quiet, select
+from .._library import dtype_name, library_name, namespace, quiet, select, widen
 from .._typing import AnyArray, ArrayLike, Axis, Number, Reduction
 from .loss_chunk import LossChunk, OptionsOfAll
 from .normalizer import Normalizer
@@ -167,6 +167,30 @@ class CrossEntropyState:
         made._dtype = made.normalizer.dtype if self._dtype != other._dtype else self._dtype
         return made
 
+    def packed(self) -> Array:
+        """The numbers of each row, of shape (\\*shape, 9), or 13 where there is smoothing.
+
+        As `Normalizer.packed`, whose numbers come first: for processes that share the rows.
+        """
+        n = self.normalizer
+        xp, wide = namespace(n.parts[0]), n.parts[0].dtype
+        parts = [xp.astype(self._found, wide)]
+        for relative in filter(None, (self._target, self._even)):
+            parts += [*relative.loss, *relative.mass]
+        return xp.concat([n.packed(), *parts], axis=-1)
+
+    def unpacked(self, numbers: Array, classes: int) -> CrossEntropyState:
+        """The state that was packed, of so many other classes of the rows of this one."""
+        made = copy.copy(self)
+        made.normalizer = self.normalizer.unpacked(numbers, classes)
+        found, *others = (numbers[..., i : i + 1] for i in range(4, numbers.shape[-1]))
+        made._found = found != 0.0
+        made._target = Relative((others[0], others[1]), (others[2], others[3]))
+        made._mass = made._target.mass[0]
+        if self._even is not None:
+            made._even = Relative((others[4], others[5]), (others[6], others[7]))
+        return made
+
     def __repr__(self) -> str:
         n = self.normalizer
         what = f"shape={n.shape}, classes={n.classes}"
@@ -212,6 +236,7 @@ class CrossEntropyState:
         weight: ArrayLike | None = None,
         where: ArrayLike | None = None,
         reduction: Reduction = "mean",
+        g: Any = 1.0,
         out: AnyArray | None = None,
     ) -> Any:
         """The derivative of the loss of all classes by the logits of a chunk.
@@ -222,6 +247,9 @@ class CrossEntropyState:
             As they were given for this chunk.
         reduction : {"mean", "sum", "none"}, optional
             That of the loss; with "none", of the losses' sum.
+        g : number or array, optional
+            What it is multiplied by before it is rounded: the derivative of a later result by the
+            loss. Of shape () or, one for each row, `normalizer.shape`.
         out : array, optional
             Where to put the result, as in `onesum.softmax`; perhaps x itself.
 
@@ -242,8 +270,13 @@ class CrossEntropyState:
         n.need_rows(chunk.call)
         rows = self._rows()
         s, relative, (_, z_slope) = self._whole(rows)
-        by = gradient_factor(rows, self._divisor(rows, kind))
+        by = self.factor(kind) * _wide_factor(chunk.call, g)
         return chunk.gradient(n, s, relative.mass, z_slope, self._counts(), by, out)
+
+    def factor(self, reduction: str) -> Any:
+        """What the gradient of the losses' sum is multiplied by: 1 but in a mean."""
+        rows = self._rows()
+        return gradient_factor(rows, self._divisor(rows, reduction))
 
     # --- the rows ---
 
@@ -292,6 +325,13 @@ class CrossEntropyState:
         at = f" at position {position[0] if len(position) == 1 else position}" if position else ""
         wanted = "class indices of the classes of all chunks"
         raise IndexError(f"target: expected {wanted}, got {value}{at}, which none of them has")
+
+
+def _wide_factor(call: Call, g: Any) -> Any:
+    """A number, or one for each row of the call, in no narrow type that a product would take."""
+    if not hasattr(g, "ndim"):
+        return number_of("g", g)
+    return widen(g if g.ndim == 0 else call.one_per_row("g", g, False))[1]
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -65,9 +65,15 @@ class LossChunk:
         if self.start < 0:
             raise ValueError(f"start: expected an int >= 0, got {self.start}")
         self.rows, self._slope = call.rows(call.x), None
+        # What is rounded to a narrower type needs no second word for each of its elements.
+        self._narrow = call.x.dtype != widest(call.xp, call.x)
         if cap is not None:
             xp, wide = widen(self.rows)
-            self.rows, self._slope = capped(xp, wide, cap)
+            if self._narrow:
+                self.rows, self._slope = _capped(xp, wide, cap)
+            else:
+                self.rows, slope = capped(xp, wide, cap)
+                self._slope = words.rounded(xp, slope)
         self.classes = self._last(self.target.classes)
         self.sample_weight = self._last(self.target.sample_weight)
 
@@ -114,7 +120,8 @@ class LossChunk:
         """The loss of this chunk alone, as a state keeps it: NaN where it has no choice."""
         call = self.call
         if call.classes == 0:
-            return call.xp.zeros((*call.batch, 1), dtype=widest(call.xp, call.x))
+            wide, where = widest(call.xp, call.x), device(call.x)
+            return call.xp.zeros((*call.batch, 1), dtype=wide, device=where)
         rows, t = self.rows, self.temperature
         losses, _ = call.backend.cross_entropy(
             rows, target, call.axis, 0.0, None, self.where, t, 1.0, False, rows.dtype, None
@@ -208,10 +215,10 @@ class LossChunk:
             here = here & counts & (x != -xp.inf)
             grad = put(xp, grad, index, here, value, call.axis)
         else:
-            choices = call.one_each(normalizer.counted)
+            choices = call.one_each(xp.astype(normalizer.counted, m.dtype))
             grad = self._less_masses(grad, row, k, choices)
         if self._slope is not None:
-            grad = select(xp, self._slope[0] == 0.0, 0.0, grad * words.rounded(xp, self._slope))
+            grad = select(xp, self._slope == 0.0, 0.0, grad * self._slope)
         for dead in still:
             grad = _cleared(xp, grad, dead)
         if in_place:
@@ -232,32 +239,52 @@ class LossChunk:
 
     def _less_masses(self, grad: Array, row: _Row, k: Any, choices: Array) -> Array:
         """k (Q + z_slope) p less k q; at the pivot by what the other classes have."""
-        xp, target = self.call.xp, self.target
+        xp, target, axis = self.call.xp, self.target, self.call.axis
+        if self.call.classes == 0:
+            return grad
         one = xp.ones_like(row.m)
-        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, 1.0 * choices))
+        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices))
         kept = words.two_sum(one, -target.smoothing * one)
-        if target.probabilities is None:
-            index, here = self._index_here()
-            zeros = xp.zeros(self.rows.shape, dtype=row.m.dtype, device=device(row.m))
-            ones = xp.broadcast_to(one, index.shape)
-            q = exact(xp, put(xp, zeros, index, here, ones, self.call.axis))
-            q = words.multiply(xp, q, kept)
+        by = words.multiply(xp, k, exact(xp, row.s))
+
+        def masses(y: Array, w: Array | None) -> Any:
+            """by q of the targets y and the weights w, in two words."""
+            q = words.add(words.multiply(xp, exact(xp, y), kept), spread)
+            q = q if w is None else words.multiply(xp, q, exact(xp, w))
+            return words.multiply(xp, q, by)
+
+        w = None if target.weight is None else self._of_classes(target.weight)
+        y = self._targets(one)
+        if self._narrow:
+            q = y * words.rounded(xp, kept) + words.rounded(xp, spread)
+            q = (q if w is None else q * w) * words.rounded(xp, by)
         else:
-            q = words.multiply(xp, exact(xp, widen(target.probabilities)[1]), kept)
-        q = words.add(q, spread)
-        if target.weight is not None:
-            q = words.multiply(xp, q, exact(xp, self._of_classes(target.weight)))
-        q = words.multiply(xp, q, exact(xp, row.s))
-        if self.where is not None:
-            q = either(xp, self.where, q, (0.0, 0.0))
-        _, x = widen(self.rows)
-        others = words.add(row.masses, words.negative(q))
+            q = words.rounded(xp, masses(y, w))
+        grad = grad - (q if self.where is None else select(xp, self.where, q, 0.0))
+
+        # The pivot, where it is here and no other class has its logit.
+        rows = fill(xp, self.where, self.rows, -xp.inf)
+        index = xp.argmax(rows, axis=axis, keepdims=True)
+        here = (widen(pick(xp, rows, index, axis))[1] == row.m) & (row.r[0] < 1.0)
+        if w is not None:
+            w = xp.reshape(xp.take(target.weight, xp.reshape(index, (-1,)), axis=0), index.shape)
+        q = masses(pick(xp, y, index, axis), w)
+        others = words.add(words.multiply(xp, row.masses, k), words.negative(q))
         lost = words.multiply(xp, words.multiply(xp, row.masses, row.r), chunks.share(row.r))
-        there = words.add(others, words.negative(lost))
-        there = words.add(there, chunk_losses.product(xp, row.z_slope, chunks.share(row.r)))
-        at_pivot = words.rounded(xp, words.multiply(xp, there, k))
-        grad = grad - words.rounded(xp, words.multiply(xp, q, k))
-        return xp.where((x == row.m) & (row.r[0] < 1.0), at_pivot, grad)
+        steep = chunk_losses.product(xp, row.z_slope, chunks.share(row.r))
+        rest = words.multiply(xp, words.add(steep, words.negative(lost)), k)
+        at_pivot = words.rounded(xp, words.add(others, rest))
+        return put(xp, grad, index, here, at_pivot, axis)
+
+    def _targets(self, one: Array) -> Array:
+        """The probabilities, or 1 at the class of each row."""
+        xp = self.call.xp
+        if self.target.probabilities is not None:
+            return widen(self.target.probabilities)[1]
+        index, here = self._index_here()
+        zeros = xp.zeros(self.rows.shape, dtype=one.dtype, device=device(one))
+        ones = xp.broadcast_to(one, index.shape)
+        return put(xp, zeros, index, here, ones, self.call.axis)
 
 
 class _Row(NamedTuple):
@@ -276,3 +303,10 @@ def _cleared(xp: Any, a: Array, dead: Array) -> Array:
         np.copyto(a, 0.0, where=dead)
         return a
     return select(xp, dead, 0.0, a)
+
+
+def _capped(xp: Any, x: Array, softcap: float) -> tuple[Array, Array]:
+    """As `capped`, with a slope of one word."""
+    u = x / softcap
+    root = 1.0 / xp.cosh(u)
+    return softcap * xp.tanh(u), root * root

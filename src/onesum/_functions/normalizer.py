@@ -323,6 +323,26 @@ class Normalizer:
         if not same:
             raise ValueError(f"other: expected the temperature {ours!r:.60}, got {theirs!r:.60}")
 
+    # --- as numbers to be sent ---
+
+    def packed(self) -> Array:
+        """m, the two words of r, and count of each row: an array of shape (\\*shape, 4).
+
+        It is of the widest type. Processes that share the rows send it, where no object can go;
+        `unpacked` is the way back. The pivot is not in it.
+        """
+        xp, numbers = self._xp, (self._m, *self._r, self.counted)
+        return xp.concat([xp.astype(a, self._m.dtype, copy=False) for a in numbers], axis=-1)
+
+    def unpacked(self, numbers: Array, classes: int) -> Normalizer:
+        """The normalizer that was packed, of so many other classes of the rows of this one."""
+        xp, made = self._xp, copy.copy(self)
+        made._m, r, r_lo, count = (numbers[..., i : i + 1] for i in range(4))
+        made._r, made._pivot = (r, r_lo), None
+        made._count = xp.astype(count, widest_integer(xp, numbers))
+        made.classes = classes
+        return made
+
     # --- what becomes of a chunk ---
 
     def softmax(

@@ -12,9 +12,9 @@ library = "torch"  # whose functions these are
 inf, nan = math.inf, math.nan
 # What has the same name and the same arguments there.
 _SAME = (
-    "abs arange argmax argsort bfloat16 broadcast_to exp expm1 float16 float32 float64 full "
-    "full_like int8 int64 isfinite isinf isnan log matmul ones ones_like reshape sign where zeros "
-    "zeros_like"
+    "abs arange argmax argsort bfloat16 broadcast_to cosh exp expm1 float16 float32 float64 full "
+    "full_like int8 int64 isfinite isinf isnan log matmul ones ones_like reshape sign tanh where "
+    "zeros zeros_like"
 )
 globals().update({name: getattr(torch, name) for name in _SAME.split()})
 
@@ -80,7 +80,9 @@ def need_no_gradient(out, arguments):
 def autocast(role, dtype, device):
     """The type of a result of this type under torch.autocast, whose lists are by device."""
     narrow = dtype in (torch.float16, torch.bfloat16)
-    if not role or not narrow or not torch.is_autocast_enabled(device.type):
+    if not role or not narrow or not torch.amp.is_autocast_available(device.type):
+        return dtype
+    if not torch.is_autocast_enabled(device.type):
         return dtype
     return torch.float32 if role == "loss" or device.type != "cpu" else dtype
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -26,12 +27,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="one tiny shape, for a trial")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m onesum.bench", description=description)
+def main(argv: Sequence[str] | None = None, prog: str = "python -m onesum.bench") -> int:
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     add_options(parser)
     parser.add_argument("--losses", action="store_true", help="cross entropy and its gradient")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the times, cell by cell")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     run(args, args.json)
     return 0
 

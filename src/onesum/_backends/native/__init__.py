@@ -2,6 +2,7 @@
 
 from ..._core import direct, direct_bfloat16
 from .chunks import normalizer, shifted_exp, shifted_logits
+from .comparison import divergences
 from .functions import (
     log_softmax,
     log_softmax_jvp,
@@ -20,6 +21,7 @@ __all__ = [
     "cross_entropy_hvp",
     "direct",
     "direct_bfloat16",
+    "divergences",
     "entropy",
     "is_concrete",
     "kl_divergence",

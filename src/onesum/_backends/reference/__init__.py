@@ -24,6 +24,7 @@ more: there each number that matters is kept in two words, its value and what ro
 from typing import Any
 
 from .chunks import normalizer, shifted_exp, shifted_logits
+from .comparison import divergences
 from .derivatives import (
     log_softmax_diagonal,
     log_softmax_jvp,
@@ -41,6 +42,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_hvp",
     "direct",
+    "divergences",
     "entropy",
     "is_concrete",
     "kl_divergence",

@@ -14,7 +14,7 @@ Numbers are in two words, and arrays with one element per row have size 1 along 
 
 from typing import Any, NamedTuple
 
-from ..._library import namespace, quiet
+from ..._library import namespace, quiet, select
 from . import words
 from .chunks import log_rest, share
 from .losses import finite_times
@@ -68,6 +68,7 @@ def _raised(xp, part, normalizer, above, temperature):
 def smoothed(part, even, smoothing, choices):
     """(1 - smoothing) of the target, and smoothing spread over the choices, of `even` of mass 1."""
     xp = namespace(part.mass[0])
+    choices = select(xp, choices == 0.0, 1.0, choices)  # of none, `even` is nothing
     kept = words.two_sum(xp.ones_like(choices), -smoothing * xp.ones_like(choices))
     spread = words.divide(xp, exact(xp, smoothing * xp.ones_like(choices)), exact(xp, choices))
     return Relative(

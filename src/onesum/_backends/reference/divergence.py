@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..._library import finish, quiet, select, widen
 from . import words
 from .losses import row_of, scaled
-from .normalizer import at_pivot, either, exact, fill, over, scaled_difference
+from .normalizer import at_pivot, either, exact, exp_less_line, fill, over, scaled_difference
 
 Array = Any
 
@@ -76,7 +76,7 @@ def second_sums(xp, classes, first, axis):
     """Of the classes whose w is too large the sum of q, and beside it what all others add."""
     w = _centred(xp, classes, first)
     apart = ~classes.usable | (w > 4.0)
-    line = xp.where(apart, -1.0 - w, _exp_less_line(xp, select(xp, apart, 0.0, w)))
+    line = xp.where(apart, -1.0 - w, exp_less_line(xp, select(xp, apart, 0.0, w)))
     q_apart = either(xp, apart, classes.q, (0.0, 0.0))
     near = words.add(q_apart, words.times(xp, classes.p, exact(xp, line)))
     return words.total(xp, near, axis), words.total(xp, q_apart, axis)
@@ -112,12 +112,3 @@ def gradients(xp, x, y, classes, first, second, where, temperature, by):
 def _centred(xp, classes, first):
     """w."""
     return words.rounded(xp, words.add(classes.u, words.negative(first[1])))
-
-
-def _exp_less_line(xp, w):
-    """exp(w) - 1 - w."""
-    series = xp.zeros_like(w)
-    for k in range(20, 1, -1):
-        series = (series * w + 1.0) / k  # to 1 / 2! + w / 3! + ...
-    h, error = words.two_sum(xp.expm1(w), -w)
-    return xp.where(xp.abs(w) < 1.0, series * w * w, h + error)

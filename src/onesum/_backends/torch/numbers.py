@@ -78,7 +78,9 @@ def over(d, temperature):
 def _words(temperature, like):
     """T in the type of an array, and what it lacks there."""
     if not isinstance(temperature, torch.Tensor):  # a float, or what stands for one in a graph
-        temperature = torch.full((), temperature, dtype=torch.float64)
+        # Where the array is, so that nothing waits for a copy: a GPU would.
+        device = like.device if widest(like) is torch.float64 else "cpu"
+        temperature = torch.full((), temperature, dtype=torch.float64, device=device)
     t = temperature.to(like)
     return t, finite((temperature.detach() - t.detach().to(temperature)).to(like))
 

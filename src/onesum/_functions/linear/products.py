@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..._library import matmul
+
 Array = Any
 
 # Elements of a product for dW before it is added: a quarter of the chunk of logits, or this many;
@@ -93,11 +95,11 @@ class NewProducts:
             self.db = None if bias is None else xp.zeros_like(self._bias)
 
     def logits(self, h: Array, classes: slice) -> Array:
-        x = self._xp.matmul(h, self._matrix.T)
+        x = matmul(self._xp, h, self._matrix.T)
         return x if self._bias is None else x + self._bias
 
     def backward(self, g: Array, h: Array, classes: slice) -> Array:
-        self.dw = self.dw + self._xp.matmul(g.T, h)
+        self.dw = self.dw + matmul(self._xp, g.T, h)
         if self.db is not None:
             self.db = self.db + self._xp.sum(g, axis=0)
-        return self._xp.matmul(g, self._matrix)
+        return matmul(self._xp, g, self._matrix)

@@ -1,0 +1,104 @@
+"""Where a result is written: the files of each format, under whatever name they grow."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import naming
+from .region import Box, Region
+from .stored import box_of
+from .zarr import opened
+
+Shape = tuple[int, ...]
+
+
+class Target(Protocol):
+    """An array to be written in boxes, from several threads or processes: it pickles as its name.
+
+    `target[2:5] = block` is the same with slices, as Dask has it.
+    """
+
+    def write(self, box: Box, block: NDArray[Any]) -> None: ...
+    def __setitem__(self, key: Any, block: NDArray[Any]) -> None: ...
+    def sync(self) -> None:
+        """Everything written is on the disk."""
+
+    def close(self) -> None: ...
+
+
+class FileTarget:
+    """A header, and the elements one after the other."""
+
+    def __init__(
+        self, path: str, header: bytes, shape: Shape, dtype: np.dtype[Any], order: Shape
+    ) -> None:
+        self.arguments = os.path.abspath(path), header, shape, dtype, order
+        self.path, self.shape = path, shape
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self.region = Region(file, len(header), shape, dtype, order)
+        with naming(path):
+            if os.pread(file, len(header), 0) != header:
+                os.pwrite(file, header, 0)
+
+    def write(self, box: Box, block: NDArray[Any]) -> None:
+        with naming(self.path):
+            self.region.write(box, block)
+
+    def __setitem__(self, key: Any, block: NDArray[Any]) -> None:
+        self.write(box_of(key, self.shape)[0], block)
+
+    def sync(self) -> None:
+        with naming(self.path):
+            os.fdatasync(self.region.file)
+
+    def close(self) -> None:
+        """Whoever still writes is refused: the number may be another file's by then."""
+        file, self.region.file = self.region.file, -1
+        if file >= 0:
+            os.close(file)
+
+    def __del__(self) -> None:
+        if hasattr(self, "region"):
+            self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FileTarget, self.arguments
+
+
+class ZarrTarget:
+    """A Zarr array that is there already."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.array = opened(path, "r+")
+
+    def write(self, box: Box, block: NDArray[Any]) -> None:
+        self.array[box] = block
+
+    def __setitem__(self, key: Any, block: NDArray[Any]) -> None:
+        self.write(box_of(key, self.array.shape)[0], block)
+
+    def sync(self) -> None:
+        for folder, _, files in os.walk(self.path):
+            for name in files:
+                sync_path(os.path.join(folder, name))
+            sync_path(folder)
+
+    def close(self) -> None:
+        pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ZarrTarget, (os.path.abspath(self.path),)
+
+
+def sync_path(path: str) -> None:
+    """A file, or the names in a directory, to the disk."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,180 @@
+"""`onesum compare`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from .._storage import StorageError, Stored, open_array
+from .._storage.errors import unusable
+from ..compare import Comparison, LinearLogits, LlamaCppLogits
+from ..compare import compare as compare_logits
+from ..compare._rows import NoSoftmaxError
+from ..compare._table import distributions, summary
+from ..compare.llama_cpp import is_llama_cpp
+from .errors import FailedError, UserError, say
+from .progress import progress_bar
+from .table import show_table
+from .values import axes_of
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def compare(
+    base: Annotated[str, Parameter(name="BASE")],
+    other: Annotated[str, Parameter(name="OTHER")],
+    /,
+    *,
+    labels: str | None = None,
+    base_head: str | None = None,
+    other_head: str | None = None,
+    axis: Annotated[int, Parameter(allow_leading_hyphen=True)] = -1,
+    figure: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    quiet: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    progress: Annotated[bool | None, Parameter(show_default=False)] = None,
+) -> int:
+    """How far the softmax of two sets of logits is apart: a model's, and its quantised copy's.
+
+    For every row the Kullback-Leibler divergence KL(BASE || OTHER), the reverse, and
+    Jensen-Shannon's; whether the likeliest class is the same; with labels the change of their
+    probability, and both perplexities.
+
+    Parameters
+    ----------
+    base
+        Logits: a .npy file, a .safetensors file (FILE:NAME if it has several tensors), a Zarr
+        array, or a file of llama.cpp's --kl-divergence-base. It may be larger than memory.
+    other
+        Those of the same rows, of the same shape, in any of these formats.
+    labels
+        Integers, one for each row: an array of the shape of BASE without the class axis. A file of
+        llama.cpp's has its own.
+    base_head
+        A matrix of shape (classes, features): BASE holds hidden states, whose logits are made as
+        they are read.
+    other_head
+        The same for OTHER.
+    axis
+        The class axis.
+    figure
+        Draw histograms into this file, .png, .svg or .pdf; one that is there is replaced.
+    as_json
+        Print one JSON object.
+    quiet
+        Print nothing but what --json asks for.
+    progress
+        Show how far it is; by default on a terminal.
+    """
+    picture = None if figure is None else _picture(figure)
+    names = {"base": base, "other": other, "labels": labels or "--labels"}
+    sides = _side(base, base_head), _side(other, other_head)
+    y = None if labels is None else open_array(labels)
+    axis = axes_of(str(axis), sides[0].ndim)[0]
+    result = _compared(sides, y, axis, names, False if quiet else progress)
+    if result.kl.infinite or result.reverse_kl.infinite:
+        say("a divergence is infinite where a class has a logit of -inf in one of the two alone")
+    if as_json:
+        print(json.dumps(result.to_dict(), allow_nan=False))
+    elif not quiet:
+        _show(result, base, other)
+    if picture is not None:
+        _draw(result, picture, f"{Path(other).name} against {Path(base).name}")
+    return 0
+
+
+def _side(name: str, head: str | None) -> Any:
+    """Stored logits, or those that a head makes of stored hidden states."""
+    if head is None:
+        try:
+            if os.path.isfile(name) and is_llama_cpp(name):
+                return LlamaCppLogits(name)
+        except OSError as error:
+            raise unusable(name, error) from None
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    try:
+        stored = open_array(name)
+    except StorageError as error:
+        if head is None and os.path.isfile(name):
+            error.add_note("nor does it start as a file of llama.cpp's, with _logits_")
+        raise
+    if head is None:
+        return stored
+    try:
+        return LinearLogits(stored, open_array(head))
+    except (TypeError, ValueError) as error:
+        raise UserError(_renamed(error, {"hidden": name, "head": head})) from None
+
+
+def _compared(
+    sides: tuple[Any, Any],
+    labels: Stored | None,
+    axis: int,
+    names: dict[str, str],
+    shown: bool | None,
+) -> Comparison:
+    nbytes = sum(side.nbytes for side in sides)
+    told = 0
+    try:
+        with progress_bar("compare", nbytes, 0, shown) as advance:
+
+            def progress(done: int, rows: int) -> None:
+                nonlocal told
+                now = nbytes * done // rows
+                advance(now - told)
+                told = now
+
+            return compare_logits(*sides, labels, axis, progress=progress)
+    except NoSoftmaxError as error:
+        raise FailedError(_renamed(error, names)) from None
+    except (TypeError, ValueError, IndexError) as error:
+        raise UserError(_renamed(error, names)) from None
+
+
+def _renamed(error: Exception, names: dict[str, str]) -> str:
+    """What the library says of an argument, said of the file that was given for it."""
+    argument, colon, text = str(error).partition(": ")
+    return f"{names.get(argument, argument)}{colon}{text}"
+
+
+def _show(result: Comparison, base: str, other: str) -> None:
+    rows = f"{result.rows:,} row{'s' * (result.rows != 1)}"
+    title = f"{other} against {base}: {rows}, in nats"
+    for heading, table in ((title, distributions(result)), ("", summary(result))):
+        show_table(heading, table.headings, table.lines)
+
+
+def _picture(name: str) -> Path:
+    """Where the figure goes, if it can be drawn there."""
+    path = Path(name)
+    if path.suffix.lower() not in PICTURES:
+        wanted = ", ".join(PICTURES)
+        raise UserError(f"--figure: expected a name that ends in {wanted}, got {name!r}")
+    if not path.parent.is_dir():
+        raise UserError(f"--figure: {path.parent}: no such directory")
+    if find_spec("matplotlib") is None:
+        raise UserError(
+            "--figure: needs matplotlib, which is not installed: pip install matplotlib"
+        )
+    return path
+
+
+def _draw(result: Comparison, path: Path, title: str) -> None:
+    """The whole picture or nothing under its name."""
+    figure = result.figure()
+    figure.suptitle(title)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:].lower(), dpi=150)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(drawn.getvalue())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,19 @@
+"""How a command ends that does not do what was asked."""
+
+from __future__ import annotations
+
+import sys
+
+
+class UserError(Exception):
+    """A mistake in what was asked: exit status 2."""
+
+
+class FailedError(Exception):
+    """What was asked for is right, and does not work: exit status 1."""
+
+
+def say(line: object) -> None:
+    """Tell the user a line beside the output."""
+    text = " ".join(str(line).split())
+    print(f"onesum: {text}", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ spilled is what they wrote to disk because their limit was near.
 """
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -53,14 +54,16 @@ def constants() -> dict[str, Any]:
 
 def write(path: Path, gigabytes: float) -> tuple[int, int]:
     """Logits of spread 3, block by block."""
-    rows = max(CHUNK[0], round(gigabytes * GB / 4 / CLASSES / CHUNK[0]) * CHUNK[0])
-    store = empty(path, (rows, CLASSES))
+    chunks = max(1, round(gigabytes * GB / 4 / math.prod(CHUNK)))
+    across = min(chunks, CLASSES // CHUNK[1])
+    rows, classes = chunks // across * CHUNK[0], across * CHUNK[1]
+    store = empty(path, (rows, classes))
     rng = np.random.default_rng(0)
     for i in range(0, rows, CHUNK[0]):
-        for j in range(0, CLASSES, CHUNK[1]):
+        for j in range(0, classes, CHUNK[1]):
             block = 3 * rng.standard_normal(CHUNK, dtype=np.float32)
             store[i : i + CHUNK[0], j : j + CHUNK[1]] = block
-    return rows, CLASSES
+    return rows, classes
 
 
 def empty(path: Path, shape: tuple[int, int]) -> Any:

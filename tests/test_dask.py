@@ -10,7 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from budget import DASK_PRODUCT
+from budget import DASK_CHUNKS, DASK_PRODUCT
 from implementations import arrays_of, on_numpy, using
 from numpy.testing import assert_allclose
 from rows import logits
@@ -148,3 +148,45 @@ def test_rows_to_ignore_may_hold_anything():
     _, dh, dw = dask.compute(*arrays_of(answer), scheduler="sync")
     assert np.all(np.isfinite(dw))
     assert not np.any(dh[INDEX == 1])
+
+
+def test_chunks_stay():
+    """Those of the first array, whatever the others have."""
+    x = da.from_array(X, chunks=((1, 3), (1, 2, 3)))
+    where, weights = (cut(OPTIONS[k]) for k in ("where", "temperature"))
+    p = onesum.softmax(x, where=where, temperature=weights)
+    assert p.chunks == x.chunks
+    assert onesum.softmax_vjp(p, cut(Y)).chunks == x.chunks
+    assert onesum.logsumexp(x, where=where).chunks == x.chunks[:1]
+    assert np.array_equal(p.compute(scheduler="sync") == 0, ~OPTIONS["where"])
+
+
+def test_rows_of_unknown_number():
+    x = cut(X)
+    some = x[x[:, 0] > np.sort(X[:, 0])[1]]
+    wanted = X[X[:, 0] > np.sort(X[:, 0])[1]]
+    for function in (onesum.softmax, onesum.log_softmax, onesum.logsumexp, onesum.entropy):
+        got = function(some).compute(scheduler="sync")
+        assert_allclose(got, function(wanted), rtol=DASK_CHUNKS)
+    with pytest.raises(ValueError, match=r"^temperature: expected no array beside x, whose shape"):
+        onesum.softmax(some, temperature=cut(OPTIONS["temperature"]))
+    with pytest.raises(ValueError, match=r"^g: expected no array beside p, whose shape"):
+        onesum.softmax_vjp(some, some)
+    with pytest.raises(
+        ValueError, match=r"^x: expected chunks of known sizes along the class axis"
+    ):
+        onesum.softmax(some, axis=0)
+
+
+def test_out_is_refused():
+    with pytest.raises(ValueError, match=r"^out: expected an array of the library of x"):
+        onesum.softmax(cut(X), out=np.empty_like(X))
+
+
+def test_errors_name_the_argument():
+    with pytest.raises(ValueError, match=r"^g: expected the shape of p"):
+        onesum.softmax_vjp(cut(X), cut(Y[:, :3]))
+    with pytest.raises(TypeError, match=r"^g: expected an array of dask.array"):
+        onesum.softmax_vjp(cut(X), Y)
+    with pytest.raises(ValueError, match=r"^target: expected class indices of shape"):
+        onesum.cross_entropy(cut(X), cut(np.zeros(3, int)))

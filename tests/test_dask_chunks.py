@@ -27,9 +27,10 @@ FLOATS = ["float16", "float32", "float64"]
 
 
 def pieces(rng: np.random.Generator, n: int) -> tuple[int, ...]:
-    """Chunk sizes that add up to n: some of 1, and more of them than one task merges."""
-    ends = np.unique(np.append(rng.integers(1, n, min(n, 20)), n)) if n > 1 else [n]
-    return tuple(np.diff([0, *ends]).tolist())
+    """Chunk sizes that add up to n: some of 1, one of 0, and more of them than one task merges."""
+    ends = np.unique(np.append(rng.integers(1, n, min(n, 20)), n))
+    sizes = np.diff([0, *ends]).tolist()
+    return (*sizes[:1], 0, *sizes[1:])
 
 
 def cut(a: Any, k: int, n: int, seed: int = 0) -> Any:
@@ -48,7 +49,7 @@ def computed(answer: Any) -> list[Any]:
 @pytest.mark.parametrize("function", OPERATIONS)
 def test_every_kind_of_row(function):
     for dtype in FLOATS:
-        for kind in KINDS:
+        for kind in KINDS if dtype == "float64" else ("spread 20", "gaps"):
             args = arguments(function, logits(kind, K, 40, dtype))
             wanted = getattr(oracle, function)(*args, arithmetic=WIDE)
             lazy = getattr(onesum, function)(*(cut(a, K, 40) for a in args))
@@ -59,7 +60,7 @@ def test_every_kind_of_row(function):
 @pytest.mark.parametrize("kind", TARGETS)
 def test_cross_entropy(kind):
     for dtype in FLOATS[1:]:
-        for rows in ("spread 20", "gaps"):
+        for rows in ("spread 20", "gaps") if dtype == "float64" else ("gaps",):
             x = logits(rows, K, 40, dtype)
             target, options = targets(kind, x)
             v = np.random.default_rng(9).normal(size=x.shape).astype(dtype)
@@ -111,6 +112,7 @@ def test_kl_divergence():
 
 # --- what is special, and every option, beside all classes at once -------------------------------
 
+INDEX = np.array([0, 1, -1, 1, 0, 1])
 P = (0.0, 1e-300, 0.25, 0.5, 1.0)
 VALUES = (-np.inf, -800.0, -1.0, 0.0, 0.0, 1.0, 2.0, 40.0, np.inf, np.nan)
 CALLS = {
@@ -137,12 +139,21 @@ CALLS = {
     "cross_entropy, softcap": lambda x, p, v, o: onesum.cross_entropy_value_and_grad(
         x, p, softcap=3.0, reduction="none", **o
     ),
+    "cross_entropy of a class": lambda x, p, v, o: onesum.cross_entropy_value_and_grad(
+        x,
+        INDEX if isinstance(x, np.ndarray) else da.from_array(INDEX, chunks=3),
+        ignore_index=-1,
+        z_loss=0.1,
+        weight=np.arange(1.0, 1.0 + x.shape[1]),
+        reduction="none",
+        **o,
+    ),
     "hvp": lambda x, p, v, o: onesum.cross_entropy_hvp(x, p, v, reduction="none", **o),
 }
 
 
 @pytest.mark.parametrize("name", CALLS)
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_values_in_any_chunks(name, data):
     n, seed = data.draw(st.integers(2, 9)), data.draw(st.integers(0, 2**32 - 1))

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..target import Target
 from .graph import blocks, merged, starts, without
-from .operands import arguments_of, is_lazy, operands_of
+from .operands import Numbered, arguments_of, is_lazy, operands_of
 from .reading import readable
 
 
@@ -45,7 +45,7 @@ class ClassChunks:
         arguments, states = self._readable((self.x, *arguments), states)
         operands, place = operands_of(arguments, self.x.ndim, self.axis)
         run = functools.partial(_on_chunk, function, len(states), place)
-        operands = [*states, self._starts, *operands]
+        operands = [*map(Numbered, states), Numbered(self._starts), *operands]
         return blocks(run, self.x, operands, name=function.__name__, **options)
 
     def _of_rows(self, function, states, arguments, **options):

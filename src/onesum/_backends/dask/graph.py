@@ -14,7 +14,7 @@ import dask.array as da
 import numpy as np
 from dask.array.utils import meta_from_array
 
-from .operands import Operand, is_lazy
+from .operands import Numbered, Operand, is_lazy
 
 Array = Any
 
@@ -51,14 +51,16 @@ def _bytes(value):
 def blocks(function, x, operands, *, name, axes=(), dtype=None, held=False):
     """One task for each chunk of x: function(*operands).
 
-    An operand is an array with the axes of x, one with fewer, as an `Operand`, or whatever else,
-    which goes to every task as it is. The results have size 1 along `axes`; they are arrays of this
-    dtype, or `held`.
+    An operand is an array with the axes of x, one with fewer, as an `Operand`, one that is
+    `Numbered`, or whatever else, which goes to every task as it is. The results have size 1 along
+    `axes`; they are arrays of this dtype, or `held`.
     """
     every = tuple(range(x.ndim))
     pairs = []
     for a in operands:
-        if is_lazy(a) or isinstance(a, Operand):
+        if isinstance(a, Numbered):
+            pairs += [a.array, every]
+        elif is_lazy(a) or isinstance(a, Operand):
             a, where = a if isinstance(a, Operand) else (a, every)
             pairs += [_following(a, where, x), where]
         else:

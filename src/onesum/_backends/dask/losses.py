@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 
 from ..._library import namespace, quiet, widen
-from ..reference import chunk_divergence, chunk_functions, chunk_targets, words
+from ..reference import chunk_classes, chunk_divergence, chunk_functions, chunk_targets, words
 from ..reference.normalizer import exact
 from .class_chunks import ClassChunks
 from .functions import WIDE, are_split
@@ -25,15 +25,21 @@ def cross_entropy(x, target, axis, z_loss, softcap, where, temperature, by, grad
         )
         return losses, grads[0] if gradient else None
     classes, choices = ClassChunks(x, axis), _choices(x, target, axis, where)
-    aimed = softcap, where, temperature, choices
-    state = classes.state(chunk_targets.aim, target, axis, *aimed)
+    # All the mass of a row on one class: that is left to the kernels.
+    bare = target.probabilities is None and not target.smoothing and softcap is None
+    if bare:
+        state = classes.state(chunk_classes.aim, target, axis, where, temperature)
+    else:
+        aimed = softcap, where, temperature, choices
+        state = classes.state(chunk_targets.aim, target, axis, *aimed)
     rows = [_column(a, axis) for a in (target.classes, target.sample_weight)]
     left = _left(where, axis)
     losses = classes.per_row(chunk_targets.losses, [state], *rows, left, z_loss, dtype=WIDE)
     if not gradient:
         return losses, None
-    beside = axis, z_loss, softcap, where, choices, by, dtype
-    return losses, classes.map(chunk_targets.gradient, [state], target, *beside, dtype=dtype)
+    function = chunk_classes.gradient if bare else chunk_targets.gradient
+    beside: tuple[Any, ...] = (z_loss, where) if bare else (z_loss, softcap, where, choices)
+    return losses, classes.map(function, [state], target, axis, *beside, by, dtype, dtype=dtype)
 
 
 def cross_entropy_hvp(x, target, v, axis, z_loss, softcap, where, temperature, by, dtype, out):

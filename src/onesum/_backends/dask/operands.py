@@ -17,6 +17,12 @@ class Operand(NamedTuple):
     axes: tuple[int, ...]
 
 
+class Numbered(NamedTuple):
+    """An array of which each task takes the block with its number, whatever the sizes."""
+
+    array: Any
+
+
 def is_lazy(a):
     return isinstance(a, da.Array)
 

@@ -36,7 +36,7 @@ def readable(arrays, axis, states):
 
 
 def _band(a, axis):
-    """The bytes of the largest; NaN, which is no more than any limit, of rows of unknown number."""
+    """The bytes of the largest; of rows of unknown number NaN, which is within no limit."""
     sizes = [sum(c) if i == axis else max(c) for i, c in enumerate(a.chunks)]
     return math.prod(sizes) * a.dtype.itemsize
 

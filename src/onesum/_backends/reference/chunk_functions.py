@@ -6,7 +6,7 @@ Of a chunk are given its arrays, as `protocol.py` has them, and `start`, how man
 before it. States keep the axis with size 1.
 """
 
-from ..._library import device, finish, namespace, quiet, select, widen, widest_integer
+from ..._library import device, finish, namespace, quiet, select, widen
 from ..registry import backend_of
 from . import chunks, words
 from .chunk_sums import Normalizer, Pivot, Signed, mean, product
@@ -88,8 +88,8 @@ def _product(xp, given, p, live, g, axis, temperature, start):
     top, pivot = pivot_of(xp, given, axis)
     g = given * 0.0 if g is None else widen(g)[1]
     g, down = shared(xp, select(xp, live | xp.isnan(top), g, 0.0), axis, temperature)
-    first = xp.argmax(given, axis=axis, keepdims=True)
-    index = xp.astype(first, widest_integer(xp, given)) + start
+    index = chunks.pivot_index(given, axis, None, xp.squeeze(top, axis=axis))
+    index = xp.expand_dims(index, axis=axis) + start  # of nothing but -inf any will do
     return product(xp, top, pivot, index, p, g, axis, down)
 
 

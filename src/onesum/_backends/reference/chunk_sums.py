@@ -9,7 +9,7 @@ arrays with one element per row have size 1 along the axis.
 
 from typing import Any, NamedTuple
 
-from ..._library import namespace, quiet, select
+from ..._library import namespace, quiet
 from . import chunks, words
 from .forward import log_of_signed
 from .normalizer import (
@@ -158,14 +158,13 @@ class Product(NamedTuple):
 def product(xp, top, pivot, index, p, g, axis, down):
     """That of a chunk: p is scaled, g in two words, 0 where p is, and multiplied with `down`."""
     (hi, lo), root = p
-    p_pivot = tuple(at_pivot(xp, pivot, part, axis) for part in (hi, lo))
-    p_pivot = p_pivot, xp.max(select(xp, pivot, root, 0.0), axis=axis, keepdims=True)
+    p_hi, p_lo, p_root = (at_pivot(xp, pivot, part, axis) for part in (hi, lo, root))
     g_pivot = tuple(at_pivot(xp, pivot, part, axis) for part in g)
     w = words.add(g, words.negative(g_pivot))
     return Product(
         top,
         index,
-        p_pivot,
+        ((p_hi, p_lo), p_root),
         rest_of(xp, p, pivot, axis),
         g_pivot,
         sum_of_others(xp, g, pivot, axis),

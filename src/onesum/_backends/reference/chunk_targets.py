@@ -116,22 +116,22 @@ def losses(state, classes, s, left, z_loss):
     """The losses of the rows, with size 1 along the axis. `left`: whether there is a class."""
     of = state.of
     xp = namespace(of.m)
-    s, counted = _weights(xp, of.m, classes, s)
-    z, _ = _z_terms(xp, of, s, z_loss)
+    s, counted = weights_of(xp, of.m, classes, s)
+    z, _ = z_terms_of(xp, of, s, z_loss)
     value = words.rounded(xp, words.add(state.loss.loss, z))
     lost = of.m == -xp.inf
     value = select(xp, lost if left is None else lost & left, xp.nan, value)
     return select(xp, counted, value, 0.0)
 
 
-def _weights(xp, m, classes, s):
+def weights_of(xp, m, classes, s):
     """The weights of the rows, 0 for those to ignore, and which are not."""
     counted = (m == m) | (m != m) if classes is None else classes >= 0
     s = xp.ones_like(m) if s is None else xp.astype(s, m.dtype, copy=False)
     return select(xp, counted, s, 0.0), counted
 
 
-def _z_terms(xp, of, s, z_loss):
+def z_terms_of(xp, of, s, z_loss):
     log = chunks.log_rest(of.r), xp.ones_like(of.m)
     return z_terms(xp, log, of.m, z_loss, s, of.temperature)
 
@@ -153,7 +153,7 @@ def gradient(state, start, x, target, axis, z_loss, softcap, where, choices, by,
 def _gradient(xp, state, start, x, p, q, s, axis, z_loss, by):
     """by / T times (Q + z_slope) p - q; at the pivot by the masses and shares of the others."""
     of, t = state.of, state.of.temperature
-    _, z_slope = _z_terms(xp, of, s, z_loss)
+    _, z_slope = z_terms_of(xp, of, s, z_loss)
     given = q, state.q_others, state.loss.mass, z_slope
     q, q_others, q_all, z_slope = (scaled(xp, a, by, t) for a in given)
     p_all, p_z = (
@@ -173,7 +173,7 @@ def hessian(state, start, x, target, v, axis, z_loss, softcap, where, choices, b
     x, slope = capped(xp, x, softcap)
     q, counted, s = masses(xp, x, _of_chunk(xp, target, start, x.shape[axis]), axis, where, choices)
     _, p = aimed.of.probabilities(fill(xp, where, x, -xp.inf))
-    _, z_slope = _z_terms(xp, aimed.of, s, z_loss)
+    _, z_slope = z_terms_of(xp, aimed.of, s, z_loss)
     a = words.add(aimed.loss.mass, z_slope)
     a, b = (scaled(xp, c, by, t) for c in (a, exact(xp, 2.0 * z_loss * s)))
     dead = dead_of(xp, x, where, counted, slope)

@@ -190,8 +190,9 @@ def largest(answer: Any, reference: oracle.Reference, dtype: Any) -> float | Non
     value, scale = reference
     normal = scale >= smallest_normal(dtype)
     with np.errstate(invalid="ignore"):
-        off = np.abs(np.asarray(answer).astype(np.longdouble) - value)[normal]
-    worst = float(np.max(off / ulp(scale[normal], dtype), initial=0))
+        got = np.asarray(answer).astype(np.longdouble)
+        off = np.where(got == value, 0, np.abs(got - value))[normal]
+        worst = float(np.max(np.where(off == 0, 0, off / ulp(scale[normal], dtype)), initial=0))
     return float(f"{worst:.4g}") if np.isfinite(worst) else None
 
 

@@ -165,6 +165,7 @@ class WideJax(Jax):
 
 class Cupy(Lane):
     name = "CuPy"
+    flushes = True
     dtypes = ("float32", "float16", "float64")
 
     def __init__(self, device: str):

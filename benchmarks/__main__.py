@@ -23,6 +23,7 @@ COMMANDS = {
     "arrays": "gradients of PyTorch's and JAX's arrays, beside those libraries' own functions",
     "vocab_parallel": "the loss of a vocabulary sharded over two processes, beside PyTorch's",
     "dask": "softmax of Dask arrays larger than memory, beside its natural expression",
+    "files": "the command on files larger than a cache: softmax beside cp, and comparing",
     "cuda": "PyTorch's, JAX's and CuPy's arrays on a CUDA device: errors, times and memory",
     "import": "what importing onesum costs, and how large its wheel is",
     "report": "write the tables and pictures of the documents from the results",
@@ -116,6 +117,10 @@ def main() -> int:
         from . import dask
 
         dask.run(results, args.quick, args.gigabytes)
+    elif args.command == "files":
+        from . import files
+
+        files.run(results, args.quick)
     elif args.command == "cuda":
         from . import cuda
 

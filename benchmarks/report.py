@@ -12,14 +12,17 @@ from onesum.bench.figures import MODES, NONE, PEERS, best, duration, of_floor, p
 from onesum.bench.peers import ONESUM
 from onesum.bench.timing import Cell, Result, case_of
 
-from . import IMAGES, ROOT
+from . import IMAGES, ROOT, scale_tables
 from .arrays import LANES, OPERATIONS
+from .cuda.tables import on_a_gpu
+from .markdown import table
 
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 BOOSTING = ROOT / "docs" / "boosting.md"
 LINEAR = ROOT / "docs" / "linear.md"
 ARRAYS = ROOT / "docs" / "arrays.md"
+SCALE = ROOT / "docs" / "scale.md"
 
 # What was to be reached, with two threads: times as fast as the best other, and parts of the floor.
 GOAL = 1.2
@@ -78,8 +81,6 @@ def run(results: Path, show: bool, check: bool) -> int:
 
 
 def pages(results: Path) -> dict[Path, dict[str, str]]:
-    from .cuda.tables import on_a_gpu  # it has its table from here
-
     gpu = results / "cuda.json"
     files = sorted(results.glob("speed*.json"), key=lambda path: path.stem)
     speeds = [host.load(path) for path in files]
@@ -88,6 +89,10 @@ def pages(results: Path) -> dict[Path, dict[str, str]]:
         ARRAYS: {
             "speed": arrays(host.load(results / "arrays.json")),
             "gpu": on_a_gpu(host.load(gpu) if gpu.exists() else None),
+        },
+        SCALE: {
+            name: getattr(scale_tables, name)(host.load(results / f"{name}.json"))
+            for name in ("dask", "vocab_parallel", "files")
         },
         LINEAR: {"linear": linear(host.load(results / "linear.json"))},
         README: {
@@ -454,11 +459,6 @@ def arrays(result: Result) -> str:
 
 
 # Both
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _measured(result: Result, libraries: dict[str, str]) -> str:

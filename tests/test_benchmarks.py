@@ -155,6 +155,16 @@ def test_vocab_parallel(tmp_path):
     assert all(0 < low <= middle <= high for low, middle, high in row["times"].values())
 
 
+def test_files(tmp_path):
+    """The command and `cp` write the file, and two files are compared."""
+    benchmarks("files", "--quick", "--results", tmp_path)
+    result = load(tmp_path / "files.json")
+    assert set(result["softmax"]["seconds"]) == {"cp", "onesum", "cp, sync", "onesum, sync"}
+    assert min(result["softmax"]["seconds"].values()) > 0
+    assert min(result["compare"]["seconds"], result["compare"]["NumPy"]) > 0
+    assert 1 < result["compare"]["resident MiB"] < 512
+
+
 @pytest.fixture
 def _one_thread(monkeypatch):
     """For every library, as on the command line."""

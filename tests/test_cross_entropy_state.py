@@ -22,6 +22,9 @@ import onesum
 State = onesum.CrossEntropyState
 INF = np.inf
 
+# Values, and no warnings that they do not deserve.
+pytestmark = pytest.mark.filterwarnings("error")
+
 
 def arguments(x, target, cuts, options):
     """What `of` and `gradient` are given of each chunk, and the options of all."""

@@ -21,6 +21,9 @@ import onesum
 Normalizer = onesum.Normalizer
 INF, NAN = np.inf, np.nan
 
+# Values, and no warnings that they do not deserve.
+pytestmark = pytest.mark.filterwarnings("error")
+
 
 def cut(n, pieces, seed=0):
     """So many slices of n classes, some perhaps of none."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from onesum.bench.figures import times
 
-from ..report import table
+from ..markdown import table
 
 Result = dict[str, Any]
 DTYPES = ("float32", "float64", "float16", "bfloat16")

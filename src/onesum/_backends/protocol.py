@@ -160,6 +160,12 @@ class Backend(Protocol):
         """m and the two words of r, in the widest type. Drops the axis."""
         ...
 
+    def pivot_index(self, x: Array, axis: int, where: Array, m: Array, /) -> Array:
+        """The first class that is m, or the first NaN; -1 where m is -inf. Drops the axis, as m
+        has.
+        """
+        ...
+
     def shifted_exp(
         self,
         x: Array,

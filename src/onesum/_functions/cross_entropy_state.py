@@ -227,6 +227,7 @@ class CrossEntropyState:
         losses = xp.squeeze(select(xp, self._counts(), losses, 0.0), axis=-1)
         return reduced(rows, losses, kind, self._divisor(rows, kind), self._dtype)
 
+    @quiet
     def gradient(
         self,
         x: ArrayLike,

@@ -120,8 +120,8 @@ class Normalizer:
     def _of_call(cls, call: Call, temperature: Any, where: Any) -> Normalizer:
         """With its pivot."""
         made, xp = cls.of_rows(call, temperature, where, call.rows(call.x)), call.xp
-        pivot_index = getattr(call.backend, "pivot_index", chunks.pivot_index)  # Dask has its own
-        index = pivot_index(call.rows(call.x), call.axis, where, xp.squeeze(made._m, axis=-1))
+        rows, m = call.rows(call.x), xp.squeeze(made._m, axis=-1)
+        index = call.backend.pivot_index(rows, call.axis, where, m)
         made._pivot = xp.expand_dims(index, axis=-1)
         return made
 

@@ -16,7 +16,7 @@ are of forward mode, from which JAX derives the rest, to any order.
 
 import jax
 
-from ..reference import normalizer, shifted_exp, shifted_logits
+from ..reference import normalizer, pivot_index, shifted_exp, shifted_logits
 from . import functions, information, losses
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "logsumexp_jvp",
     "logsumexp_vjp",
     "normalizer",
+    "pivot_index",
     "shifted_exp",
     "shifted_logits",
     "signed_logsumexp",

@@ -14,7 +14,13 @@ from .functions import (
     softmax_vjp,
 )
 from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
-from .rare import is_concrete, log_softmax_diagonal, signed_logsumexp, softmax_diagonal
+from .rare import (
+    is_concrete,
+    log_softmax_diagonal,
+    pivot_index,
+    signed_logsumexp,
+    softmax_diagonal,
+)
 
 __all__ = [
     "cross_entropy",
@@ -33,6 +39,7 @@ __all__ = [
     "logsumexp_jvp",
     "logsumexp_vjp",
     "normalizer",
+    "pivot_index",
     "shifted_exp",
     "shifted_logits",
     "signed_logsumexp",

@@ -23,7 +23,7 @@ more: there each number that matters is kept in two words, its value and what ro
 
 from typing import Any
 
-from .chunks import normalizer, shifted_exp, shifted_logits
+from .chunks import normalizer, pivot_index, shifted_exp, shifted_logits
 from .comparison import divergences
 from .derivatives import (
     log_softmax_diagonal,
@@ -54,6 +54,7 @@ __all__ = [
     "logsumexp_jvp",
     "logsumexp_vjp",
     "normalizer",
+    "pivot_index",
     "shifted_exp",
     "shifted_logits",
     "signed_logsumexp",

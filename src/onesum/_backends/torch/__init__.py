@@ -15,6 +15,7 @@ derivative, the formulas are called instead, of which torch derives anything.
 
 import torch
 
+from ..reference import pivot_index
 from . import direct, host, rules, rules_losses
 from .chunks import normalizer, shifted_exp, shifted_logits
 from .kernels import is_concrete, is_here
@@ -34,6 +35,7 @@ __all__ = [
     "logsumexp_jvp",
     "logsumexp_vjp",
     "normalizer",
+    "pivot_index",
     "shifted_exp",
     "shifted_logits",
     "signed_logsumexp",

@@ -27,7 +27,7 @@ sys.path.append(str(ROOT / "tests"))
 
 import oracle
 import oracle_losses
-from measure import smallest_normal, ulp
+from measure import overflow, smallest_normal, ulp
 from rows import arguments, logits
 
 OPERATIONS = ("softmax", "log_softmax", "logsumexp", "softmax_vjp")
@@ -188,6 +188,7 @@ def _jax_losses(x: oracle.Array, y: oracle.Array) -> tuple[Any, Any]:
 def largest(answer: Any, reference: oracle.Reference, dtype: Any) -> float | None:
     """The largest error, in ulps; None if it is not finite."""
     value, scale = reference
+    value = np.where(np.abs(value) < overflow(dtype), value, np.copysign(np.inf, value))
     normal = scale >= smallest_normal(dtype)
     with np.errstate(invalid="ignore"):
         got = np.asarray(answer).astype(np.longdouble)

@@ -286,5 +286,7 @@ def measured(lane: Lane, budget: str, result: Any, wanted: Reference) -> tuple[f
     over = excess(got, wanted, budget)
     if lane.flushes:
         tiny = np.abs(wanted.value) < CLASSES * smallest_normal(got.dtype)  # or a sum of such
-        over = np.where(tiny & np.isfinite(over), 0.0, over)
+        tiny &= np.isfinite(over)
+        over = np.where(tiny, 0.0, over)
+        wanted = wanted._replace(value=np.where(tiny, got.astype(np.longdouble), wanted.value))
     return largest(got, wanted, got.dtype), float(over.max(initial=0))

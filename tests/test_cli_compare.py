@@ -111,6 +111,24 @@ def test_hidden_states(files, data, capsys):
     assert got == compare(LinearLogits(hidden, head), LinearLogits(hidden, coarse)).to_dict()
     got = found(capsys, "base.npy", "hidden.npy", "--other-head", "head.npy")
     assert got == compare(data["base"], LinearLogits(hidden, head)).to_dict()
+    assert got == found(capsys, "base.npy", "--hidden", "hidden.npy", "--head", "head.npy")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "OTHER: expected a file, or --hidden and --head; got neither"),
+        (["--head", "head.npy"], "--hidden, --head: expected both or neither, got one"),
+        (
+            ["other.npy", "--hidden", "hidden.npy", "--head", "head.npy"],
+            "OTHER, --other-head: expected neither beside --hidden, which is OTHER",
+        ),
+    ],
+)
+def test_other_in_one_way(files, capsys, given, message):
+    status, out, err = run(capsys, "base.npy", *given)
+    assert (status, out) == (2, "")
+    assert err == f"onesum: {message}\n"
 
 
 def test_table(files, data, capsys):

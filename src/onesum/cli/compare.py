@@ -28,10 +28,12 @@ PICTURES = (".png", ".svg", ".pdf")
 
 def compare(
     base: Annotated[str, Parameter(name="BASE")],
-    other: Annotated[str, Parameter(name="OTHER")],
+    other: Annotated[str | None, Parameter(name="OTHER")] = None,
     /,
     *,
     labels: str | None = None,
+    hidden: str | None = None,
+    head: str | None = None,
     base_head: str | None = None,
     other_head: str | None = None,
     axis: Annotated[int, Parameter(allow_leading_hyphen=True)] = -1,
@@ -56,11 +58,14 @@ def compare(
     labels
         Integers, one for each row: an array of the shape of BASE without the class axis. A file of
         llama.cpp's has its own.
+    hidden
+        Hidden states in the place of OTHER: --head makes their logits as they are read.
+    head
+        The output matrix of these, of shape (classes, features).
     base_head
-        A matrix of shape (classes, features): BASE holds hidden states, whose logits are made as
-        they are read.
+        Such a matrix: BASE holds hidden states too.
     other_head
-        The same for OTHER.
+        The same for OTHER, as --hidden OTHER --head has it.
     axis
         The class axis.
     figure
@@ -73,6 +78,7 @@ def compare(
         Show how far it is; by default on a terminal.
     """
     picture = None if figure is None else _picture(figure)
+    other, other_head = _other(other, hidden, head, other_head)
     names = {"base": base, "other": other, "labels": labels or "--labels"}
     sides = _side(base, base_head), _side(other, other_head)
     y = None if labels is None else open_array(labels)
@@ -87,6 +93,21 @@ def compare(
     if picture is not None:
         _draw(result, picture, f"{Path(other).name} against {Path(base).name}")
     return 0
+
+
+def _other(
+    other: str | None, hidden: str | None, head: str | None, other_head: str | None
+) -> tuple[str, str | None]:
+    """OTHER and its head, in whichever way they were given."""
+    if hidden is None and head is None:
+        if other is None:
+            raise UserError("OTHER: expected a file, or --hidden and --head; got neither")
+        return other, other_head
+    if hidden is None or head is None:
+        raise UserError("--hidden, --head: expected both or neither, got one")
+    if other is not None or other_head is not None:
+        raise UserError("OTHER, --other-head: expected neither beside --hidden, which is OTHER")
+    return hidden, head
 
 
 def _side(name: str, head: str | None) -> Any:

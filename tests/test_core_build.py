@@ -1,4 +1,4 @@
-"""The core under the sanitizers, one instruction set after the other; and their symbols."""
+"""The core under the sanitizers, and its symbols. The other instruction sets are in test-slow."""
 
 from __future__ import annotations
 

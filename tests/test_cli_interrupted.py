@@ -62,7 +62,8 @@ def interrupted(at: object, signum: int, *argv: str) -> tuple[int, str]:
     with subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout.readline() == "now\n"
+        line = process.stdout.readline()
+        assert line == "now\n", process.stderr.read()
         process.send_signal(signum)
         _, errors = process.communicate(timeout=60)
     return process.returncode, errors

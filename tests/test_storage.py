@@ -380,3 +380,18 @@ def test_the_record_names_what_it_is_of(tmp_path):
         identity = open_array(save(tmp_path, form, numbers((3, 4)))).identity()
         other = open_array(save(tmp_path, form, numbers((4, 3)), "y")).identity()
         assert identity["header"] != other["header"]
+
+
+def test_a_chunk_that_is_being_written_while_others_are_synced(tmp_path, monkeypatch):
+    """Zarr renames it: then the name that was listed is gone, and all others are synced."""
+    synced = []
+    monkeypatch.setattr(
+        "os.fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}"))
+    )
+    with create_array(str(tmp_path / "x.zarr"), (4, 3), np.dtype(np.float32)) as out:
+        out[:] = numbers((4, 3)).astype(np.float32)
+        whole = os.walk(out.target.path)
+        listed = [(folder, names, ["gone.partial", *files]) for folder, names, files in whole]
+        monkeypatch.setattr("os.walk", lambda path: iter(listed))
+        out.target.sync()
+    assert {os.path.join(f, n) for f, _, files in listed for n in files[1:]} <= set(synced)

@@ -395,3 +395,16 @@ def test_a_chunk_that_is_being_written_while_others_are_synced(tmp_path, monkeyp
         monkeypatch.setattr("os.walk", lambda path: iter(listed))
         out.target.sync()
     assert {os.path.join(f, n) for f, _, files in listed for n in files[1:]} <= set(synced)
+
+
+def test_half_a_chunk_is_not_kept(tmp_path):
+    """What Zarr was writing when the process was killed."""
+    name, zeros = str(tmp_path / "x.zarr"), np.zeros((4, 3), np.float32)
+    with create_array(name, (4, 3), zeros.dtype) as out:
+        out.checkpoint({})
+        (out.partial.data / "0.1b2c.partial").write_bytes(b"half")
+    with create_array(name, (4, 3), zeros.dtype, resume=True) as out:
+        out[:] = zeros
+        out.finish()
+    assert_array_equal(open_array(name)[:], zeros)
+    assert not list(tmp_path.rglob("*.partial*"))

@@ -117,6 +117,8 @@ def create_array(
             if fresh:
                 version = like.version if isinstance(like, ZarrArray) else 3
                 create_zarr(str(partial.data), shape, dtype, chunks, version)
+            for half in partial.data.rglob("*.partial"):  # a chunk that was being written
+                half.unlink()
             target = ZarrTarget(str(partial.data))
         else:
             need_room(partial.data, math.prod(shape) * dtype.itemsize)

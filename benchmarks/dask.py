@@ -27,7 +27,8 @@ CHUNK = (512, 4096)  # 8 MiB; there is one block of rows, of more and more class
 EXPRESSIONS = ("onesum", "natural")
 PATIENCE = 1800.0  # seconds
 # As Dask starts its workers, each array has new pages from the system, which take longer than what
-# is computed in them. So memory that is given back is used again.
+# is computed in them. So memory that is given back is used again. The workers have this from the
+# process that starts them: what a cluster is told of their environment comes too late for malloc.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(64 * MIB), "MALLOC_TRIM_THRESHOLD_": str(128 * MIB)}
 
 
@@ -68,10 +69,13 @@ def write(path: Path, gigabytes: float) -> tuple[int, int]:
 
 
 def empty(path: Path, shape: tuple[int, int]) -> Any:
-    """An array that is not compressed, which would take most of the time."""
+    """An array that is not compressed, and whose chunks Zarr does not compare with zeros first, both
+    of which would take most of the time.
+    """
     import zarr
 
     options = {"chunks": CHUNK, "dtype": "float32", "compressors": None}
+    options["config"] = {"write_empty_chunks": True}
     return zarr.create_array(store=path, shape=shape, **options)
 
 
@@ -79,8 +83,8 @@ def in_a_process(expression: str, source: Path, target: Path) -> dict[str, Any]:
     """Seconds and memory, or why there are none."""
     command = [sys.executable, "-m", "benchmarks.dask", expression, str(source), str(target)]
     try:
-        one = {**os.environ, **host.environment(1)}  # thread in each worker
-        done = subprocess.run(command, env=one, capture_output=True, text=True, timeout=PATIENCE)
+        env = {**os.environ, **host.environment(1), **MALLOC}  # one thread in each worker
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         return {"failed": f"not done after {PATIENCE:.0f} seconds"}
     finally:
@@ -95,7 +99,6 @@ def work(expression: str, source: str, target: str) -> dict[str, Any]:
     from distributed import Client, LocalCluster
 
     options = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
-    options["env"] = MALLOC
     with LocalCluster(memory_limit=LIMIT, **options) as cluster, Client(cluster) as client:
         x = da.from_zarr(source)
         function = softmax if expression == "onesum" else natural

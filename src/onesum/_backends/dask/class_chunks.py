@@ -5,7 +5,7 @@ import functools
 from typing import Any
 
 from ..target import Target
-from .graph import blocks, merged, starts, without
+from .graph import blocks, merged, slices, without
 from .operands import Numbered, arguments_of, is_lazy, operands_of
 from .reading import readable
 
@@ -19,7 +19,6 @@ class ClassChunks:
 
     def __init__(self, x, axis):
         self.x, self.axis = x, axis
-        self._starts = starts(x, axis)
 
     def state(self, function, *arguments, after=()):
         """The states of all chunks as one."""
@@ -44,8 +43,8 @@ class ClassChunks:
     def _blocks(self, function, states, arguments, **options):
         arguments, states = self._readable((self.x, *arguments), states)
         operands, place = operands_of(arguments, self.x.ndim, self.axis)
-        run = functools.partial(_on_chunk, function, len(states), place)
-        operands = [*map(Numbered, states), Numbered(self._starts), *operands]
+        run = functools.partial(_on_chunk, function, self.axis, len(states), place)
+        operands = [*map(Numbered, states), slices(self.x), *operands]
         return blocks(run, self.x, operands, name=function.__name__, **options)
 
     def _of_rows(self, function, states, arguments, **options):
@@ -73,6 +72,6 @@ class ClassChunks:
         return [read(a) for a in arguments], states
 
 
-def _on_chunk(function, states, place, *operands):
-    states, (start, *rest) = operands[:states], operands[states:]
-    return function(*states, int(start.item()), *arguments_of(rest, place))
+def _on_chunk(function, axis, states, place, *operands):
+    states, (slices, *rest) = operands[:states], operands[states:]
+    return function(*states, slices[axis].start, *arguments_of(rest, place))

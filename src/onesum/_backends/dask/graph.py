@@ -11,8 +11,8 @@ from typing import Any
 
 import dask
 import dask.array as da
-import numpy as np
 from dask.array.utils import meta_from_array
+from dask.layers import ArraySliceDep
 
 from .operands import Numbered, Operand, is_lazy
 
@@ -52,13 +52,15 @@ def blocks(function, x, operands, *, name, axes=(), dtype=None, held=False):
     """One task for each chunk of x: function(*operands).
 
     An operand is an array with the axes of x, one with fewer, as an `Operand`, one that is
-    `Numbered`, or whatever else, which goes to every task as it is. The results have size 1 along
-    `axes`; they are arrays of this dtype, or `held`.
+    `Numbered`, the `slices` of the chunks, or whatever else, which goes to every task as it is. The
+    results have size 1 along `axes`; they are arrays of this dtype, or `held`.
     """
     every = tuple(range(x.ndim))
     pairs = []
     for a in operands:
-        if isinstance(a, Numbered):
+        if isinstance(a, ArraySliceDep):
+            pairs += [a, every]
+        elif isinstance(a, Numbered):
             pairs += [a.array, every]
         elif is_lazy(a) or isinstance(a, Operand):
             a, where = a if isinstance(a, Operand) else (a, every)
@@ -138,12 +140,9 @@ def without(a, axis):
     return a[(slice(None),) * axis + (0,)]
 
 
-def starts(x, axis):
-    """How many classes come before each chunk."""
-    sizes = x.chunks[axis]
-    shape = tuple(len(sizes) if i == axis else 1 for i in range(x.ndim))
-    first = np.cumsum((0, *sizes[:-1]), dtype=np.int64)
-    return da.from_array(np.reshape(first, shape), chunks=1)
+def slices(x):
+    """Where each chunk lies in x: said to its task as it is, which takes no other task."""
+    return ArraySliceDep(x.chunks)
 
 
 def all_by(name, arrays, options):

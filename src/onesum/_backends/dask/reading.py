@@ -9,10 +9,10 @@ tasks come a second time, under other keys, and wait for the states.
 import math
 
 import dask
-import dask.array as da
-from dask._task_spec import Alias, Task, TaskRef, convert_legacy_graph
-from dask.base import tokenize
+from dask._task_spec import Alias, Task, convert_legacy_graph
 from dask.core import flatten
+
+from .again import again, array_of
 
 BAND_LIMIT = "256 MiB"
 
@@ -28,11 +28,11 @@ def readable(arrays, axis, states):
     if all(map(_in_memory, arrays, graphs)):
         return arrays, states
     states = [_as_it_is(state) for state in states]
-    again = [
-        a if _in_memory(a, graph) else _again(a, graph, states[-1])
+    arrays = [
+        a if _in_memory(a, graph) else again(a, graph, states[-1])
         for a, graph in zip(arrays, graphs, strict=True)
     ]
-    return again, states
+    return arrays, states
 
 
 def _band(a, axis):
@@ -52,53 +52,10 @@ def _in_memory(a, graph):
     return all(map(is_data, flatten(a.__dask_keys__())))
 
 
-def _again(a, graph, state):
-    """The same array by other tasks. The first of them wait for all of the state."""
-    token = tokenize(state.name)  # one for all arrays: what they share is read once
-    waiting = f"onesum-wait-{token}"
-    tasks = {key for key, node in graph.items() if isinstance(node, Task | Alias)}
-    renamed = {key: _renamed(key, token) for key in tasks}
-    new = {waiting: Task(waiting, _nothing, *map(TaskRef, flatten(state.__dask_keys__())))}
-    for key, node in graph.items():
-        if key not in tasks:
-            new[key] = node  # data
-        elif node.dependencies & tasks:
-            new[renamed[key]] = node.substitute(renamed, key=renamed[key])
-        else:
-            new[renamed[key]] = Task(renamed[key], _second, TaskRef(waiting), node)
-    keys = list(flatten(a.__dask_keys__()))
-    return _array([renamed.get(key, key) for key in keys], new, a, [state])
-
-
 def _as_it_is(state):
     """The state, which array expressions would give other keys."""
     if not hasattr(state, "expr"):
         return state
     state = state.optimize()
     graph = convert_legacy_graph(dict(state.__dask_graph__()))
-    return _array(list(flatten(state.__dask_keys__())), graph, state, [])
-
-
-def _array(keys, graph, like, dependencies):
-    """An array of these keys."""
-    name = keys[0][0]
-    if not hasattr(like, "expr"):
-        from dask.highlevelgraph import HighLevelGraph
-
-        graph = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
-        return da.Array(graph, name, like.chunks, meta=like._meta)
-    from dask.array._array_expr._collection import from_graph
-
-    return from_graph(graph, like._meta, like.chunks, keys, "onesum-again")
-
-
-def _renamed(key, token):
-    return (f"{key[0]}-{token}", *key[1:]) if isinstance(key, tuple) else f"{key}-{token}"
-
-
-def _nothing(*states):
-    return None
-
-
-def _second(_, value):
-    return value
+    return array_of(list(flatten(state.__dask_keys__())), graph, state)

@@ -69,8 +69,8 @@ def write(path: Path, gigabytes: float) -> tuple[int, int]:
 
 
 def empty(path: Path, shape: tuple[int, int]) -> Any:
-    """An array that is not compressed, and whose chunks Zarr does not compare with zeros first, both
-    of which would take most of the time.
+    """An array that is not compressed, and of which Zarr does not look first whether all of a chunk
+    is zero: either would take most of the time.
     """
     import zarr
 

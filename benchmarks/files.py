@@ -23,7 +23,7 @@ GB, MIB = 10**9, 2**20
 SOFTMAX, COMPARED = 6.0, 4.0  # GB, of a file
 QUICK = 0.02
 CLASSES = 32000
-ROUNDS = 3
+ROUNDS = 7
 PART = 256  # rows that NumPy compares
 
 

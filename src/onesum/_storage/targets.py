@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -15,6 +17,9 @@ from .stored import box_of
 from .zarr import opened
 
 Shape = tuple[int, ...]
+
+# Answers of a file system that cannot reserve room.
+NOT_THERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
 
 
 class Target(Protocol):
@@ -41,12 +46,15 @@ class FileTarget:
         self.path, self.shape = path, shape
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self.region = Region(file, len(header), shape, dtype, order)
+        # The system lets one thread at a time write to a file; others would spin for their turn.
+        self.turn = threading.Lock()
         with naming(path):
             if os.pread(file, len(header), 0) != header:
+                _reserve(file, self.region.end)
                 os.pwrite(file, header, 0)
 
     def write(self, box: Box, block: NDArray[Any]) -> None:
-        with naming(self.path):
+        with naming(self.path), self.turn:
             self.region.write(box, block)
 
     def __setitem__(self, key: Any, block: NDArray[Any]) -> None:
@@ -68,6 +76,18 @@ class FileTarget:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FileTarget, self.arguments
+
+
+def _reserve(file: int, size: int) -> None:
+    """Have the room for all of a file, where the file system can: so a full disk is known before
+    anything is computed, and writing takes less of the system's time.
+    """
+    if size and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, 0, size)
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
 
 
 class ZarrTarget:

@@ -58,23 +58,23 @@ clean:
 	rm -rf $(VENV) build dist
 
 # Each stamp is a step of the set-up; the core is compiled again when its sources change. For the tests others are installed meanwhile: what both
-# need is there before.
+# need is there before. Python compiles what is imported when it is; all of it, as pip would, takes a minute of a processor.
 $(VENV)/pip:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet 'numpy>=2.1' 'array-api-compat>=1.11'
+	$(BIN)/pip install --quiet --no-compile 'numpy>=2.1' 'array-api-compat>=1.11'
 	@touch $@
 
 $(VENV)/installed: $(VENV)/pip $(CORE)
-	$(BIN)/pip install --quiet --editable '.[array-api]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[array-api]'
 	@touch $@
 
 $(VENV)/examples: $(VENV)/pip pyproject.toml
-	$(BIN)/pip install --quiet 'matplotlib>=3.8' 'rich>=13' 'scikit-learn>=1.4'
+	$(BIN)/pip install --quiet --no-compile 'matplotlib>=3.8' 'rich>=13' 'scikit-learn>=1.4'
 	@touch $@
 
 $(VENV)/tests $(VENV)/lint $(VENV)/bench: $(VENV)/pip pyproject.toml
-	$(BIN)/pip install --quiet --group $(if $(filter tests,$(@F)),test,$(@F))
+	$(BIN)/pip install --quiet --no-compile --group $(if $(filter tests,$(@F)),test,$(@F))
 	@touch $@
 
 # An environment that has its own onesum, and all else from the other one.

@@ -23,13 +23,13 @@ from onesum.bench import host
 GB, MIB = 10**9, 2**20
 WORKERS, LIMIT = 2, "1GB"
 SIZES, QUICK = (1, 2, 4, 8), (0.05,)
-CHUNK = (512, 4096)  # 8 MiB; there is one block of rows, of more and more classes
+CHUNK = (512, 16384)  # 32 MiB; there is one block of rows, of more and more classes
 EXPRESSIONS = ("onesum", "natural")
 PATIENCE = 1800.0  # seconds
 # As Dask starts its workers, each array has new pages from the system, which take longer than what
 # is computed in them. So memory that is given back is used again. The workers have this from the
 # process that starts them: what a cluster is told of their environment comes too late for malloc.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(64 * MIB), "MALLOC_TRIM_THRESHOLD_": str(128 * MIB)}
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(64 * MIB), "MALLOC_TRIM_THRESHOLD_": str(256 * MIB)}
 
 
 def run(results: Path, quick: bool, sizes: list[float] | None = None) -> None:

@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
+import zarr
 from numpy.testing import assert_array_equal
 from stored_files import FORMATS, load, pickling_zarr, save
 
@@ -71,6 +72,14 @@ def test_dtypes(dtype, tmp_path):
         stored = open_array(save(tmp_path, form, x))
         assert stored.dtype == dtype
         assert_array_equal(stored[1:3], x[1:3])
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_versions_of_npy(version, tmp_path):
+    x = numbers((5, 6))
+    with open(tmp_path / "x.npy", "wb") as file:
+        np.lib.format.write_array(file, x, version=version)
+    assert_array_equal(open_array(str(tmp_path / "x.npy"))[...], x, strict=True)
 
 
 def test_one_tensor_of_several(tmp_path):
@@ -202,7 +211,7 @@ def test_cut_while_it_is_read(tmp_path):
 RESULTS = ["out.npy", "out.safetensors", "out.zarr"]
 
 
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("name", [*RESULTS, "out.zarr/"])
 @pytest.mark.parametrize("like", FORMATS)
 def test_what_is_written_is_there(name, like, tmp_path):
     x = numbers((6, 7))
@@ -298,12 +307,35 @@ def test_a_directory_that_is_no_array_is_not_replaced(tmp_path):
     with pytest.raises(StorageError, match=r"is not replaced$"):
         create_array(str(tmp_path / "out.zarr"), (3,), np.dtype("f4"), overwrite=True)
     assert (tmp_path / "out.zarr" / "thesis.txt").read_text() == "all of it"
+    with pytest.raises(StorageError, match=r"out.npy: is a directory: it is not replaced$"):
+        (tmp_path / "out.npy").mkdir()
+        create_array(str(tmp_path / "out.npy"), (3,), np.dtype("f4"), overwrite=True)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("below", ["a group", "an array"])
+def test_other_arrays_are_not_replaced(version, below, tmp_path):
+    """A group, and an array that others were put into: all would go with the directory."""
+    path = tmp_path / "g.zarr"
+    if below == "a group":
+        zarr.open_group(path, mode="w", zarr_format=version)
+        message = "g.zarr: expected a Zarr array, got a group; its arrays: .*a.zarr: it is not rep"
+    else:
+        save(tmp_path, f"zarr {version}", numbers((3,)), "g")
+        message = "g.zarr: has .*a.zarr in it: it is not replaced$"
+    kept = save(tmp_path, f"zarr {version}", numbers((3,)), "g.zarr/a")
+    for overwrite in (True, False):
+        with pytest.raises(StorageError, match=message):
+            create_array(str(path), (3,), np.dtype("f4"), overwrite=overwrite)
+    assert_array_equal(load(kept), numbers((3,)))
 
 
 NOT_WRITTEN = {
     "read-only": ("/sys/x.npy", "f4", "/sys/x.npy: (Permission denied|Read-only file system)"),
     "no directory": ("{}/none/x.npy", "f4", "there is no directory {}/none$"),
     "suffix": ("{}/x.csv", "f4", "expected a name that ends in .npy, .safetensors, .zarr$"),
+    "no name": ("{}/x.safetensors:", "f4", "expected the name of a tensor .*, got ''$"),
+    "metadata": ("{}/x.safetensors:__metadata__", "f4", "expected .*, got '__metadata__'$"),
     "bfloat16 in .npy": ("{}/x.npy", ml_dtypes.bfloat16, ".npy has no bfloat16: .*--dtype float32"),
     "bfloat16 in Zarr": ("{}/x.zarr", ml_dtypes.bfloat16, ".zarr has no bfloat16: "),
 }

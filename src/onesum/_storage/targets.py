@@ -98,7 +98,8 @@ class ZarrTarget:
         self.array = opened(path, "r+")
 
     def write(self, box: Box, block: NDArray[Any]) -> None:
-        self.array[box] = block
+        with naming(self.path):
+            self.array[box] = block
 
     def __setitem__(self, key: Any, block: NDArray[Any]) -> None:
         self.write(box_of(key, self.array.shape)[0], block)

@@ -18,10 +18,15 @@ from .npy import npy_header
 from .numbers import need_numbers, need_standard
 from .partial import Partial, Progress
 from .region import Box
-from .safetensors import SafetensorsArray, safetensors_header, split_name
+from .safetensors import (
+    SafetensorsArray,
+    need_tensor_name,
+    safetensors_header,
+    split_name,
+)
 from .stored import Stored, box_of
 from .targets import FileTarget, Shape, Target, ZarrTarget
-from .zarr import METADATA, ZarrArray, create_zarr
+from .zarr import ZarrArray, create_zarr, need_one_array
 
 
 class Writable:
@@ -98,11 +103,15 @@ def create_array(
     if form not in FORMATS:
         raise StorageError(f"{name}: expected a name that ends in {', '.join(FORMATS)}")
     need_numbers(name, dtype)
-    if form != ".safetensors":
-        need_standard(name, dtype, form)
     if tensor is None:
         tensor = like.tensor if isinstance(like, SafetensorsArray) else "data"
-    path = Path(os.path.realpath(file) if os.path.islink(file) else file)
+    if form == ".safetensors":
+        need_tensor_name(name, tensor)
+    else:
+        need_standard(name, dtype, form)
+    path = Path(file)
+    if path.is_symlink():
+        path = path.resolve()
     form_about = {"shape": shape, "dtype": str(dtype), "tensor": tensor}
     partial = Partial(path, {"output": form_about, **(about or {})})
     fresh = _make_way(partial, path, form, overwrite, resume)
@@ -137,10 +146,12 @@ def create_array(
 def _make_way(partial: Partial, path: Path, form: str, overwrite: bool, resume: bool) -> bool:
     """Whether the result starts from nothing; refuses to destroy what nobody gave up."""
     if path.exists():
+        if form == ".zarr":
+            need_one_array(str(path))
+        elif path.is_dir():
+            raise StorageError(f"{path}: is a directory: it is not replaced")
         if not overwrite:
             raise StorageError(f"{path}: exists already; --overwrite replaces it")
-        if (form == ".zarr") != path.is_dir() or (path.is_dir() and not _is_array(path)):
-            raise StorageError(f"{path}: is not a {form} array: it is not replaced")
     if not path.parent.is_dir():
         raise StorageError(f"{path}: there is no directory {path.parent}")
     if not partial.data.exists():
@@ -155,10 +166,6 @@ def _make_way(partial: Partial, path: Path, form: str, overwrite: bool, resume: 
     partial.hold()  # nobody is writing it
     partial.remove()
     return True
-
-
-def _is_array(path: Path) -> bool:
-    return any((path / name).is_file() for name in METADATA)
 
 
 def _order(form: str, like: Stored | None, ndim: int) -> Shape:

@@ -18,7 +18,7 @@ from .region import Box, Buffer
 from .stored import Identity, Stored
 
 METADATA = ("zarr.json", ".zarray")
-GROUPS = (".zgroup", ".zattrs")
+GROUP = ".zgroup"
 
 
 class ZarrArray(Stored):
@@ -89,6 +89,17 @@ def _metadata(name: str) -> bytes:
     if re.search(rb'"[^"]*pickle[^"]*"', text):
         raise StorageError(f"{name}: expected numbers, got pickled objects, which are not read")
     return text
+
+
+def need_one_array(name: str) -> None:
+    """Refuse to replace a directory that is no array, or in which others lie."""
+    try:
+        _metadata(name)
+    except StorageError as error:
+        raise StorageError(f"{error}: it is not replaced") from None
+    for folder, _, files in os.walk(name):
+        if folder != name and not {*METADATA, GROUP}.isdisjoint(files):
+            raise StorageError(f"{name}: has {folder} in it: it is not replaced")
 
 
 def _instead(path: Path) -> str:

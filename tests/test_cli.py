@@ -144,12 +144,28 @@ def test_dask_has_the_same_numbers(cli, command, suffix, block, tmp_path):
     argv = ("--where", where, "--temperature=0.5", "--block", block, "--engine=dask")
     status, _, errors = cli(command, source, f"out.{suffix}", *argv)
     assert status == 0
-    assert "1 row has NaN logits: its result is NaN" in errors
+    assert "1 row has NaN logits, the first is row 3: its result is NaN" in errors
     function = FUNCTIONS[command]
     rest = np.arange(12) != 3
     wanted = getattr(oracle, function)(x[rest], -1, where=mask, temperature=0.5)
     check(load(f"out.{suffix}")[rest], wanted, function)
     assert np.isnan(load(f"out.{suffix}")[3]).any()
+
+
+@pytest.mark.parametrize("axis", ["0", "1", "none"])
+def test_dask_finds_the_first_nan(cli, axis, tmp_path):
+    x = logits((5, 6, 4))
+    x[3, 1, 2] = x[3, 4, 1] = x[4, 0, 0] = math.nan
+    source = save(tmp_path, "npy", x)
+    told = []
+    for engine in ("local", "dask"):
+        argv = ("--axis", axis, "--block=80", "--engine", engine, "--overwrite")
+        told.append(cli("softmax", source, "out.npy", *argv)[2])
+    assert "the first is row" in told[0]
+    assert told[1] == told[0]
+    for shape in ((), (0, 3), (3, 0)):
+        source = save(tmp_path, "npy", np.ones(shape))
+        assert cli("logsumexp", source, "out.npy", "--engine=dask", "--overwrite")[0] == 0
 
 
 def test_a_scheduler(cli, tmp_path):

@@ -307,8 +307,8 @@ def test_a_directory_that_is_no_array_is_not_replaced(tmp_path):
     with pytest.raises(StorageError, match=r"is not replaced$"):
         create_array(str(tmp_path / "out.zarr"), (3,), np.dtype("f4"), overwrite=True)
     assert (tmp_path / "out.zarr" / "thesis.txt").read_text() == "all of it"
+    (tmp_path / "out.npy").mkdir()
     with pytest.raises(StorageError, match=r"out.npy: is a directory: it is not replaced$"):
-        (tmp_path / "out.npy").mkdir()
         create_array(str(tmp_path / "out.npy"), (3,), np.dtype("f4"), overwrite=True)
 
 
@@ -412,6 +412,43 @@ def test_the_record_names_what_it_is_of(tmp_path):
         identity = open_array(save(tmp_path, form, numbers((3, 4)))).identity()
         other = open_array(save(tmp_path, form, numbers((4, 3)), "y")).identity()
         assert identity["header"] != other["header"]
+
+
+# --- in other processes ---
+
+
+def test_a_worker_that_does_not_see_the_file(tmp_path):
+    """It makes none of its own, and writes into no other."""
+    path = tmp_path / "x.npy.partial"
+    with create_array(str(tmp_path / "x.npy"), (4,), np.dtype("f4")) as out:
+        there = pickle.dumps(out.target)
+        pickle.loads(there)[:] = np.ones(4, "f4")
+        out.finish()
+    assert_array_equal(np.load(tmp_path / "x.npy"), np.ones(4, "f4"))
+    message = r"x.npy.partial: is not seen by the worker that is to write to it$"
+    with pytest.raises(StorageError, match=message):
+        pickle.loads(there)
+    assert not path.exists()
+    path.write_bytes(b"another's")
+    with pytest.raises(StorageError, match=message):
+        pickle.loads(there)
+    assert path.read_bytes() == b"another's"
+
+
+def test_a_worker_that_still_writes_leaves_nothing(tmp_path):
+    with create_array(str(tmp_path / "x.zarr"), (4, 3), np.dtype("f4")) as out:
+        worker = pickle.loads(pickle.dumps(out.target))
+        worker[:2] = numbers((2, 3))
+        out.discard()
+    worker[2:] = numbers((2, 3))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_file_that_is_cut_while_it_is_written_is_not_finished(tmp_path):
+    with create_array(str(tmp_path / "x.npy"), (4,), np.dtype("f4")) as out:
+        cut(str(out.partial.data), 1)
+        with pytest.raises(StorageError, match=r"expected 144 bytes, got 143: cut short$"):
+            out.finish()
 
 
 def test_a_chunk_that_is_being_written_while_others_are_synced(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,6 +62,7 @@ class Writable:
 
     def finish(self) -> None:
         self.target.sync()
+        self.target.need_whole()
         self.target.close()
         self.partial.take_name(self.overwrite)
 
@@ -137,6 +137,8 @@ def create_array(
                 else safetensors_header(tensor, shape, dtype)
             )
             target = FileTarget(str(partial.data), header, shape, dtype, order)
+            if not target.begun:
+                target.begin()
     except BaseException:
         partial.remove() if fresh else partial.close()
         raise

@@ -68,21 +68,27 @@ def opened(name: str, mode: str) -> Any:
         raise StorageError(f"{name}: expected a Zarr array: {reason}") from None
 
 
+def metadata_of(path: str) -> Path | None:
+    """The file that describes an array, of either version."""
+    there = (Path(path, name) for name in METADATA)
+    return next((file for file in there if file.is_file()), None)
+
+
 def _metadata(name: str) -> bytes:
     """The array's description, once it is known to ask for nothing that runs code."""
     path = Path(name)
     if not path.exists():
         raise StorageError(f"{name}: No such file or directory")
-    there = [path / file for file in METADATA if (path / file).is_file()]
-    if not there:
+    file = metadata_of(name)
+    if file is None:
         raise StorageError(f"{name}: expected a Zarr array, got {_instead(path)}")
     try:
-        text = there[0].read_bytes()
+        text = file.read_bytes()
         about = json.loads(text)
     except OSError as error:
         raise unusable(name, error) from None
     except ValueError:
-        raise StorageError(f"{there[0]}: expected JSON") from None
+        raise StorageError(f"{file}: expected JSON") from None
     if not isinstance(about, dict) or about.get("node_type", "array") != "array":
         raise StorageError(f"{name}: expected a Zarr array, got {_instead(path)}")
     # A codec of this name would run whatever program the chunks hold.
@@ -105,7 +111,7 @@ def need_one_array(name: str) -> None:
 def _instead(path: Path) -> str:
     if not path.is_dir():
         return "a file"
-    arrays = sorted(p.name for p in path.iterdir() if any((p / m).is_file() for m in METADATA))
+    arrays = sorted(p.name for p in path.iterdir() if metadata_of(str(p)))
     if not arrays:
         return "a directory without one"
     return f"a group; its arrays: {', '.join(str(path / name) for name in arrays[:8])}"

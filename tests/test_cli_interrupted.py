@@ -148,6 +148,25 @@ def test_elsewhere_it_ends_at_once(x, monkeypatch, capsys):
     assert [signal.getsignal(s) for s in signals.SIGNALS] == handlers
 
 
+def test_while_the_command_is_loaded():
+    """Which takes longer than many a command."""
+    program = """
+import signal, sys
+from onesum.cli import main
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "cyclopts":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+sys.exit(main(["info"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "onesum: interrupted\n")
+
+
 def test_the_second_signal_does_not_wait(monkeypatch):
     with signals.handled(), signals.deferred():
         signal.raise_signal(signal.SIGINT)

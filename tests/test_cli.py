@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import oracle
 import pytest
+import zarr
 from measure import check
 from numpy.testing import assert_array_equal
 from stored_files import FORMATS, load, logits, save
@@ -42,6 +43,21 @@ def test_files_of_every_format(cli, command, form, axis, tmp_path):
     assert_array_equal(load(out), getattr(onesum, function)(x, axes), strict=True)
     assert cli(command, source, out, "--axis", axis, "--block=40", "--overwrite")[0] == 0
     check(load(out), getattr(oracle, function)(x, axes), function)
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+@pytest.mark.parametrize("command", ["softmax", "logsumexp"])
+def test_shards_stay_shards(cli, command, engine, tmp_path):
+    """Which are files: of chunks alone there would be many."""
+    x = logits((20, 6))
+    zarr.create_array("x.zarr", data=x, chunks=(2, 3), shards=(8, 6))
+    assert "zarr, shards (8, 6)" in cli("info", "x.zarr")[1]
+    argv = ("--block=80", "--engine", engine)
+    assert cli(command, "x.zarr", "out.zarr", *argv)[0] == 0
+    out, reduces = zarr.open_array("out.zarr"), command == "logsumexp"
+    assert (out.shards, out.chunks) == (((8,), (2,)) if reduces else ((8, 6), (2, 3)))
+    assert len([p for p in (tmp_path / "out.zarr" / "c").rglob("*") if p.is_file()]) == 3
+    check(out[...], getattr(oracle, command)(x), command)
 
 
 @pytest.mark.parametrize("command", FUNCTIONS)

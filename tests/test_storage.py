@@ -232,6 +232,18 @@ def test_what_is_written_is_there(name, like, tmp_path):
     assert not list(tmp_path.glob("*.partial*"))
 
 
+@pytest.mark.parametrize("form", ["zarr 2", "zarr 3"])
+def test_every_chunk_is_written(form, tmp_path):
+    """Of zeros too: to look for them takes Zarr longer than all else."""
+    stored = open_array(save(tmp_path, form, numbers((6, 7))))
+    path, dtype = str(tmp_path / "o.zarr"), np.dtype("f4")
+    with create_array(path, (6, 7), dtype, like=stored, chunks=(2, 7)) as out:
+        out[...] = np.zeros((6, 7), np.float32)
+        out.finish()
+    names = {"0.0", "1.0", "2.0"} if form == "zarr 2" else {"c/0/0", "c/1/0", "c/2/0"}
+    assert all((tmp_path / "o.zarr" / name).is_file() for name in names)
+
+
 @pytest.mark.parametrize("name", RESULTS)
 def test_an_interrupted_result_is_gone_on_with(name, tmp_path):
     path, x = str(tmp_path / name), numbers((6, 7))

@@ -119,7 +119,8 @@ class ZarrTarget:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.array = opened(path, "r+")
+        # Else Zarr looks first whether a chunk is nothing but zeros, which takes longer than all.
+        self.array = opened(path, "r+").with_config({"write_empty_chunks": True})
 
     def write(self, box: Box, block: NDArray[Any]) -> None:
         with naming(self.path):

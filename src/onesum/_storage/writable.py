@@ -88,6 +88,7 @@ def create_array(
     *,
     like: Stored | None = None,
     chunks: Shape | None = None,
+    parts: Shape | None = None,
     about: dict[str, Any] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -95,7 +96,7 @@ def create_array(
     """A new array, in the format that the suffix of its name says.
 
     like : its order, version of Zarr and name of the tensor are taken where they fit.
-    chunks : of a Zarr array.
+    chunks, parts : of a Zarr array; with parts of its chunks these are shards.
     about : what makes the result what it is; with `resume` an interrupted one must have the same.
     """
     file, tensor = split_name(name)
@@ -125,7 +126,7 @@ def create_array(
         if form == ".zarr":
             if fresh:
                 version = like.version if isinstance(like, ZarrArray) else 3
-                create_zarr(str(partial.data), shape, dtype, chunks, version)
+                create_zarr(str(partial.data), shape, dtype, chunks, parts, version)
             for half in partial.data.rglob("*.partial"):  # a chunk that was being written
                 half.unlink()
             target = ZarrTarget(str(partial.data))

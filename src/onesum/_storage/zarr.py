@@ -31,7 +31,8 @@ class ZarrArray(Stored):
         super().__init__(name, tuple(array.shape), array.dtype, tuple(range(array.ndim)))
         self.array = array
         self.version = int(array.metadata.zarr_format)
-        self.chunks = tuple(array.chunks)
+        self.chunks = tuple(array.shards or array.chunks)
+        self.parts = tuple(array.chunks) if array.shards else None
 
     def read(self, box: Box, buffer: Buffer | None = None) -> NDArray[Any]:
         try:
@@ -122,6 +123,7 @@ def create_zarr(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     chunks: tuple[int, ...] | None,
+    parts: tuple[int, ...] | None,
     version: int,
 ) -> None:
     """An array without a chunk yet."""
@@ -131,7 +133,8 @@ def create_zarr(
         store=path,
         shape=shape,
         dtype=dtype,
-        chunks=fitting or "auto",
+        chunks=parts or fitting or "auto",
+        shards=fitting if parts else None,
         zarr_format=version,
         fill_value=0,
     )

@@ -196,12 +196,17 @@ def _create(transform: Transform, target: str, options: Options) -> Writable:
         "block": blocks.take,
     }
     chunks = x.chunks or tuple(min(t, n) for t, n in zip(blocks.take, blocks.shape, strict=True))
+
+    def of_result(lengths: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(lengths[i] for i in blocks.batch) if transform.reduces else lengths
+
     return create_array(
         target,
         transform.shape,
         transform.dtype,
         like=x,
-        chunks=tuple(chunks[i] for i in blocks.batch) if transform.reduces else chunks,
+        chunks=of_result(chunks),
+        parts=None if x.parts is None else of_result(x.parts),
         about=about,
         overwrite=options.overwrite,
         resume=options.resume,

@@ -37,6 +37,8 @@ class LinearLogits:
         That of hidden, with classes in the place of features.
     dtype : numpy.dtype
         float64 if hidden or head is, else float32. Sums are made in it.
+    chunks : tuple of int
+        What is best asked for at one time: 64 rows.
 
     Raises
     ------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
 
 import ml_dtypes
@@ -182,6 +185,27 @@ def test_dask_finds_the_first_nan(cli, axis, tmp_path):
     for shape in ((), (0, 3), (3, 0)):
         source = save(tmp_path, "npy", np.ones(shape))
         assert cli("logsumexp", source, "out.npy", "--engine=dask", "--overwrite")[0] == 0
+
+
+def test_no_thread_of_dask_outlives_a_failure(cli, tmp_path, monkeypatch):
+    """What is in hand ends before the file goes."""
+    begun, ended, second = [], [], threading.Event()
+
+    def write(self, box, block):
+        begun.append(box)
+        if len(begun) == 1:
+            second.wait(10)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        second.set()
+        time.sleep(0.1)
+        ended.append(box)
+
+    monkeypatch.setattr("onesum._storage.targets.FileTarget.write", write)
+    monkeypatch.setattr("dask.system.CPU_COUNT", 2)
+    source = save(tmp_path, "npy", logits((12, 9)))
+    assert cli("softmax", source, "out.npy", "--engine=dask", "--block=80")[0] == 1
+    assert len(begun) == len(ended) + 1
+    assert os.listdir(tmp_path) == ["x.npy"]
 
 
 def test_a_scheduler(cli, tmp_path):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
 
 import ml_dtypes
 import numpy as np
 import oracle
 import pytest
+import zarr
 from measure import check
 from numpy.testing import assert_array_equal
 from stored_files import FORMATS, load, logits, save
@@ -42,6 +46,21 @@ def test_files_of_every_format(cli, command, form, axis, tmp_path):
     assert_array_equal(load(out), getattr(onesum, function)(x, axes), strict=True)
     assert cli(command, source, out, "--axis", axis, "--block=40", "--overwrite")[0] == 0
     check(load(out), getattr(oracle, function)(x, axes), function)
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+@pytest.mark.parametrize("command", ["softmax", "logsumexp"])
+def test_shards_stay_shards(cli, command, engine, tmp_path):
+    """Which are files: of chunks alone there would be many."""
+    x = logits((20, 6))
+    zarr.create_array("x.zarr", data=x, chunks=(2, 3), shards=(8, 6))
+    assert "zarr, shards (8, 6)" in cli("info", "x.zarr")[1]
+    argv = ("--block=80", "--engine", engine)
+    assert cli(command, "x.zarr", "out.zarr", *argv)[0] == 0
+    out, reduces = zarr.open_array("out.zarr"), command == "logsumexp"
+    assert (out.shards, out.chunks) == (((8,), (2,)) if reduces else ((8, 6), (2, 3)))
+    assert len([p for p in (tmp_path / "out.zarr" / "c").rglob("*") if p.is_file()]) == 3
+    check(out[...], getattr(oracle, command)(x), command)
 
 
 @pytest.mark.parametrize("command", FUNCTIONS)
@@ -144,12 +163,49 @@ def test_dask_has_the_same_numbers(cli, command, suffix, block, tmp_path):
     argv = ("--where", where, "--temperature=0.5", "--block", block, "--engine=dask")
     status, _, errors = cli(command, source, f"out.{suffix}", *argv)
     assert status == 0
-    assert "1 row has NaN logits: its result is NaN" in errors
+    assert "1 row has NaN logits, the first is row 3: its result is NaN" in errors
     function = FUNCTIONS[command]
     rest = np.arange(12) != 3
     wanted = getattr(oracle, function)(x[rest], -1, where=mask, temperature=0.5)
     check(load(f"out.{suffix}")[rest], wanted, function)
     assert np.isnan(load(f"out.{suffix}")[3]).any()
+
+
+@pytest.mark.parametrize("axis", ["0", "1", "none"])
+def test_dask_finds_the_first_nan(cli, axis, tmp_path):
+    x = logits((5, 6, 4))
+    x[3, 1, 2] = x[3, 4, 1] = x[4, 0, 0] = math.nan
+    source = save(tmp_path, "npy", x)
+    told = []
+    for engine in ("local", "dask"):
+        argv = ("--axis", axis, "--block=80", "--engine", engine, "--overwrite")
+        told.append(cli("softmax", source, "out.npy", *argv)[2])
+    assert "the first is row" in told[0]
+    assert told[1] == told[0]
+    for shape in ((), (0, 3), (3, 0)):
+        source = save(tmp_path, "npy", np.ones(shape))
+        assert cli("logsumexp", source, "out.npy", "--engine=dask", "--overwrite")[0] == 0
+
+
+def test_no_thread_of_dask_outlives_a_failure(cli, tmp_path, monkeypatch):
+    """What is in hand ends before the file goes."""
+    begun, ended, second = [], [], threading.Event()
+
+    def write(self, box, block):
+        begun.append(box)
+        if len(begun) == 1:
+            second.wait(10)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        second.set()
+        time.sleep(0.1)
+        ended.append(box)
+
+    monkeypatch.setattr("onesum._storage.targets.FileTarget.write", write)
+    monkeypatch.setattr("dask.system.CPU_COUNT", 2)
+    source = save(tmp_path, "npy", logits((12, 9)))
+    assert cli("softmax", source, "out.npy", "--engine=dask", "--block=80")[0] == 1
+    assert len(begun) == len(ended) + 1
+    assert os.listdir(tmp_path) == ["x.npy"]
 
 
 def test_a_scheduler(cli, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -219,6 +220,36 @@ def bad_arrays(data):
         cut.write(whole.read()[:1000])
     with open("other.kld", "wb") as file:
         file.write(b"something else")
+
+
+def test_labels_of_a_file_of_llama_cpp(files, data, capsys):
+    """One that is no class is that file's mistake."""
+    write(files / "bad.kld", data["base"].reshape(3, 9, CLASSES), np.full((3, 20), CLASSES))
+    for pair in (["bad.kld", "other.npy"], ["other.npy", "bad.kld"]):
+        status, _, err = run(capsys, *pair)
+        assert status == 2
+        assert err == "onesum: bad.kld: expected class indices from 0 to 40, got 41 in row 0\n"
+
+
+def test_numbers_that_are_no_arrays(files, capsys):
+    np.save("number.npy", np.float32(3))
+    status, _, err = run(capsys, "number.npy", "number.npy")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("onesum: number.npy: expected an array of at least one dimension")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_whatever_the_encoding(files, encoding, capfd, monkeypatch):
+    """And names are shown as they are: no emoji, nor an error."""
+    np.save("€ :a: [b].npy", np.load("other.npy"))
+    with io.TextIOWrapper(io.BytesIO(), encoding) as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main(["compare", "base.npy", "€ :a: [b].npy"]) == 0
+        out.seek(0)
+        told = out.read()
+    assert "\\u20ac :a: [b].npy against base.npy" in " ".join(told.split())
+    assert "+- stderr" in told
+    assert capfd.readouterr().err == ""
 
 
 LABELS = ["base.npy", "other.npy", "--labels"]

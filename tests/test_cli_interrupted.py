@@ -48,6 +48,13 @@ elif at == "begin":
         stop()
         return original(*args, **kwargs)
     transform.create_array = create
+elif at == "import":
+    class Stopping:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == "dask":
+                stop()
+    sys.meta_path.insert(0, Stopping)
 else:
     stopping(targets.FileTarget, "write")
     stopping(targets.ZarrTarget, "write")
@@ -107,9 +114,12 @@ def test_it_ends_and_goes_on(at, signum, argv, x, tmp_path):
     assert not list(tmp_path.glob("*.partial*"))
 
 
-def test_dask_leaves_nothing(x, tmp_path):
-    argv = ("softmax", "x.npy", "out.npy", "--engine=dask")
-    assert interrupted(5, signal.SIGTERM, *argv) == (143, "onesum: interrupted\n")
+@pytest.mark.parametrize(
+    ("at", "out"), [(5, "out.npy"), (5, "out.zarr"), ("import", "out.npy"), ("begin", "out.zarr")]
+)
+def test_dask_leaves_nothing(at, out, x, tmp_path):
+    argv = ("softmax", "x.npy", out, "--engine=dask")
+    assert interrupted(at, signal.SIGTERM, *argv) == (143, "onesum: interrupted\n")
     assert os.listdir(tmp_path) == ["x.npy"]
 
 
@@ -136,6 +146,25 @@ def test_elsewhere_it_ends_at_once(x, monkeypatch, capsys):
     assert main(["info"]) == 128 + signal.SIGTERM
     assert capsys.readouterr().err == "onesum: interrupted\n"
     assert [signal.getsignal(s) for s in signals.SIGNALS] == handlers
+
+
+def test_while_the_command_is_loaded():
+    """Which takes longer than many a command."""
+    program = """
+import signal, sys
+from onesum.cli import main
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "cyclopts":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+sys.exit(main(["info"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "onesum: interrupted\n")
 
 
 def test_the_second_signal_does_not_wait(monkeypatch):

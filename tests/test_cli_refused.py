@@ -28,9 +28,12 @@ MISTAKES = {
     "axis twice": ((*X, "--axis=0,0"), "--axis: expected a number, several different ones"),
     "axis of letters": ((*X, "--axis", "x"), "--axis: expected a number, several different ones"),
     "block": ((*X, "--block=3x"), "--block: expected a number of bytes, as 64M or 32MiB, got '3x'"),
+    "block without end": ((*X, f"--block={'9' * 400}"), "--block: expected a number of bytes"),
     "block of 0": ((*X, "--block=0"), "--block: expected a number of bytes"),
     "missing": (("softmax", "none.npy", "out.npy"), "none.npy: No such file or directory"),
     "pickle": (("softmax", "x.pt", "out.npy"), "x.pt: is a pickle, which runs code"),
+    "folder": (("softmax", "x.npy", ".."), "..: is a directory with x.npy in it, which is read"),
+    "no name": (("softmax", "x.npy", "o.safetensors:"), "expected the name of a tensor after the"),
     "suffix of OUT": (("softmax", "x.npy", "out.csv"), "out.csv: expected a name that ends in"),
     "exists": (("softmax", "x.npy", "y.npy"), "y.npy: exists already; --overwrite replaces it"),
     "itself": (("softmax", "x.npy", "x.npy", "--overwrite"), "x.npy: expected another file than x"),
@@ -54,13 +57,18 @@ MISTAKES = {
         (*X, "--engine=dask", "--scheduler=h"),
         "--scheduler: expected an address as tcp://host:8786, got 'h'",
     ),
+    "scheduler of no protocol": (
+        (*X, "--engine=dask", "--scheduler=foo://127.0.0.1:9"),
+        "--scheduler: expected an address as tcp://host:8786, got 'foo://127.0.0.1:9'",
+    ),
+    "two spaces": (("info", "a  b.npy"), "onesum: a  b.npy: No such file or directory"),
     "resume by Dask": ((*X, "--engine=dask", "--resume"), "--resume: expected --engine local"),
     "labels of floats": (("loss", "x.npy", "x.npy"), "x.npy: expected integers, got dtype float32"),
     "labels of a length": (
         ("loss", "x.npy", "y5.npy"),
-        "y5.npy: expected a label for each row of x.npy: shape (9,), got (5,)",
+        "y5.npy: expected shape (9,), one per row, got (5,)",
     ),
-    "label": (("loss", "x.npy", "bad.npy"), "bad.npy: expected classes below 4, got 4 in row 6"),
+    "label": (("loss", "x.npy", "bad.npy"), "bad.npy: expected class indices from 0 to 3, got 4"),
     "label in pieces": (("loss", "x.npy", "bad.npy", "--block=4"), "got 4 in row 6"),
     "top-k": (("loss", "x.npy", "y.npy", "--top-k=0"), "--top-k: expected at least 1, got 0"),
     "no row": (("loss", "x.npy", "y.npy", "--ignore-index=1"), "expected a row that is counted"),
@@ -103,9 +111,9 @@ def test_a_mistake_is_told_in_one_line(cli, case, files):
     assert message in errors
     assert errors.count("\n") == 1
     after = {path: path.stat() for path in sorted(files.rglob("*"))}
-    assert {p: (s.st_mtime_ns, s.st_size) for p, s in before.items()} == {
-        p: (s.st_mtime_ns, s.st_size) for p, s in after.items() if p.is_file() or p in before
-    }
+    assert after.keys() == before.keys()
+    for path, was in before.items():
+        assert (after[path].st_mtime_ns, after[path].st_size) == (was.st_mtime_ns, was.st_size)
 
 
 def test_no_room_on_the_disk(cli, files, monkeypatch):
@@ -115,6 +123,20 @@ def test_no_room_on_the_disk(cli, files, monkeypatch):
     assert (status, told) == (1, "")
     assert errors == "onesum: out.npy.partial: needs 144 bytes, 7 are free\n"
     assert not list(files.glob("out*"))
+
+
+@pytest.mark.parametrize("out", ["out.npy", "out.zarr"])
+def test_no_room_while_it_is_written(cli, out, files, monkeypatch):
+    """The file is named, whoever writes it."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("onesum._storage.region._write_at", full)
+    monkeypatch.setattr("zarr.Array.__setitem__", full)
+    status, _, errors = cli("softmax", "x.npy", out)
+    assert status == 1
+    assert errors.startswith(f"onesum: {out}.partial: No space left on device; ")
 
 
 def test_no_room_for_the_record(cli, files, monkeypatch):

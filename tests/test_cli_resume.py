@@ -112,19 +112,23 @@ def test_nothing_to_go_on_with(cli, tmp_path):
     assert cli("softmax", save(tmp_path, "npy", logits((3, 4))), "out.npy", "--resume")[0] == 0
 
 
-def test_input_that_changes_meanwhile(cli, tmp_path, monkeypatch):
+@pytest.mark.parametrize("engine", ["local", "dask"])
+@pytest.mark.parametrize("touched", ["x.npy", "mask.npy"])
+def test_input_that_changes_meanwhile(cli, touched, engine, tmp_path, monkeypatch):
     save(tmp_path, "npy", logits((100, 50)))
+    save(tmp_path, "npy", np.ones(50, bool), "mask")
     write = targets.FileTarget.write
 
     def touching(self, box, block):
-        os.utime("x.npy", ns=(0, 10**18))
+        os.utime(touched, ns=(0, 10**18))
         write(self, box, block)
 
     monkeypatch.setattr(targets.FileTarget, "write", touching)
-    status, _, errors = cli("softmax", "x.npy", "out.npy")
+    argv = ("--where=mask.npy", "--engine", engine)
+    status, _, errors = cli("softmax", "x.npy", "out.npy", *argv)
     assert status == 1
-    assert errors == "onesum: x.npy: was changed while it was read: nothing is written\n"
-    assert os.listdir(tmp_path) == ["x.npy"]
+    assert errors == f"onesum: {touched}: was changed while it was read: nothing is written\n"
+    assert sorted(os.listdir(tmp_path)) == ["mask.npy", "x.npy"]
 
 
 def test_what_could_not_be_brought_to_the_disk_is_not_recorded(cli, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from budget import COMPARED, LIKELIHOOD_FLOAT32
 from scipy import stats
 
 import onesum
+from onesum._storage import open_array
 from onesum.compare import Comparison, Distribution, LinearLogits, compare
 from onesum.compare import _compare as module
 from onesum.compare._logits import Logits
@@ -152,6 +153,23 @@ def test_infinite_divergences():
     result.figure()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_largest_numbers(dtype):
+    """Nothing warns of them."""
+    large = np.finfo(dtype).max
+    rows = [[large, -large], [large, 0], [0, 0], [-large, large / 2], [0, -math.inf]]
+    a, b = (np.repeat(rows, 5, axis=0).astype(dtype), np.tile(rows, (5, 1)).astype(dtype))
+    str(compare(a, b, np.zeros(25, int)))
+    for bad in ([math.inf, math.inf], [-math.inf, -math.inf], [math.nan, 0]):
+        for good in ([math.inf, 0], [large, -large]):
+            with pytest.raises(ValueError, match=r"^other: expected rows of logits with a softmax"):
+                compare(np.array([good], dtype), np.array([bad], dtype))
+    hidden = LinearLogits(np.full((2, 3), large), np.ones((2, 3), dtype))
+    with pytest.raises(ValueError, match=r"several inf in 2 of 2 rows"):
+        compare(hidden, hidden)
+
+
 def test_distribution():
     values = np.random.default_rng(3).normal(size=999) ** 3
     d = Distribution(values)
@@ -162,6 +180,10 @@ def test_distribution():
     close(d.stderr, values.std(ddof=1) / math.sqrt(999))
     assert Distribution([1.0, math.inf, math.inf]).percentile(100) == math.inf
     assert Distribution([1.0, math.inf, math.inf]).percentile(75) == math.inf
+    assert Distribution([-math.inf, 0.0]).percentile(25) == -math.inf
+    assert Distribution([-math.inf, 0.0]).percentile(100) == 0
+    with pytest.raises(TypeError, match=r"^q: expected a number from 0 to 100, got 'a'$"):
+        d.percentile("a")
     for q in (-1, 101, math.nan):
         with pytest.raises(ValueError, match=rf"^q: expected a number from 0 to 100, got {q}$"):
             d.percentile(q)
@@ -235,6 +257,53 @@ def test_axes(axis, elements, monkeypatch):
     wanted = compare(*flat, labels.reshape(-1))
     monkeypatch.setattr(module, "BLOCK", elements)
     same(compare(base, other, labels, axis), wanted)
+
+
+class Counted:
+    """Stored logits in chunks, and how often one was read."""
+
+    def __init__(self, data, chunks):
+        self.data, self.shape, self.dtype, self.chunks = data, data.shape, data.dtype, chunks
+        self.reads = np.zeros([-(-n // c) for n, c in zip(data.shape, chunks, strict=True)], int)
+
+    def __getitem__(self, box):
+        touched = (
+            slice(s.start // c, -(-s.stop // c)) for s, c in zip(box, self.chunks, strict=True)
+        )
+        self.reads[tuple(touched)] += 1
+        return self.data[box]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("chunks", [(12, 5, 30), (4, 3, 10), (5, 1, 7)])
+def test_chunks_are_read_once(chunks, axis, monkeypatch):
+    """Blocks are of whole chunks, in whichever order that brings the rows."""
+    base, other, _ = (a.reshape(12, 5, -1) for a in problem(rows=12 * 5))
+    labels = base.argmin(axis=axis)
+    wanted = compare(base, other, labels, axis)
+    monkeypatch.setattr(module, "BLOCK", 40)
+    counted = Counted(base, chunks)
+    same(compare(counted, other, labels, axis), wanted)
+    assert (counted.reads == 1).all()
+    bad = Counted(base.copy(), chunks)
+    bad.data[5:9, 1:4, 2:9] = np.nan
+    first = {0: r"\(1, 2\)", 1: r"\(5, 2\)", 2: r"\(5, 1\)"}[axis]
+    with pytest.raises(ValueError, match=rf"^base: .* the first of them row {first}$"):
+        compare(bad, other, labels, axis)
+
+
+@pytest.mark.parametrize("stored", [np.load, open_array])
+def test_rows_side_by_side_are_read_in_pages(stored, tmp_path, monkeypatch):
+    """In Fortran order a file has the rows' classes far apart, and the rows' numbers together."""
+    base, other, labels = problem(rows=3000)
+    np.save(tmp_path / "base.npy", np.asfortranarray(base))
+    file = str(tmp_path / "base.npy")
+    x = stored(file, mmap_mode="r") if stored is np.load else stored(file)
+    monkeypatch.setattr(module, "BLOCK", 100 * CLASSES)
+    told = []
+    got = compare(x, other, labels, progress=lambda done, rows: told.append(done))
+    assert told[0] >= 4096 // base.itemsize
+    same(got, compare(base, other, labels))
 
 
 def test_arrays_of_every_library(tmp_path):
@@ -353,6 +422,12 @@ def test_hidden_states(dtype, monkeypatch):
         rtol=64 * np.finfo(wide).eps,
         atol=64 * np.finfo(wide).eps,
     )
+
+
+def test_how_many_hidden_states_are_wanted():
+    """Along whatever axes they are."""
+    for batch, wanted in (((240,), (64,)), ((99, 4), (16, 4)), ((99, 5), (13, 5)), ((), ())):
+        assert LinearLogits(np.ones((*batch, 2)), np.ones((3, 2))).chunks == (*wanted, 3)
 
 
 def test_hidden_states_are_read_in_blocks(monkeypatch):

@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
+import zarr
 from numpy.testing import assert_array_equal
 from stored_files import FORMATS, load, pickling_zarr, save
 
@@ -71,6 +72,14 @@ def test_dtypes(dtype, tmp_path):
         stored = open_array(save(tmp_path, form, x))
         assert stored.dtype == dtype
         assert_array_equal(stored[1:3], x[1:3])
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_versions_of_npy(version, tmp_path):
+    x = numbers((5, 6))
+    with open(tmp_path / "x.npy", "wb") as file:
+        np.lib.format.write_array(file, x, version=version)
+    assert_array_equal(open_array(str(tmp_path / "x.npy"))[...], x, strict=True)
 
 
 def test_one_tensor_of_several(tmp_path):
@@ -202,12 +211,12 @@ def test_cut_while_it_is_read(tmp_path):
 RESULTS = ["out.npy", "out.safetensors", "out.zarr"]
 
 
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("name", [*RESULTS, "out.zarr/"])
 @pytest.mark.parametrize("like", FORMATS)
 def test_what_is_written_is_there(name, like, tmp_path):
     x = numbers((6, 7))
     stored = open_array(save(tmp_path, like, x))
-    with create_array(str(tmp_path / name), x.shape, x.dtype, like=stored) as out:
+    with create_array(f"{tmp_path}/{name}", x.shape, x.dtype, like=stored) as out:
         out[4:] = x[4:]
         out[:4, 3:] = x[:4, 3:]
         out[:4, :3] = x[:4, :3]
@@ -221,6 +230,18 @@ def test_what_is_written_is_there(name, like, tmp_path):
     if (like, name) == ("zarr 2", "out.zarr"):
         assert (tmp_path / name / ".zarray").exists()
     assert not list(tmp_path.glob("*.partial*"))
+
+
+@pytest.mark.parametrize("form", ["zarr 2", "zarr 3"])
+def test_every_chunk_is_written(form, tmp_path):
+    """Of zeros too: to look for them takes Zarr longer than all else."""
+    stored = open_array(save(tmp_path, form, numbers((6, 7))))
+    path, dtype = str(tmp_path / "o.zarr"), np.dtype("f4")
+    with create_array(path, (6, 7), dtype, like=stored, chunks=(2, 7)) as out:
+        out[...] = np.zeros((6, 7), np.float32)
+        out.finish()
+    names = {"0.0", "1.0", "2.0"} if form == "zarr 2" else {"c/0/0", "c/1/0", "c/2/0"}
+    assert all((tmp_path / "o.zarr" / name).is_file() for name in names)
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -298,12 +319,35 @@ def test_a_directory_that_is_no_array_is_not_replaced(tmp_path):
     with pytest.raises(StorageError, match=r"is not replaced$"):
         create_array(str(tmp_path / "out.zarr"), (3,), np.dtype("f4"), overwrite=True)
     assert (tmp_path / "out.zarr" / "thesis.txt").read_text() == "all of it"
+    (tmp_path / "out.npy").mkdir()
+    with pytest.raises(StorageError, match=r"out.npy: is a directory: it is not replaced$"):
+        create_array(str(tmp_path / "out.npy"), (3,), np.dtype("f4"), overwrite=True)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("below", ["a group", "an array"])
+def test_other_arrays_are_not_replaced(version, below, tmp_path):
+    """A group, and an array that others were put into: all would go with the directory."""
+    path = tmp_path / "g.zarr"
+    if below == "a group":
+        zarr.open_group(path, mode="w", zarr_format=version)
+        message = "g.zarr: expected a Zarr array, got a group; its arrays: .*a.zarr: it is not rep"
+    else:
+        save(tmp_path, f"zarr {version}", numbers((3,)), "g")
+        message = "g.zarr: has .*a.zarr in it: it is not replaced$"
+    kept = save(tmp_path, f"zarr {version}", numbers((3,)), "g.zarr/a")
+    for overwrite in (True, False):
+        with pytest.raises(StorageError, match=message):
+            create_array(str(path), (3,), np.dtype("f4"), overwrite=overwrite)
+    assert_array_equal(load(kept), numbers((3,)))
 
 
 NOT_WRITTEN = {
     "read-only": ("/sys/x.npy", "f4", "/sys/x.npy: (Permission denied|Read-only file system)"),
     "no directory": ("{}/none/x.npy", "f4", "there is no directory {}/none$"),
     "suffix": ("{}/x.csv", "f4", "expected a name that ends in .npy, .safetensors, .zarr$"),
+    "no name": ("{}/x.safetensors:", "f4", "expected the name of a tensor .*, got ''$"),
+    "metadata": ("{}/x.safetensors:__metadata__", "f4", "expected .*, got '__metadata__'$"),
     "bfloat16 in .npy": ("{}/x.npy", ml_dtypes.bfloat16, ".npy has no bfloat16: .*--dtype float32"),
     "bfloat16 in Zarr": ("{}/x.zarr", ml_dtypes.bfloat16, ".zarr has no bfloat16: "),
 }
@@ -380,6 +424,43 @@ def test_the_record_names_what_it_is_of(tmp_path):
         identity = open_array(save(tmp_path, form, numbers((3, 4)))).identity()
         other = open_array(save(tmp_path, form, numbers((4, 3)), "y")).identity()
         assert identity["header"] != other["header"]
+
+
+# --- in other processes ---
+
+
+def test_a_worker_that_does_not_see_the_file(tmp_path):
+    """It makes none of its own, and writes into no other."""
+    path = tmp_path / "x.npy.partial"
+    with create_array(str(tmp_path / "x.npy"), (4,), np.dtype("f4")) as out:
+        there = pickle.dumps(out.target)
+        pickle.loads(there)[:] = np.ones(4, "f4")
+        out.finish()
+    assert_array_equal(np.load(tmp_path / "x.npy"), np.ones(4, "f4"))
+    message = r"x.npy.partial: is not seen by the worker that is to write to it$"
+    with pytest.raises(StorageError, match=message):
+        pickle.loads(there)
+    assert not path.exists()
+    path.write_bytes(b"another's")
+    with pytest.raises(StorageError, match=message):
+        pickle.loads(there)
+    assert path.read_bytes() == b"another's"
+
+
+def test_a_worker_that_still_writes_leaves_nothing(tmp_path):
+    with create_array(str(tmp_path / "x.zarr"), (4, 3), np.dtype("f4")) as out:
+        worker = pickle.loads(pickle.dumps(out.target))
+        worker[:2] = numbers((2, 3))
+        out.discard()
+    worker[2:] = numbers((2, 3))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_file_that_is_cut_while_it_is_written_is_not_finished(tmp_path):
+    with create_array(str(tmp_path / "x.npy"), (4,), np.dtype("f4")) as out:
+        cut(str(out.partial.data), 1)
+        with pytest.raises(StorageError, match=r"expected 144 bytes, got 143: cut short$"):
+            out.finish()
 
 
 def test_a_chunk_that_is_being_written_while_others_are_synced(tmp_path, monkeypatch):

@@ -28,6 +28,6 @@ def divergences(x: Array, y: Array) -> Compared:
 def log_likelihoods(x: Array, labels: Array, top: Array, rest: Array) -> Array:
     """log p of each row's label, an int64, from the normalizer of the row."""
     chosen = np.take_along_axis(x, labels[..., np.newaxis], axis=-1)[..., 0]
-    with np.errstate(invalid="ignore"):  # of several +inf there is none
+    with np.errstate(invalid="ignore", over="ignore"):  # of several +inf there is none
         below = np.where(chosen == top, 0.0, chosen.astype(np.float64) - top)
     return below - rest

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from .region import Box
-from .stored import Stored
 
 # Below a page, to read a piece of a file costs what a page costs.
 SHORTEST_RUN = 4096
@@ -22,6 +23,22 @@ SIZES = (4 << 20, 32 << 20)
 PIECE = 1 << 20
 # So much of a block of pieces may be rows: each has a state of some numbers, and temporaries.
 ROWS_OF_PIECES = 16
+
+
+class Lies(Protocol):
+    """What is known of an array in a file, or of anything else that is read in blocks."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes, outermost first, as they lie there."""
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """What is read at once; None where any part may be read by itself."""
 
 
 class Blocks(NamedTuple):
@@ -72,7 +89,7 @@ class Blocks(NamedTuple):
 
 
 def blocks_of(
-    stored: Stored, axes: Sequence[int], nbytes: int | None = None, itemsize: int = 0
+    stored: Lies, axes: Sequence[int], nbytes: int | None = None, itemsize: int = 0
 ) -> Blocks:
     """Blocks of at most so many bytes, but of one row, or one chunk of the file, at least.
 
@@ -84,22 +101,54 @@ def blocks_of(
     return next((blocks for blocks in cuts if blocks.whole), cuts[-1])
 
 
-def _blocks(stored: Stored, axes: tuple[int, ...], room: int) -> Blocks:
-    chunks = stored.chunks or (1,) * stored.ndim
-    least = [max(1, min(c, n)) for c, n in zip(chunks, stored.shape, strict=True)]
-    take = list(least)
-    for i in axes:
-        take[i] = max(1, stored.shape[i])
-    _grow(take, stored, least, room, fixed=axes)
-    if math.prod(take) > room or _run(take, stored) < min(SHORTEST_RUN, stored.nbytes):
+def blocks_beside(arrays: Sequence[Lies], axes: Sequence[int], elements: Sequence[int]) -> Blocks:
+    """Blocks of whole rows of arrays of one shape, which are read side by side.
+
+    elements : how many a block has at most, unless one row, or one chunk, has more. The first of
+        these numbers at which no array is read in bits, or the last.
+    """
+    first = arrays[0]
+    least = [max(of) for of in zip(*map(_least, arrays), strict=True)]
+    plain = tuple(range(len(first.shape)))
+    order = next((a.order for a in arrays if a.order != plain), plain)
+    for room in elements:
+        take = _whole_rows(first.shape, order, tuple(axes), least, room)
+        if not any(_in_bits(take, a) for a in arrays):
+            break
+    return Blocks(first.shape, tuple(axes), order, tuple(take))
+
+
+def _blocks(stored: Lies, axes: tuple[int, ...], room: int) -> Blocks:
+    least = _least(stored)
+    take = _whole_rows(stored.shape, stored.order, axes, least, room)
+    if math.prod(take) > room or _in_bits(take, stored):
         take = list(least)
-        _grow(take, stored, least, room, classes=axes)
+        _grow(take, stored.shape, stored.order, least, room, classes=axes)
     return Blocks(stored.shape, axes, stored.order, tuple(take))
+
+
+def _least(stored: Lies) -> list[int]:
+    """How much of every axis is read at once."""
+    chunks = stored.chunks or (1,) * len(stored.shape)
+    return [max(1, min(c, n)) for c, n in zip(chunks, stored.shape, strict=True)]
+
+
+def _whole_rows(
+    shape: tuple[int, ...],
+    order: tuple[int, ...],
+    axes: tuple[int, ...],
+    least: list[int],
+    room: int,
+) -> list[int]:
+    take = [max(1, shape[i]) if i in axes else n for i, n in enumerate(least)]
+    _grow(take, shape, order, least, room, fixed=axes)
+    return take
 
 
 def _grow(
     take: list[int],
-    stored: Stored,
+    shape: tuple[int, ...],
+    order: tuple[int, ...],
     least: list[int],
     room: int,
     fixed: Sequence[int] = (),
@@ -110,7 +159,7 @@ def _grow(
     fixed : axes that it has its part of.
     classes : the class axes, where rows come in pieces: then it has few rows.
     """
-    for i in reversed(stored.order):
+    for i in reversed(order):
         if i in fixed:
             continue
         n = room // (math.prod(take) // take[i])
@@ -118,16 +167,16 @@ def _grow(
             rows = math.prod(t for j, t in enumerate(take) if j not in classes and j != i)
             n = min(n, room // ROWS_OF_PIECES // rows)
         n = max(least[i], n // least[i] * least[i])
-        take[i] = min(n, max(1, stored.shape[i]))
+        take[i] = min(n, max(1, shape[i]))
 
 
-def _run(take: list[int], stored: Stored) -> int:
-    """How many bytes of a block lie in one piece; those of a chunk do whatever its shape."""
+def _in_bits(take: list[int], stored: Lies) -> bool:
+    """Whether a block lies in short pieces; a chunk does not, whatever its shape."""
     if stored.chunks is not None:
-        return SHORTEST_RUN
+        return False
     run = stored.dtype.itemsize
     for i in reversed(stored.order):
         run *= take[i]
         if take[i] < stored.shape[i]:
-            break
-    return run
+            return run < SHORTEST_RUN
+    return False

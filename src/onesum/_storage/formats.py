@@ -8,7 +8,7 @@ PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib")
 
 def format_of(path: str) -> str:
     """The suffix that says the format; that of an array within a Zarr group is its group's."""
-    form = os.path.splitext(path)[1].lower()
+    form = os.path.splitext(path.rstrip(os.sep))[1].lower()
     if form in FORMATS + PICKLES:
         return form
     above = os.path.normpath(path).split(os.sep)[:-1]

@@ -13,8 +13,12 @@ from .errors import StorageError
 from .numbers import need_numbers, need_standard
 from .stored import StoredRegion, open_file
 
-# The third version differs by the names of records, which are no numbers.
-HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+# The third version is the second in UTF-8, of which numbers need no more than ASCII.
+HEADERS = {
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+    (3, 0): npy.read_array_header_2_0,
+}
 
 
 class NpyArray(StoredRegion):

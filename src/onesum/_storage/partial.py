@@ -22,7 +22,7 @@ RECORD_BYTES = 4096
 KIND = "onesum partial result, 1"
 
 # What is added to the name of a result, for as long as it is not whole.
-SUFFIXES = (".partial", ".partial.json", ".partial.old")
+SUFFIXES = (".partial", ".partial.json", ".partial.old", ".partial.gone")
 
 Progress = dict[str, Any]
 
@@ -36,7 +36,8 @@ class Partial:
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
         self.about = json.loads(json.dumps(about))
-        self.data, self.record, self.old = (path.with_name(path.name + s) for s in SUFFIXES)
+        names = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
+        self.data, self.record, self.old, self.gone = names
         self._record_file = -1
         self._lock = -1
 
@@ -128,8 +129,11 @@ class Partial:
 
     def remove(self) -> None:
         self.close()
-        _remove(self.data)
-        _remove(self.record)
+        if self.data.is_dir():  # all at once, for whoever still writes into it
+            _remove(self.gone)
+            os.rename(self.data, self.gone)
+        for path in (self.data, self.gone, self.record):
+            _remove(path)
 
     def close(self) -> None:
         for file in (self._record_file, self._lock):

@@ -27,6 +27,14 @@ def lengths_of(box: Box) -> tuple[int, ...]:
     return tuple(s.stop - s.start for s in box)
 
 
+def numbers_in(box: Box, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """The elements in a box of an array of this shape, counted as in C order."""
+    number = np.zeros((), np.int64)
+    for part, n in zip(box, shape, strict=True):
+        number = number[..., np.newaxis] * n + np.arange(part.start, part.stop)
+    return number.reshape(-1)
+
+
 def array_in(
     buffer: Buffer | None, shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...]
 ) -> NDArray[Any]:

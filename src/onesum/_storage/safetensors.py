@@ -15,6 +15,7 @@ from .region import Box, Buffer, lengths_of
 from .stored import Identity, Stored, file_identity, open_file
 
 SUFFIX = ".safetensors"
+METADATA = "__metadata__"  # what a header has beside its tensors
 
 
 def split_name(name: str) -> tuple[str, str | None]:
@@ -76,6 +77,13 @@ def opened(path: str) -> Any:
 def tensors(path: str) -> list[SafetensorsArray]:
     """All that a file holds."""
     return [SafetensorsArray(f"{path}:{name}") for name in sorted(opened(path).keys())]
+
+
+def need_tensor_name(name: str, tensor: str) -> None:
+    """Refuse a name that no reader would find the tensor by."""
+    if tensor in ("", METADATA):
+        wanted = f"the name of a tensor after the colon, but for {METADATA}"
+        raise StorageError(f"{name}: expected {wanted}, got {tensor!r}")
 
 
 def safetensors_header(tensor: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

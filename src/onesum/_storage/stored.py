@@ -26,7 +26,8 @@ class Stored(ABC):
     """
 
     format: ClassVar[str]
-    chunks: tuple[int, ...] | None = None  # what can only be read at once
+    chunks: tuple[int, ...] | None = None  # what is read, and written, at once
+    parts: tuple[int, ...] | None = None  # of a chunk, where it has any: Zarr's chunks in shards
 
     def __init__(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from contextlib import suppress
 from typing import Any, Protocol
@@ -11,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import naming
+from .errors import StorageError, naming
 from .region import Box, Region
 from .stored import box_of
-from .zarr import opened
+from .zarr import metadata_of, opened
 
 Shape = tuple[int, ...]
 
@@ -33,25 +34,34 @@ class Target(Protocol):
     def sync(self) -> None:
         """Everything written is on the disk."""
 
+    def need_whole(self) -> None:
+        """Refuse to call done what lacks something."""
+
     def close(self) -> None: ...
 
 
 class FileTarget:
-    """A header, and the elements one after the other."""
+    """A header, and the elements one after the other, in a file that is there."""
 
     def __init__(
         self, path: str, header: bytes, shape: Shape, dtype: np.dtype[Any], order: Shape
     ) -> None:
         self.arguments = os.path.abspath(path), header, shape, dtype, order
-        self.path, self.shape = path, shape
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        self.region = Region(file, len(header), shape, dtype, order)
+        self.path, self.shape, self.header = path, shape, header
+        self.region = Region(os.open(path, os.O_RDWR), len(header), shape, dtype, order)
         # The system lets one thread at a time write to a file; others would spin for their turn.
         self.turn = threading.Lock()
-        with naming(path):
-            if os.pread(file, len(header), 0) != header:
-                _reserve(file, self.region.end)
-                os.pwrite(file, header, 0)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the file has its header, which is written when it has its room."""
+        with naming(self.path):
+            return os.pread(self.region.file, len(self.header), 0) == self.header
+
+    def begin(self) -> None:
+        with naming(self.path):
+            _reserve(self.region.file, self.region.end)
+            os.pwrite(self.region.file, self.header, 0)
 
     def write(self, box: Box, block: NDArray[Any]) -> None:
         with naming(self.path), self.turn:
@@ -64,6 +74,11 @@ class FileTarget:
         with naming(self.path):
             os.fdatasync(self.region.file)
 
+    def need_whole(self) -> None:
+        size, expected = os.fstat(self.region.file).st_size, self.region.end
+        if size < expected:
+            raise StorageError(f"{self.path}: expected {expected} bytes, got {size}: cut short")
+
     def close(self) -> None:
         """Whoever still writes is refused: the number may be another file's by then."""
         file, self.region.file = self.region.file, -1
@@ -75,7 +90,16 @@ class FileTarget:
             self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FileTarget, self.arguments
+        return _seen, self.arguments
+
+
+def _seen(path: str, *arguments: Any) -> FileTarget:
+    """The same file in another process, on another machine maybe: it is not created there."""
+    with suppress(FileNotFoundError):
+        target = FileTarget(path, *arguments)
+        if target.begun:
+            return target
+    raise StorageError(f"{path}: is not seen by the worker that is to write to it")
 
 
 def _reserve(file: int, size: int) -> None:
@@ -95,10 +119,15 @@ class ZarrTarget:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.array = opened(path, "r+")
+        # Else Zarr looks first whether a chunk is nothing but zeros, which takes longer than all.
+        self.array = opened(path, "r+").with_config({"write_empty_chunks": True})
 
     def write(self, box: Box, block: NDArray[Any]) -> None:
-        self.array[box] = block
+        with naming(self.path):
+            self.array[box] = block
+        # Zarr makes the directories of a chunk anew: in a result that was given up meanwhile too.
+        if metadata_of(self.path) is None:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def __setitem__(self, key: Any, block: NDArray[Any]) -> None:
         self.write(box_of(key, self.array.shape)[0], block)
@@ -111,6 +140,9 @@ class ZarrTarget:
                 with suppress(FileNotFoundError):
                     sync_path(os.path.join(folder, name))
             sync_path(folder)
+
+    def need_whole(self) -> None:
+        """Every worker saw the array, or could not have opened it."""
 
     def close(self) -> None:
         pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,15 @@ from .npy import npy_header
 from .numbers import need_numbers, need_standard
 from .partial import Partial, Progress
 from .region import Box
-from .safetensors import SafetensorsArray, safetensors_header, split_name
+from .safetensors import (
+    SafetensorsArray,
+    need_tensor_name,
+    safetensors_header,
+    split_name,
+)
 from .stored import Stored, box_of
 from .targets import FileTarget, Shape, Target, ZarrTarget
-from .zarr import METADATA, ZarrArray, create_zarr
+from .zarr import ZarrArray, create_zarr, need_one_array
 
 
 class Writable:
@@ -58,6 +62,7 @@ class Writable:
 
     def finish(self) -> None:
         self.target.sync()
+        self.target.need_whole()
         self.target.close()
         self.partial.take_name(self.overwrite)
 
@@ -83,6 +88,7 @@ def create_array(
     *,
     like: Stored | None = None,
     chunks: Shape | None = None,
+    parts: Shape | None = None,
     about: dict[str, Any] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -90,7 +96,7 @@ def create_array(
     """A new array, in the format that the suffix of its name says.
 
     like : its order, version of Zarr and name of the tensor are taken where they fit.
-    chunks : of a Zarr array.
+    chunks, parts : of a Zarr array; with parts of its chunks these are shards.
     about : what makes the result what it is; with `resume` an interrupted one must have the same.
     """
     file, tensor = split_name(name)
@@ -98,11 +104,15 @@ def create_array(
     if form not in FORMATS:
         raise StorageError(f"{name}: expected a name that ends in {', '.join(FORMATS)}")
     need_numbers(name, dtype)
-    if form != ".safetensors":
-        need_standard(name, dtype, form)
     if tensor is None:
         tensor = like.tensor if isinstance(like, SafetensorsArray) else "data"
-    path = Path(os.path.realpath(file) if os.path.islink(file) else file)
+    if form == ".safetensors":
+        need_tensor_name(name, tensor)
+    else:
+        need_standard(name, dtype, form)
+    path = Path(file)
+    if path.is_symlink():
+        path = path.resolve()
     form_about = {"shape": shape, "dtype": str(dtype), "tensor": tensor}
     partial = Partial(path, {"output": form_about, **(about or {})})
     fresh = _make_way(partial, path, form, overwrite, resume)
@@ -116,7 +126,7 @@ def create_array(
         if form == ".zarr":
             if fresh:
                 version = like.version if isinstance(like, ZarrArray) else 3
-                create_zarr(str(partial.data), shape, dtype, chunks, version)
+                create_zarr(str(partial.data), shape, dtype, chunks, parts, version)
             for half in partial.data.rglob("*.partial"):  # a chunk that was being written
                 half.unlink()
             target = ZarrTarget(str(partial.data))
@@ -128,6 +138,8 @@ def create_array(
                 else safetensors_header(tensor, shape, dtype)
             )
             target = FileTarget(str(partial.data), header, shape, dtype, order)
+            if not target.begun:
+                target.begin()
     except BaseException:
         partial.remove() if fresh else partial.close()
         raise
@@ -137,10 +149,12 @@ def create_array(
 def _make_way(partial: Partial, path: Path, form: str, overwrite: bool, resume: bool) -> bool:
     """Whether the result starts from nothing; refuses to destroy what nobody gave up."""
     if path.exists():
+        if form == ".zarr":
+            need_one_array(str(path))
+        elif path.is_dir():
+            raise StorageError(f"{path}: is a directory: it is not replaced")
         if not overwrite:
             raise StorageError(f"{path}: exists already; --overwrite replaces it")
-        if (form == ".zarr") != path.is_dir() or (path.is_dir() and not _is_array(path)):
-            raise StorageError(f"{path}: is not a {form} array: it is not replaced")
     if not path.parent.is_dir():
         raise StorageError(f"{path}: there is no directory {path.parent}")
     if not partial.data.exists():
@@ -155,10 +169,6 @@ def _make_way(partial: Partial, path: Path, form: str, overwrite: bool, resume: 
     partial.hold()  # nobody is writing it
     partial.remove()
     return True
-
-
-def _is_array(path: Path) -> bool:
-    return any((path / name).is_file() for name in METADATA)
 
 
 def _order(form: str, like: Stored | None, ndim: int) -> Shape:

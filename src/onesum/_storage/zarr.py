@@ -18,7 +18,7 @@ from .region import Box, Buffer
 from .stored import Identity, Stored
 
 METADATA = ("zarr.json", ".zarray")
-GROUPS = (".zgroup", ".zattrs")
+GROUP = ".zgroup"
 
 
 class ZarrArray(Stored):
@@ -31,7 +31,8 @@ class ZarrArray(Stored):
         super().__init__(name, tuple(array.shape), array.dtype, tuple(range(array.ndim)))
         self.array = array
         self.version = int(array.metadata.zarr_format)
-        self.chunks = tuple(array.chunks)
+        self.chunks = tuple(array.shards or array.chunks)
+        self.parts = tuple(array.chunks) if array.shards else None
 
     def read(self, box: Box, buffer: Buffer | None = None) -> NDArray[Any]:
         try:
@@ -68,21 +69,27 @@ def opened(name: str, mode: str) -> Any:
         raise StorageError(f"{name}: expected a Zarr array: {reason}") from None
 
 
+def metadata_of(path: str) -> Path | None:
+    """The file that describes an array, of either version."""
+    there = (Path(path, name) for name in METADATA)
+    return next((file for file in there if file.is_file()), None)
+
+
 def _metadata(name: str) -> bytes:
     """The array's description, once it is known to ask for nothing that runs code."""
     path = Path(name)
     if not path.exists():
         raise StorageError(f"{name}: No such file or directory")
-    there = [path / file for file in METADATA if (path / file).is_file()]
-    if not there:
+    file = metadata_of(name)
+    if file is None:
         raise StorageError(f"{name}: expected a Zarr array, got {_instead(path)}")
     try:
-        text = there[0].read_bytes()
+        text = file.read_bytes()
         about = json.loads(text)
     except OSError as error:
         raise unusable(name, error) from None
     except ValueError:
-        raise StorageError(f"{there[0]}: expected JSON") from None
+        raise StorageError(f"{file}: expected JSON") from None
     if not isinstance(about, dict) or about.get("node_type", "array") != "array":
         raise StorageError(f"{name}: expected a Zarr array, got {_instead(path)}")
     # A codec of this name would run whatever program the chunks hold.
@@ -91,10 +98,21 @@ def _metadata(name: str) -> bytes:
     return text
 
 
+def need_one_array(name: str) -> None:
+    """Refuse to replace a directory that is no array, or in which others lie."""
+    try:
+        _metadata(name)
+    except StorageError as error:
+        raise StorageError(f"{error}: it is not replaced") from None
+    for folder, _, files in os.walk(name):
+        if folder != name and not {*METADATA, GROUP}.isdisjoint(files):
+            raise StorageError(f"{name}: has {folder} in it: it is not replaced")
+
+
 def _instead(path: Path) -> str:
     if not path.is_dir():
         return "a file"
-    arrays = sorted(p.name for p in path.iterdir() if any((p / m).is_file() for m in METADATA))
+    arrays = sorted(p.name for p in path.iterdir() if metadata_of(str(p)))
     if not arrays:
         return "a directory without one"
     return f"a group; its arrays: {', '.join(str(path / name) for name in arrays[:8])}"
@@ -105,6 +123,7 @@ def create_zarr(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     chunks: tuple[int, ...] | None,
+    parts: tuple[int, ...] | None,
     version: int,
 ) -> None:
     """An array without a chunk yet."""
@@ -114,7 +133,8 @@ def create_zarr(
         store=path,
         shape=shape,
         dtype=dtype,
-        chunks=fitting or "auto",
+        chunks=parts or fitting or "auto",
+        shards=fitting if parts else None,
         zarr_format=version,
         fill_value=0,
     )

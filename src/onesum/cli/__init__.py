@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from . import signals
+from .errors import say, tell
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, and answer its exit status.
@@ -14,13 +17,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     each.
     """
     try:
-        from .app import run
+        with signals.handled():
+            from .app import run  # which takes longest of what is imported
 
-        return run(sys.argv[1:] if argv is None else argv)
+            return run(sys.argv[1:] if argv is None else argv)
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library not in ("cyclopts", "rich"):
             raise
-        line = f"needs {library}, which is not installed: pip install 'onesum[cli]'"
-        print(f"onesum: {line}", file=sys.stderr)
+        say(f"needs {library}, which is not installed: pip install 'onesum[cli]'")
         return 2
+    except signals.Interrupted as error:
+        tell(error, "interrupted")
+        return 128 + error.signum

@@ -11,15 +11,15 @@ from cyclopts import App, CycloptsError
 from .. import __doc__ as description
 from .. import __version__
 from .._storage import StorageError
-from . import signals
 from .bench import bench
 from .compare import compare
-from .errors import FailedError, UserError, say
+from .errors import FailedError, UserError, say, tell
 from .info import info
 from .log_softmax import log_softmax
 from .logsumexp import logsumexp
 from .loss import loss
 from .softmax import softmax
+from .table import whatever_the_encoding
 
 app = App(name="onesum", help=description, version=__version__)
 for command in (softmax, log_softmax, logsumexp, loss, compare, info):
@@ -31,7 +31,7 @@ app.command(bench, help_flags=[], version_flags=[])
 def run(argv: Sequence[str]) -> int:
     """Run a command, and answer its exit status: `onesum.cli.main`."""
     try:
-        with signals.handled():
+        with whatever_the_encoding():
             status = app(
                 list(argv),
                 exit_on_error=False,
@@ -41,25 +41,18 @@ def run(argv: Sequence[str]) -> int:
             sys.stdout.flush()
             return int(status or 0)
     except (CycloptsError, UserError, StorageError) as error:
-        _tell(error, str(error))
+        tell(error, str(error))
         return 2
     except FailedError as error:
-        _tell(error, str(error))
+        tell(error, str(error))
         return 1
     except BrokenPipeError:  # whoever read the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        _tell(error, f"{name}{error.strerror or error}")
+        tell(error, f"{name}{error.strerror or error}")
         return 1
     except MemoryError:
         say("there is not enough memory: a smaller --block needs less")
         return 1
-    except signals.Interrupted as error:
-        _tell(error, "interrupted")
-        return 128 + error.signum
-
-
-def _tell(error: BaseException, message: str) -> None:
-    say("; ".join([message, *getattr(error, "__notes__", [])]))

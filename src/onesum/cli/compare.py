@@ -15,7 +15,7 @@ from .._storage import StorageError, Stored, open_array
 from .._storage.errors import unusable
 from ..compare import Comparison, LinearLogits, LlamaCppLogits
 from ..compare import compare as compare_logits
-from ..compare._rows import NoSoftmaxError
+from ..compare._gathered import NoSoftmaxError
 from ..compare._table import distributions, summary
 from ..compare.llama_cpp import is_llama_cpp
 from .errors import FailedError, UserError, say
@@ -79,10 +79,11 @@ def compare(
     """
     picture = None if figure is None else _picture(figure)
     other, other_head = _other(other, hidden, head, other_head)
-    names = {"base": base, "other": other, "labels": labels or "--labels"}
     sides = _side(base, base_head), _side(other, other_head)
+    names = {"base": base, "other": other, "labels": labels or _labelled(base, other, sides)}
     y = None if labels is None else open_array(labels)
-    axis = axes_of(str(axis), sides[0].ndim)[0]
+    axes = axes_of(str(axis), sides[0].ndim)
+    axis = axes[0] if axes else axis  # a number has none, and is refused as it is compared
     result = _compared(sides, y, axis, names, False if quiet else progress)
     if result.kl.infinite or result.reverse_kl.infinite:
         say("a divergence is infinite where a class has a logit of -inf in one of the two alone")
@@ -132,6 +133,11 @@ def _side(name: str, head: str | None) -> Any:
         return LinearLogits(stored, open_array(head))
     except (TypeError, ValueError) as error:
         raise UserError(_renamed(error, {"hidden": name, "head": head})) from None
+
+
+def _labelled(base: str, other: str, sides: tuple[Any, Any]) -> str:
+    """The file that labels are taken from if none are given."""
+    return base if isinstance(sides[0], LlamaCppLogits) else other
 
 
 def _compared(

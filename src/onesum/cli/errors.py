@@ -15,5 +15,10 @@ class FailedError(Exception):
 
 def say(line: object) -> None:
     """Tell the user a line beside the output."""
-    text = " ".join(str(line).split())
+    text = " ".join(part.strip() for part in str(line).splitlines())
     print(f"onesum: {text}", file=sys.stderr, flush=True)
+
+
+def tell(error: BaseException, message: str) -> None:
+    """The same of an error, with the notes that were added to it."""
+    say("; ".join([message, *getattr(error, "__notes__", [])]))

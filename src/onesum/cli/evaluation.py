@@ -11,12 +11,13 @@ import numpy as np
 from .. import Normalizer, cross_entropy
 from .._storage import Stored
 from .._storage.blocks import Blocks, blocks_of
-from .._storage.region import Box, Buffer, lengths_of
+from .._storage.region import Box, Buffer, lengths_of, numbers_in
 from .._storage.stream import stream
+from ..compare._labels import need_classes, need_labels
 from . import signals
 from .errors import UserError
 from .progress import progress_bar
-from .rows import place_of, row_name, rows_where
+from .rows import rows_where
 from .statistics import Evaluation
 from .transform import Array
 
@@ -46,11 +47,10 @@ def evaluate(given: Labelled, room: int | None, shown: bool | None) -> Evaluatio
     x, y = given.x, given.y
     blocks = blocks_of(x, given.axes, room, 8)
     shape = tuple(x.shape[i] for i in blocks.batch)
-    if y.dtype.kind not in "iu":
-        raise UserError(f"{y.name}: expected integers, got dtype {y.dtype}")
-    if y.shape != shape:
-        wanted = f"a label for each row of {x.name}: shape {shape}"
-        raise UserError(f"{y.name}: expected {wanted}, got {y.shape}")
+    try:
+        need_labels(y.name, y, shape)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from None
     work = _Work(given, blocks)
     if not work.classes:
         raise UserError(f"{x.name}: expected a class at least, got shape {x.shape}")
@@ -127,11 +127,11 @@ class _Work:
 
     def _need_classes(self, labels: Array, box: Box) -> None:
         """Refuse a label that is no class."""
-        wrong = ((labels < 0) | (labels >= self.classes)) & self._counted(labels)
-        if wrong.any():
-            row = row_name(place_of(wrong, self.blocks.of_rows(box)))
-            wanted, got = f"classes below {self.classes}", f"got {labels[wrong][0]} in {row}"
-            raise UserError(f"{self.given.y.name}: expected {wanted}, {got}")
+        first = [s.start for s in self.blocks.of_rows(box)]
+        try:
+            need_classes(self.given.y.name, labels, self.classes, self._counted(labels), first)
+        except IndexError as error:
+            raise UserError(str(error)) from None
 
     def _counted(self, labels: Array) -> Array:
         ignore = self.given.ignore_index
@@ -141,9 +141,8 @@ class _Work:
 
     def _indices(self, box: Box) -> Array:
         """The classes in a box, counted as a label does: in C order."""
-        shape = tuple(self.given.x.shape[i] for i in self.given.axes)
-        ranges = np.ix_(*(np.arange(box[i].start, box[i].stop) for i in self.given.axes))
-        return np.ravel_multi_index(ranges, shape).reshape(-1)
+        axes = self.given.axes
+        return numbers_in(tuple(box[i] for i in axes), tuple(self.given.x.shape[i] for i in axes))
 
     def _rows(self, x: Array) -> Array:
         """The classes along a last axis; 16-bit numbers, which are slow to compare, in 32."""

@@ -41,7 +41,7 @@ def _row(array: Stored) -> list[str]:
     name = getattr(array, "tensor", array.path.name)
     form = array.format
     if array.chunks is not None:
-        form += f", chunks {array.chunks}"
+        form += f", {'chunks' if array.parts is None else 'shards'} {array.chunks}"
     elif array.ndim > 1 and array.order[0] != 0:
         form += ", Fortran order"
     return [name, form, str(array.dtype), str(array.shape), size_text(array.nbytes)]

@@ -17,10 +17,9 @@ from .._storage.region import Box, Buffer, array_in, lengths_of
 from .._storage.stream import stream
 from .._storage.writable import Writable
 from . import signals
-from .errors import FailedError
 from .progress import progress_bar
 from .rows import NONE, Rows, rows_where
-from .transform import FUNCTIONS, Array, Transform
+from .transform import FUNCTIONS, Array, Transform, finish
 
 CHECKPOINT_SECONDS = 10.0
 
@@ -68,7 +67,6 @@ def compute(transform: Transform, out: Writable, shown: bool | None) -> Rows:
     What is written stays when it is interrupted.
     """
     work = _Work(transform, out)
-    identity = transform.x.identity()
     size = transform.x.dtype.itemsize
     every, left = (
         sum(math.prod(lengths_of(task.box)) * size for task in tasks_of(transform, done))
@@ -80,9 +78,7 @@ def compute(transform: Transform, out: Writable, shown: bool | None) -> Rows:
             tasks = tasks_of(transform, work.done)
             stream(tasks, work.work, work.take, work.buffer_bytes, alone=lambda task: task.first)
         work.settle()
-        if transform.x.identity() == identity:
-            out.finish()
-            return work.nan
+        finish(transform, out)
     except (OSError, StorageError, signals.Interrupted) as error:
         work.keep()
         error.add_note(f"{out.partial.data} has what is done: --resume goes on with it")
@@ -90,8 +86,7 @@ def compute(transform: Transform, out: Writable, shown: bool | None) -> Rows:
     finally:
         work.saver.shutdown()
         out.close()
-    out.discard()
-    raise FailedError(f"{transform.x.name}: was changed while it was read: nothing is written")
+    return work.nan
 
 
 class _Work:

@@ -32,6 +32,6 @@ def progress_bar(title: str, total: int, done: int, shown: bool | None) -> Itera
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True, emoji=False)) as bar:
         task = bar.add_task(title, total=total, completed=done)
         yield lambda n: bar.advance(task, n)

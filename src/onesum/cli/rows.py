@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._storage.region import Box
+from ..compare._labels import row_name
 
 
 class Rows(NamedTuple):
@@ -33,16 +33,6 @@ def rows_where(mask: NDArray[Any], rows: Box) -> Rows:
     """Those of a block of rows for which a mask is true."""
     if not mask.any():
         return NONE
-    return Rows(int(np.count_nonzero(mask)), place_of(mask, rows))
-
-
-def place_of(mask: NDArray[Any], rows: Box) -> list[int]:
-    """That of the first row for which it is."""
     first = np.argwhere(mask)[0]
-    return [int(i) + s.start for i, s in zip(first, rows, strict=True)]
-
-
-def row_name(index: Iterable[int]) -> str:
-    """A row, counted from 0."""
-    place = tuple(index)
-    return f"row {place[0] if len(place) == 1 else place}"
+    place = [int(i) + s.start for i, s in zip(first, rows, strict=True)]
+    return Rows(int(np.count_nonzero(mask)), place)

@@ -13,9 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """A signal asked the command to end. `kept` says what it leaves."""
-
-    kept = ""
+    """A signal asked the command to end."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -53,6 +51,17 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         _state.deferred, _state.pending = False, None
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """A part of what is deferred in which no signal waits, nor one that came before."""
+    _state.deferred = False
+    try:
+        check()
+        yield
+    finally:
+        _state.deferred = True
 
 
 def check() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..compare._distribution import perplexity_of, share_error
 from .rows import NONE, Rows
 from .transform import Array
 
@@ -68,12 +69,11 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        return math.exp(self.loss) if self.loss < 709.78 else math.inf
+        return perplexity_of(self.loss, self.loss_stderr)[0]
 
     @property
     def perplexity_stderr(self) -> float:
-        """By the derivative of exp."""
-        return self.perplexity * self.loss_stderr
+        return perplexity_of(self.loss, self.loss_stderr)[1]
 
     @property
     def accuracy(self) -> float:
@@ -81,7 +81,7 @@ class Evaluation:
 
     @property
     def accuracy_stderr(self) -> float:
-        return self._stderr(self.accuracy)
+        return share_error(self.accuracy, self.rows)
 
     @property
     def top_k(self) -> float:
@@ -89,7 +89,4 @@ class Evaluation:
 
     @property
     def top_k_stderr(self) -> float:
-        return self._stderr(self.top_k)
-
-    def _stderr(self, share: float) -> float:
-        return math.sqrt(share * (1 - share) / (self.rows - 1)) if self.rows > 1 else math.nan
+        return share_error(self.top_k, self.rows)

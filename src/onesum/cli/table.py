@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -12,13 +15,30 @@ def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) 
     from rich.markup import escape
     from rich.table import Table
 
+    console = Console(emoji=False)
+    plain = console.options.ascii_only  # as the lines of the table are then
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
     table.show_header = any(heads)
     for head in heads:
         table.add_column(head, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
+        table.add_row(*(escape(cell.replace("±", "+-") if plain else cell) for cell in row))
+    console.print(table)
+
+
+@contextmanager
+def whatever_the_encoding() -> Iterator[None]:
+    """What stdout cannot write, as the name of a file, it writes escaped."""
+    out = sys.stdout
+    if not isinstance(out, io.TextIOWrapper):
+        yield
+        return
+    errors = out.errors
+    out.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        out.reconfigure(errors=errors)
 
 
 def size_text(nbytes: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -20,10 +19,10 @@ from .._storage.numbers import bfloat16
 from .._storage.partial import SUFFIXES
 from .._storage.region import Box
 from .._storage.safetensors import split_name
+from .._storage.stored import Identity
 from .._storage.writable import Writable
 from . import signals
-from .errors import UserError, say
-from .rows import Rows
+from .errors import FailedError, UserError, say
 from .values import axes_of, bytes_of, temperature_of
 
 Array = NDArray[Any]
@@ -77,6 +76,7 @@ class Transform(NamedTuple):
     where: Stored | None
     dtype: np.dtype[Any]
     blocks: Blocks
+    identities: tuple[Identity | None, ...]  # of x and where, before anything is read
 
     @property
     def reduces(self) -> bool:
@@ -110,23 +110,25 @@ def run(name: Name, source: str, target: str, options: Options) -> int:
     for stored in (x, where):
         if stored is not None:
             need_apart(stored, target)
-    with signals.deferred() if options.engine == "local" else nullcontext():
-        out = _create(transform, target, options)
-        shown = False if options.quiet else options.progress
-        if options.engine == "local":
-            from .local import compute
+    if options.engine == "local":
+        from .local import compute
 
-            nan: Rows = compute(transform, out, shown)
-        else:
-            from .through_dask import compute_by_dask
+        with signals.deferred():
+            out = _create(transform, target, options)
+            nan = compute(transform, out, False if options.quiet else options.progress)
+    else:
+        from .through_dask import compute_by_dask, connected
 
-            nan = compute_by_dask(transform, out, options.scheduler, options.timeout)
+        with connected(options.scheduler, options.timeout) as client, signals.deferred():
+            out = _create(transform, target, options)
+            nan = compute_by_dask(transform, out, client)
     if not options.quiet:
         if nan.number:
             results = "its result is" if nan.number == 1 else "their results are"
             say(f"{x.name}: {nan.text('NaN logits')}: {results} NaN")
         rows = math.prod(x.shape[i] for i in transform.blocks.batch)
-        print(f"{out.path.name}: {name} of {rows} rows, {transform.shape} {transform.dtype}")
+        of = f"{name} of {rows} row{'s' * (rows != 1)}"
+        print(f"{out.path.name}: {of}, {transform.shape} {transform.dtype}")
     return 0
 
 
@@ -145,7 +147,9 @@ def _transform(name: Name, x: Stored, where: Stored | None, options: Options) ->
         raise UserError("--resume: expected --engine local, which keeps what is done")
     dtype = _dtype(x, options.dtype)
     blocks = blocks_of(x, axes, bytes_of("--block", options.block), dtype.itemsize)
-    return Transform(name, x, axes, temperature_of(options.temperature), where, dtype, blocks)
+    temperature = temperature_of(options.temperature)
+    identities = x.identity(), None if where is None else where.identity()
+    return Transform(name, x, axes, temperature, where, dtype, blocks, identities)
 
 
 def _dtype(x: Stored, name: str | None) -> np.dtype[Any]:
@@ -163,29 +167,46 @@ def need_apart(stored: Stored, target: str) -> None:
     source, path = Path(os.path.realpath(stored.path)), os.path.realpath(split_name(target)[0])
     for written in (Path(path + suffix) for suffix in ("", *SUFFIXES)):
         same = written.exists() and os.path.samefile(source, written)
-        if same or source in written.parents or written in source.parents:
+        if written in source.parents:
+            raise UserError(f"{target}: is a directory with {stored.name} in it, which is read")
+        if same or source in written.parents:
             raise UserError(f"{target}: expected another file than {stored.name}, which is read")
+
+
+def finish(transform: Transform, out: Writable) -> None:
+    """Give the result its name, if what it is made of is still what it was."""
+    for stored, before in zip((transform.x, transform.where), transform.identities, strict=True):
+        if stored is not None and stored.identity() != before:
+            out.discard()
+            raise FailedError(f"{stored.name}: was changed while it was read: nothing is written")
+    out.finish()
 
 
 def _create(transform: Transform, target: str, options: Options) -> Writable:
     """The array to write, which only a run of the same may go on with."""
     x, where, blocks = transform.x, transform.where, transform.blocks
+    of_x, of_where = transform.identities
     about = {
         "version": __version__,
         "function": transform.name,
-        "input": {"shape": x.shape, "dtype": x.dtype.str, **x.identity()},
+        "input": {"shape": x.shape, "dtype": x.dtype.str, **(of_x or {})},
         "axis": transform.axes,
         "temperature": transform.temperature,
-        "where": None if where is None else {"shape": where.shape, **where.identity()},
+        "where": None if where is None else {"shape": where.shape, **(of_where or {})},
         "block": blocks.take,
     }
     chunks = x.chunks or tuple(min(t, n) for t, n in zip(blocks.take, blocks.shape, strict=True))
+
+    def of_result(lengths: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(lengths[i] for i in blocks.batch) if transform.reduces else lengths
+
     return create_array(
         target,
         transform.shape,
         transform.dtype,
         like=x,
-        chunks=tuple(chunks[i] for i in blocks.batch) if transform.reduces else chunks,
+        chunks=of_result(chunks),
+        parts=None if x.parts is None else of_result(x.parts),
         about=about,
         overwrite=options.overwrite,
         resume=options.resume,

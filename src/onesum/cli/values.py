@@ -31,10 +31,10 @@ def bytes_of(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([kmg]?i?)b?", text.strip().lower())
-    value = int(float(found[1]) * UNITS.get(found[2], 0)) if found else 0
-    if value < 1:
+    value = float(found[1]) * UNITS.get(found[2], 0) if found else 0.0
+    if not 1.0 <= value < math.inf:
         raise UserError(f"{name}: expected a number of bytes, as 64M or 32MiB, got {text!r}")
-    return value
+    return int(value)
 
 
 def temperature_of(value: float) -> float:

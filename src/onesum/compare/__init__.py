@@ -1,7 +1,8 @@
 """Two sets of logits of the same rows, compared: how much of a model its quantised copy lost.
 
 _compare.py           `compare`: both, a block of rows at a time
-_logits.py _rows.py   what blocks are read from; what is kept of them
+_logits.py _labels.py what blocks are read from; the rows' labels
+_gathered.py          what is kept of the rows
 _comparison.py        `Comparison`: what came out
 _distribution.py      `Distribution`: one number a row
 _linear.py            logits made of hidden states

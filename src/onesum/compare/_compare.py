@@ -6,12 +6,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .._storage.blocks import blocks_beside
+from .._storage.region import Box, numbers_in
 from ._comparison import Comparison
-from ._logits import BLOCK, Logits, ahead, blocks
-from ._rows import Rows, labels_of
+from ._gathered import Gathered, labels_of
+from ._logits import Logits, ahead
 from .llama_cpp import LlamaCppLogits, need_same_tokens
 
 Array = Any
+
+# Elements that are computed with at one time: 4 MB of float32. The definition of the divergences
+# takes a quarter of a gigabyte for that; with 1/8 of it, what is done once a block would show.
+BLOCK = 2**20
+# As many may be read, where fewer would be read in bits.
+LARGEST = 8 * BLOCK
 
 
 def compare(
@@ -39,7 +47,7 @@ def compare(
         Logits, of one shape: arrays of any library, or anything with shape, dtype and slicing, as
         `numpy.memmap`, stored arrays, `LlamaCppLogits` and `LinearLogits`. float16, bfloat16,
         float32, float64 or integers. Both are read a block of rows at a time and computed with on
-        the CPU: beside the blocks, memory holds some float64 a row.
+        the CPU: beside the blocks, of a row or a chunk at least, memory holds some float64 a row.
     labels : array_like of int, optional
         The class that came true, one per row: of the shape of base without the class axis. By
         default those that base, or else other, has itself: `LlamaCppLogits` knows its tokens.
@@ -92,14 +100,17 @@ def compare(
         need_same_tokens(base, other)
     if labels is None and files:
         labels = files[0].labels
-    rows = Rows(a, b, None if labels is None else labels_of(labels, a))
-    elements = max(BLOCK, a.classes * max(a.rows_at_once, b.rows_at_once))
+    gathered = Gathered(a, b, None if labels is None else labels_of(labels, a))
+    blocks = blocks_beside((a.lies, b.lies), (a.axis,), (BLOCK, LARGEST))
 
-    def read(block: tuple[slice, ...]) -> tuple[Array, Array]:
-        return a.read(block), b.read(block)
+    def read(box: Box) -> tuple[Array, Array, Array]:
+        return numbers_in(blocks.of_rows(box), a.batch), a.read(box), b.read(box)
 
-    for x, y in ahead(partial(read, block) for block in blocks(a.shape, a.axis, elements)):
-        rows.take(x, y)
+    step = max(1, BLOCK // a.classes)
+    for rows, x, y in ahead(partial(read, box) for box in blocks.rows()):
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            gathered.take(rows[part], x[part], y[part])
         if progress is not None:
-            progress(rows.done, a.rows)
-    return rows.comparison()
+            progress(gathered.done, a.rows)
+    return gathered.comparison()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._distribution import Distribution, finite
+from ._distribution import Distribution, finite, perplexity_of, share_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,10 +60,7 @@ class Comparison:
 
     @property
     def same_top_stderr(self) -> float:
-        """The standard error of a mean of zeros and ones."""
-        if self.rows < 2:
-            return math.nan
-        return math.sqrt(self.same_top * (1.0 - self.same_top) / (self.rows - 1))
+        return share_error(self.same_top, self.rows)
 
     @cached_property
     def delta_p(self) -> Distribution | None:
@@ -157,12 +153,9 @@ _AND_ERROR = "", "_stderr"
 
 
 def _perplexity(log_likelihood: Distribution | None) -> tuple[float | None, float | None]:
-    """exp(-mean) and its standard error, by the delta method."""
     if log_likelihood is None:
         return None, None
-    with np.errstate(over="ignore"):
-        value = float(np.exp(-log_likelihood.mean))
-    return value, value * log_likelihood.stderr
+    return perplexity_of(-log_likelihood.mean, log_likelihood.stderr)
 
 
 def _plain(value: Any) -> Any:

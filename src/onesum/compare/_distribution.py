@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from functools import cached_property
 from typing import Any
 
@@ -49,7 +50,7 @@ class Distribution:
 
     @cached_property
     def mean(self) -> float:
-        with np.errstate(invalid="ignore"):  # of inf and -inf together: NaN
+        with np.errstate(invalid="ignore", over="ignore"):  # of inf and -inf together: NaN
             return float(self.values.mean())
 
     @cached_property
@@ -66,7 +67,8 @@ class Distribution:
 
     @cached_property
     def rms(self) -> float:
-        return math.sqrt(float(np.square(self.values).mean()))
+        with np.errstate(over="ignore"):
+            return math.sqrt(float(np.square(self.values).mean()))
 
     @cached_property
     def infinite(self) -> int:
@@ -86,15 +88,19 @@ class Distribution:
 
         Raises
         ------
-        ValueError
-            If q is not from 0 to 100.
+        TypeError, ValueError
+            If q is no number from 0 to 100.
         """
+        wanted = f"q: expected a number from 0 to 100, got {q!r:.60}"
+        if not isinstance(q, numbers.Real):
+            raise TypeError(wanted)
         if not 0.0 <= q <= 100.0:
-            raise ValueError(f"q: expected a number from 0 to 100, got {q!r}")
+            raise ValueError(wanted)
         place = (len(self._sorted) - 1) * (q / 100.0)
         below = math.floor(place)
         low, high = (float(self._sorted[i]) for i in (below, math.ceil(place)))
-        return low if low == high else low + (high - low) * (place - below)
+        part = place - below
+        return low if low == high or not part else low * (1.0 - part) + high * part
 
     def to_dict(self) -> dict[str, Any]:
         """The mean, its standard error, the extremes and percentiles, as JSON can hold them: None
@@ -120,6 +126,18 @@ def standard_error(values: NDArray[np.float64]) -> float:
     if n < 2 or not np.isfinite(values).all():
         return math.nan
     return float(values.std(ddof=1)) / math.sqrt(n)
+
+
+def share_error(share: float, n: int) -> float:
+    """The standard error of a mean of n zeros and ones; NaN of one."""
+    return math.sqrt(share * (1.0 - share) / (n - 1)) if n > 1 else math.nan
+
+
+def perplexity_of(loss: float, stderr: float) -> tuple[float, float]:
+    """exp of a mean loss, and its standard error, by the delta method."""
+    with np.errstate(over="ignore"):
+        value = float(np.exp(loss))
+    return value, value * stderr
 
 
 def finite(value: float) -> float | None:

@@ -13,6 +13,7 @@ from ._logits import readable, to_numpy
 Array = Any
 
 _CHUNK = 2**22  # elements of the head that are multiplied at one time, so that a copy stays small
+_ROWS = 64  # that are wanted at one time, for each time all of the head is read
 
 
 class LinearLogits:
@@ -36,6 +37,8 @@ class LinearLogits:
         That of hidden, with classes in the place of features.
     dtype : numpy.dtype
         float64 if hidden or head is, else float32. Sums are made in it.
+    chunks : tuple of int
+        What is best asked for at one time: 64 rows.
 
     Raises
     ------
@@ -53,9 +56,6 @@ class LinearLogits:
     >>> round(result.kl.max, 6)
     0.117293
     """
-
-    # How many rows are wanted at one time: each reads all of the head.
-    rows_at_once = 64
 
     def __init__(self, hidden: Any, head: Any) -> None:
         self._hidden, self._head = readable("hidden", hidden), readable("head", head)
@@ -79,6 +79,16 @@ class LinearLogits:
         return len(self.shape)
 
     @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is best asked for at one time."""
+        *batch, classes = self.shape
+        chunks, rows = [classes], _ROWS
+        for n in reversed(batch):
+            chunks.append(max(1, min(n, rows)))
+            rows = -(-rows // chunks[-1])
+        return tuple(reversed(chunks))
+
+    @property
     def nbytes(self) -> int:
         """Those that the logits would have."""
         return math.prod(self.shape) * self.dtype.itemsize
@@ -95,7 +105,8 @@ class LinearLogits:
         for start in range(first, last, chunk):
             stop = min(start + chunk, last)
             weights = self._array(self._head[start:stop, :])
-            np.matmul(hidden, weights.T, out=logits[..., start - first : stop - first])
+            with np.errstate(over="ignore", invalid="ignore"):  # told as rows without a softmax
+                np.matmul(hidden, weights.T, out=logits[..., start - first : stop - first])
         return logits
 
     def _array(self, a: Any) -> Array:

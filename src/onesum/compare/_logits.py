@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from .._arguments.labelled import split_labels
 from .._arguments.masked import unmasked
 from .._library import FLOATING, as_array, dtype_name, is_integral, is_torch
+from .._storage import Stored
+from .._storage.blocks import Lies
+from ._labels import row_name
 
 Array = Any
 T = TypeVar("T")
-
-# Elements of a block: 4 MB of float32. The definition of the divergences takes a quarter of a
-# gigabyte for that; with 1/8 of it, what is done once a block would show.
-BLOCK = 2**20
 
 
 class Logits:
@@ -40,7 +38,6 @@ class Logits:
         self.classes = self.shape[self.axis]
         self.batch = self.shape[: self.axis] + self.shape[self.axis + 1 :]
         self.rows = math.prod(self.batch)
-        self.rows_at_once = int(getattr(self.source, "rows_at_once", 1))  # fewer are a waste
         if not self.classes or not self.rows:
             wanted = "at least one row and one class"
             raise ValueError(f"{name}: expected {wanted}, got shape {self.shape}")
@@ -54,10 +51,37 @@ class Logits:
         # A mapped file is read here, in the thread that reads, and not where it is computed with.
         return np.array(a) if isinstance(a, np.memmap) else np.asarray(a)
 
+    @property
+    def lies(self) -> Lies:
+        """How the elements lie in what they are read from."""
+        source, axes = self.source, tuple(range(len(self.shape)))
+        if isinstance(source, Stored):
+            return source
+        if isinstance(source, np.memmap):
+            fortran = source.flags.f_contiguous and not source.flags.c_contiguous
+            return _Layout(self.shape, source.dtype, axes[::-1] if fortran else axes, None)
+        return _Layout(self.shape, np.dtype(np.float64), axes, _chunks(source, len(axes)))
+
     def row_name(self, row: int) -> str:
-        """A row, counted from 0, by its place along the axes that are no class axis."""
-        place = tuple(int(i) for i in np.unravel_index(row, self.batch)) if self.batch else (0,)
-        return f"row {place[0] if len(place) == 1 else place}"
+        return row_name(int(i) for i in np.unravel_index(row, self.batch))
+
+
+class _Layout(NamedTuple):
+    """`Lies`, of what does not say so itself."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: tuple[int, ...]
+    chunks: tuple[int, ...] | None
+
+
+def _chunks(source: Any, ndim: int) -> tuple[int, ...]:
+    """Those of arrays of Zarr, h5py, Dask and `LinearLogits`; of others one element."""
+    for name in ("shards", "chunks", "chunksize"):
+        chunks = getattr(source, name, None)
+        if isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks):
+            return chunks
+    return (1,) * ndim
 
 
 def _need_same_shape(base: Logits, shape: tuple[int, ...]) -> None:
@@ -71,26 +95,6 @@ def _need_same_shape(base: Logits, shape: tuple[int, ...]) -> None:
                 several = "" if n == 1 else "es" if what == "class" else "s"
                 raise ValueError(f"other: has {n} {what}{several}, base has {expected}")
     raise ValueError(f"other: expected the shape of base, {base.shape}, got {shape}")
-
-
-def blocks(shape: tuple[int, ...], axis: int, elements: int) -> Iterator[tuple[slice, ...]]:
-    """Slices that give all rows in C order, about so many elements at a time, at least a row."""
-    batch = [i for i in range(len(shape)) if i != axis]
-    if not batch:
-        yield (slice(None),)
-        return
-    size = shape[axis]
-    while len(batch) > 1 and size * shape[batch[-1]] <= elements:
-        size *= shape[batch.pop()]
-    *one_by_one, cut = batch
-    step = max(1, elements // size)
-    for at in itertools.product(*(range(shape[i]) for i in one_by_one)):
-        for start in range(0, shape[cut], step):
-            block = [slice(None)] * len(shape)
-            for i, j in zip(one_by_one, at, strict=True):
-                block[i] = slice(j, j + 1)
-            block[cut] = slice(start, min(start + step, shape[cut]))
-            yield tuple(block)
 
 
 def ahead(reads: Iterable[Callable[[], T]]) -> Iterator[T]:

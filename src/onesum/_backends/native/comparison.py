@@ -32,7 +32,7 @@ def divergences(x: Array, y: Array, axis: int, dtype: np.dtype[Any]) -> Compared
     _core._compare(as_core(x, dtype), as_core(y, dtype), known, sums)
     with np.errstate(all="ignore"):
         result = _of_sums(known, *sums.T)
-    unusual = np.flatnonzero(~np.isfinite(top_x + top_y + r_x + r_y))
+    unusual = np.flatnonzero(~np.isfinite(known).all(axis=1))
     if unusual.size:
         from .. import reference
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from .._functions.divergences import divergences, log_likelihoods
-from .._library import dtype_name, is_integral
 from ._comparison import Comparison
 from ._distribution import Distribution
+from ._labels import need_classes, need_labels
 from ._logits import Logits, readable, to_numpy
 
 Array = Any
 
 
-class Rows:
-    """What is known of the rows that were taken so far: `done` of them."""
+class Gathered:
+    """What is known of the rows that were taken so far: `done` of them, in whatever order."""
 
     def __init__(self, base: Logits, other: Logits, labels: Array | None) -> None:
         self.base, self.other, self.labels = base, other, labels
@@ -25,24 +25,24 @@ class Rows:
         self._same_top = 0
         self._without = _WithoutSoftmax(base), _WithoutSoftmax(other)
 
-    def take(self, x: Array, y: Array) -> None:
-        """The next rows of base and of other."""
-        first, self.done = self.done, self.done + len(x)
+    def take(self, rows: Array, x: Array, y: Array) -> None:
+        """Rows of base and of other, with their numbers."""
+        self.done += len(rows)
         of = divergences(x, y)
         undefined = np.flatnonzero(np.isnan(of.kl))
         for logits, without in zip((x, y), self._without, strict=True):
-            without.look_at(logits[undefined], first + undefined)
-        self._keep(first, kl=of.kl, reverse_kl=of.reverse_kl, js=of.js)
+            without.look_at(logits[undefined], rows[undefined])
+        self._keep(rows, kl=of.kl, reverse_kl=of.reverse_kl, js=of.js)
         self._same_top += int(np.count_nonzero(x.argmax(axis=-1) == y.argmax(axis=-1)))
         if self.labels is not None:
-            labels = self.labels[first : self.done]
+            labels = self.labels[rows]
             base = log_likelihoods(x, labels, of.top_x, of.rest_x)
             other = log_likelihoods(y, labels, of.top_y, of.rest_y)
-            self._keep(first, base=base, other=other)
+            self._keep(rows, base=base, other=other)
         log_sums = {"base": of.top_x + of.rest_x, "other": of.top_y + of.rest_y}
         for side, log_sum in log_sums.items():
             if getattr(getattr(self, side).source, "log_probabilities", False):
-                self._keep(first, **{f"mass_{side}": np.expm1(log_sum)})
+                self._keep(rows, **{f"mass_{side}": np.expm1(log_sum)})
 
     def comparison(self) -> Comparison:
         """Of all rows, which must have been taken."""
@@ -60,11 +60,11 @@ class Rows:
             mass_error_other=distributions.get("mass_other"),
         )
 
-    def _keep(self, first: int, **blocks: Array) -> None:
+    def _keep(self, rows: Array, **blocks: Array) -> None:
         for name, block in blocks.items():
             if name not in self._numbers:
                 self._numbers[name] = np.empty(self.base.rows)
-            self._numbers[name][first : first + len(block)] = block
+            self._numbers[name][rows] = block
 
 
 class NoSoftmaxError(ValueError):
@@ -87,8 +87,9 @@ class _WithoutSoftmax:
             ("several inf", (largest == np.inf) & several),
         ):
             if bad.any():
-                found = self._found.setdefault(what, [0, int(rows[bad][0])])
+                found = self._found.setdefault(what, [0, self.given.rows])
                 found[0] += int(np.count_nonzero(bad))
+                found[1] = min(found[1], int(rows[bad].min()))
 
     def need_none(self) -> None:
         if self._found:
@@ -104,15 +105,7 @@ class _WithoutSoftmax:
 def labels_of(labels: Any, base: Logits) -> Array:
     """One class a row, int64."""
     a = readable("labels", labels)
-    if not is_integral(dtype_name(a.dtype)):
-        raise TypeError(f"labels: expected integers, got dtype {a.dtype}")
-    if tuple(a.shape) != base.batch:
-        wanted = f"shape {base.batch}, one per row"
-        raise ValueError(f"labels: expected {wanted}, got {tuple(a.shape)}")
-    a = to_numpy(a[(slice(None),) * len(a.shape)] if a.shape else a).reshape(-1)
-    outside = np.flatnonzero((a < 0) | (a >= base.classes))
-    if outside.size:
-        row = int(outside[0])
-        wanted = f"class indices from 0 to {base.classes - 1}"
-        raise IndexError(f"labels: expected {wanted}, got {int(a[row])} in {base.row_name(row)}")
-    return a.astype(np.int64)
+    need_labels("labels", a, base.batch)
+    a = to_numpy(a[(slice(None),) * len(a.shape)] if a.shape else a)
+    need_classes("labels", a, base.classes)
+    return a.reshape(-1).astype(np.int64)

@@ -30,11 +30,13 @@ def answers(arguments: list[dict[str, Any]]) -> list[Any]:
 
 
 def refused(arguments: list[dict[str, Any]], kind: type[Exception], texts: list[str]) -> None:
-    """Every rank has its error; and afterwards the group is of use."""
+    """Every rank has its error; and afterwards the same group is of use."""
+    ranks = shared_ranks()
     for answer, text in zip(answers(arguments), texts, strict=True):
         assert isinstance(answer, Failed), answer
         assert issubclass(answer.kind, kind), answer
         assert re.search(text, answer.text), (answer.text, text)
+    assert shared_ranks() is ranks
     assert answers(shards()) == pytest.approx([LOSS] * 2, rel=1e-12)
 
 

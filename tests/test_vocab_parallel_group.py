@@ -57,6 +57,7 @@ def test_a_rank_that_does_not_come(when):
     """The others do not wait for ever: they have an error within the timeout of the group."""
     with own_ranks(2, TIMEOUT) as ranks:
         waited, other = ranks.call(alone, [(when, TIMEOUT.total_seconds())] * 2)
+    assert not ranks.usable
     assert isinstance(waited, float), waited
     assert waited < TIMEOUT.total_seconds() + MORE
     assert other.kind is (RuntimeError if when == "late" else EOFError)

@@ -65,7 +65,7 @@ def vocab_parallel_cross_entropy(
         How many classes there are. Columns beyond, on whichever rank, are padding: nothing is read
         of them, and their gradient is exactly 0. By default all columns are classes.
     weight : tensor, optional
-        Weights of this rank's columns, one each, >= 0.
+        Weights of this rank's columns, one each, >= 0: also of padding, where they play no part.
     label_smoothing, ignore_index, z_loss, softcap, temperature, reduction
         As in `onesum.torch.CrossEntropyLoss`, the same on all ranks. The smoothing is spread over
         the classes of all ranks. A temperature may be a number, or a tensor of one for each row.
@@ -81,11 +81,11 @@ def vocab_parallel_cross_entropy(
         If a class index is none of the classes there are: on every rank.
     TypeError, ValueError, numpy.exceptions.AxisError
         As in `onesum.cross_entropy`; if logits or options differ between the ranks where they may
-        not, the ranges of the classes overlap, or all ranks have the same logits, as if these had
-        been gathered. On every rank, though it be the fault of one.
+        not, the ranges of the classes overlap, or several ranks have the same logits, as if these
+        had been gathered. On every rank, though it be the fault of one.
     RuntimeError
         Of torch.distributed, if a rank ends, or does not come within the timeout of the group. If
-        a second derivative is asked for.
+        a second derivative is asked for, or what backward reads has been changed in place.
 
     Notes
     -----

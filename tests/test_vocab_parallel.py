@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 from typing import Any
 
 import numpy as np
 import oracle_losses
 import pytest
+import torch.distributed as dist
 import vocab_on_ranks
 from budget import FORMULAS
 from measure import check, ulp
@@ -261,3 +263,13 @@ def test_a_training():
     assert alone[-1] < 0.6 * alone[0]
     assert four == [four[0]] * 4
     np.testing.assert_allclose(four[0], alone, rtol=1e-4)
+
+
+def test_a_training_of_many_processes(monkeypatch):
+    """Each has a part, though equal ones of 256 classes would be 16."""
+    train = runpy.run_path(str(vocab_on_ranks.EXAMPLE))["train"]
+    monkeypatch.setitem(train.__globals__, "STEPS", 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda group: 17)
+    for rank in range(17):
+        monkeypatch.setattr(dist, "get_rank", lambda group, rank=rank: rank)
+        assert train() == []

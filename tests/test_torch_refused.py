@@ -103,8 +103,7 @@ def test_what_is_no_target():
             CrossEntropyLoss()(X, target)
         with pytest.raises(TypeError, match=rf"^target: expected {wanted}, got {got}$"):
             LinearCrossEntropyLoss()(X, MATRIX, target)
-    got = "got None of dtype object"
-    with pytest.raises(TypeError, match=rf"^target: expected numbers that torch can take, {got}$"):
+    with pytest.raises(TypeError, match=r"^target: expected numbers that torch can take, got None"):
         onesum.cross_entropy(X, None)
 
 

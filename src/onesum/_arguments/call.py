@@ -347,7 +347,7 @@ class Call:
                 return self.ours(a)
             except (TypeError, ValueError) as error:
                 wanted = f"numbers that {library_name(self.xp)} can take"
-                got = f"{value!r:.60} of dtype {a.dtype}"
+                got = f"dtype {a.dtype}" if hasattr(value, "dtype") else f"{value!r:.60}"
                 raise TypeError(f"{name}: expected {wanted}, got {got}") from error
         return self._same_library(name, a, in_step)
 

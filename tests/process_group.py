@@ -21,6 +21,10 @@ SIZES = (1, 2, 3, 4)  # of the groups: the first of the ranks
 TIMEOUT = timedelta(seconds=60)  # more than a loaded machine needs; none of the tests waits for it
 
 
+# What all ranks may raise together and go on.
+REFUSALS = (TypeError, ValueError, IndexError)
+
+
 class Failed(NamedTuple):
     """The exception of a rank."""
 
@@ -42,6 +46,7 @@ class Ranks:
             for rank, (_, there) in enumerate(pairs)
         ]
         self._pipes = [here for here, _ in pairs]
+        self.usable = True  # not once ranks have parted: some may still wait for the others
         # Threads of BLAS that spin while they wait would take more than the products do.
         with mock.patch.dict(os.environ, OPENBLAS_NUM_THREADS="1"):
             for process, (_, there) in zip(self.processes, pairs, strict=True):
@@ -50,10 +55,14 @@ class Ranks:
 
     def call(self, function: Callable[..., Any], arguments: Sequence[Sequence[Any]]) -> list[Any]:
         """The results of the first ranks, or what they failed with: a tuple of arguments each."""
-        pipes = self._pipes[: len(arguments)]
+        pipes, self.usable = self._pipes[: len(arguments)], False
         for pipe, own in zip(pipes, arguments, strict=True):
             pipe.send((function, len(arguments), own))
-        return [self._result(pipe) for pipe in pipes]
+        answers = [self._result(pipe) for pipe in pipes]
+        failed = [a for a in answers if isinstance(a, Failed)]
+        refused = all(issubclass(f.kind, REFUSALS) for f in failed)
+        self.usable = not failed or (refused and len(failed) == len(answers))
+        return answers
 
     def _result(self, pipe: Any) -> Any:
         assert pipe.poll(2 * TIMEOUT.total_seconds()), "a rank does not answer"
@@ -66,13 +75,14 @@ class Ranks:
         for pipe, process in zip(self._pipes, self.processes, strict=True):
             with contextlib.suppress(OSError):
                 pipe.send(None)
-            process.join(10)
+            process.join(10 if self.usable else 0)
             if process.is_alive():
                 process.kill()
         self._folder.cleanup()
 
 
 def _serve(pipe: Any, rank: int, ranks: int, store: str, timeout: timedelta) -> None:
+    import pytest
     import torch
     import torch.distributed as dist
 
@@ -84,7 +94,7 @@ def _serve(pipe: Any, rank: int, ranks: int, store: str, timeout: timedelta) -> 
         function, size, arguments = asked
         try:
             answer = function(groups[size], rank, *arguments)
-        except Exception as error:
+        except (Exception, pytest.fail.Exception) as error:
             answer = Failed(type(error), str(error))
         pipe.send(answer)
     dist.destroy_process_group()
@@ -94,11 +104,18 @@ _shared: list[Ranks] = []
 
 
 def shared_ranks() -> Ranks:
-    """Those of this process, started when they are first asked for."""
+    """Those of this process, started when they are first asked for, or are of no more use."""
+    if _shared and not _shared[0].usable:
+        _close_shared()
     if not _shared:
         _shared.append(Ranks())
-        atexit.register(_shared[0].close)
     return _shared[0]
+
+
+@atexit.register
+def _close_shared() -> None:
+    while _shared:
+        _shared.pop().close()
 
 
 @contextlib.contextmanager

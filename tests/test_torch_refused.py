@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 
 import onesum
+from onesum.torch import CrossEntropyLoss, LinearCrossEntropyLoss
 
 F8 = torch.float64
 X, G = torch.randn(2, 3, 4, dtype=F8)
@@ -93,6 +94,28 @@ LIBRARIES = [
     (lambda: onesum.softmax(X, temperature=jnp.ones(3)), "temperature", "torch", "jax.numpy"),
     (lambda: onesum.softmax(X, where=jnp.ones((3, 4), bool)), "where", "torch", "jax.numpy"),
 ]
+
+
+def test_what_is_no_target():
+    wanted = "a tensor of class indices or probabilities"
+    for target, got in ((None, "NoneType"), ([0, 1], "list")):
+        with pytest.raises(TypeError, match=rf"^target: expected {wanted}, got {got}$"):
+            CrossEntropyLoss()(X, target)
+        with pytest.raises(TypeError, match=rf"^target: expected {wanted}, got {got}$"):
+            LinearCrossEntropyLoss()(X, MATRIX, target)
+    with pytest.raises(TypeError, match=r"^target: expected numbers that torch can take, got None"):
+        onesum.cross_entropy(X, None)
+
+
+def test_a_target_of_classes_along_the_last_axis():
+    x, y = torch.stack([X, G]), torch.zeros(2, 3).long()
+    wanted = r"class indices of shape \(2, 4\), for the classes are along axis 1"
+    message = rf"^target: expected {wanted}, got \(2, 3\) \(dim=-1\?\)$"
+    with pytest.raises(ValueError, match=message):
+        CrossEntropyLoss()(x, y)
+    assert CrossEntropyLoss(dim=-1)(x, y) == onesum.cross_entropy(x, y)
+    square = x[:, :, :3]
+    assert CrossEntropyLoss()(square, y) == onesum.cross_entropy(square, y, 1)
 
 
 @pytest.mark.parametrize(("call", "name", "wanted", "got"), LIBRARIES)

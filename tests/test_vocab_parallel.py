@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 from typing import Any
 
 import numpy as np
 import oracle_losses
 import pytest
+import torch.distributed as dist
 import vocab_on_ranks
 from budget import FORMULAS
 from measure import check, ulp
@@ -14,7 +16,7 @@ from oracle import WIDE, Reference
 from process_group import Failed, shared_ranks
 from test_linear import PRODUCTS
 from test_linear import check as check_layer
-from vocab_cases import DTYPES, Case, Outcome, drawn, run, run_elsewhere
+from vocab_cases import DTYPES, Case, Outcome, drawn, run, run_elsewhere, run_under_autocast
 
 import onesum
 
@@ -101,6 +103,15 @@ def test_drawn_layers(dtype):
         case = drawn(seed, dtype, linear=True)
         for way in [run, run_elsewhere] if seed % 4 == 0 else [run]:
             layer_is_right(case, outcomes(case, way))
+
+
+def test_autocast_elsewhere():
+    """It is no matter of the products: they are those of backward."""
+    for seed in range(0, CASES, 5):
+        case = drawn(seed, "float32", linear=True)
+        layer_is_right(case, outcomes(case, run_under_autocast))
+        case = drawn(seed, "float32", linear=False)
+        losses_are_right(case, outcomes(case, run_under_autocast), FORMULAS)
 
 
 def layer_is_right(case: Case, found: list[Outcome]) -> None:
@@ -221,10 +232,20 @@ def test_bytes_sent():
                 assert sum(outcome.sent.values()) == 256 + 8 * numbers * 50
 
 
-@pytest.mark.parametrize("name", ["as_it_is", "without_gradients", "dh_of_its_own", "in_mesh"])
+ON_RANKS = {
+    "as_it_is": 2,
+    "without_gradients": 2,
+    "changed_in_between": 2,
+    "dh_of_its_own": 2,
+    "in_mesh": 4,
+    "beside_dtensors": 4,
+}
+
+
+@pytest.mark.parametrize("name", ON_RANKS)
 def test_on_ranks(name):
     """What is asserted by the ranks themselves."""
-    ranks = 4 if name == "in_mesh" else 2
+    ranks = ON_RANKS[name]
     assert shared_ranks().call(getattr(vocab_on_ranks, name), [()] * ranks) == [None] * ranks
 
 
@@ -242,3 +263,13 @@ def test_a_training():
     assert alone[-1] < 0.6 * alone[0]
     assert four == [four[0]] * 4
     np.testing.assert_allclose(four[0], alone, rtol=1e-4)
+
+
+def test_a_training_of_many_processes(monkeypatch):
+    """Each has a part, though equal ones of 256 classes would be 16."""
+    train = runpy.run_path(str(vocab_on_ranks.EXAMPLE))["train"]
+    monkeypatch.setitem(train.__globals__, "STEPS", 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda group: 17)
+    for rank in range(17):
+        monkeypatch.setattr(dist, "get_rank", lambda group, rank=rank: rank)
+        assert train() == []

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from process_group import Failed, own_ranks, shared_ranks
-from vocab_on_ranks import called, ended, small, whole
+from process_group import Failed, shared_ranks
+from vocab_on_ranks import called, whole
 
-import onesum
-from onesum.torch import vocab_parallel_cross_entropy, vocab_parallel_linear_cross_entropy
+from onesum.torch import vocab_parallel_cross_entropy
 
 H, W, X, Y = whole()
 LOSS = torch.nn.functional.cross_entropy(X, Y).item()
@@ -32,11 +30,13 @@ def answers(arguments: list[dict[str, Any]]) -> list[Any]:
 
 
 def refused(arguments: list[dict[str, Any]], kind: type[Exception], texts: list[str]) -> None:
-    """Every rank has its error; and afterwards the group is of use."""
+    """Every rank has its error; and afterwards the same group is of use."""
+    ranks = shared_ranks()
     for answer, text in zip(answers(arguments), texts, strict=True):
         assert isinstance(answer, Failed), answer
         assert issubclass(answer.kind, kind), answer
         assert re.search(text, answer.text), (answer.text, text)
+    assert shared_ranks() is ranks
     assert answers(shards()) == pytest.approx([LOSS] * 2, rel=1e-12)
 
 
@@ -49,7 +49,6 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "dtype": ({"logits": X[:, 5:].float()}, "^logits: expected one dtype on every rank, got .*32"),
     "target": ({"target": Y.flip(0)}, "^target: expected the same class indices on every rank"),
     "gradient": ({"logits": X[:, 5:].clone().requires_grad_()}, "^logits: expected the same need"),
-    "dim": ({"dim": 0, "target": torch.zeros(5).long()}, "^logits: expected rows of one shape"),
     "weight": ({"weight": torch.ones(5)}, "^weight: expected None, or the weights"),
     "smoothing": (
         {"label_smoothing": 0.1},
@@ -92,19 +91,43 @@ def test_what_differs_between_layers():
         refused([first, second | own], ValueError, [text.partition(":")[0], text])
 
 
+def test_axes_that_differ():
+    square = {"logits": X[:5, :5], "target": torch.zeros(5).long()}
+    text = "^dim: expected the same axis on every rank, got {} here, on rank {}, and another on"
+    texts = [text.format(axis, axis) for axis in (0, 1)]
+    refused([square | {"dim": 0}, square | {"dim": 1}], ValueError, texts)
+
+
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "list": ({"logits": [[1.0]]}, TypeError, "^logits: expected a tensor, got list$"),
     "complex": ({"logits": X.to(torch.complex64)}, TypeError, "^logits: expected float16, "),
     "shape": ({"target": Y[:4]}, ValueError, "^target: expected class indices of shape"),
+    "nothing": ({"logits": X[0, 0]}, ValueError, r"^logits: expected at least one axis, that of "),
+    "last axis": (
+        {"logits": X[None, :, :5], "target": Y[None]},
+        ValueError,
+        r"^target: expected class indices of shape \(1, 5\), .*, got \(1, 6\) \(dim=-1\?\)$",
+    ),
+    "string": (
+        {"target": "1"},
+        TypeError,
+        "^target: expected numbers that torch can take, got '1'",
+    ),
     "negative": ({"target": Y - 5}, IndexError, r"^target: expected class indices from 0 on, got "),
     "weight": ({"weight": torch.ones(6)}, ValueError, "^weight: expected shape"),
+    "weights": ({"weight": -torch.ones(5)}, ValueError, "^weight: expected finite numbers >= 0"),
     "smoothing": ({"label_smoothing": 2}, ValueError, "^label_smoothing: expected a number from 0"),
     "reduction": ({"reduction": "max"}, ValueError, "^reduction: expected one of mean, sum, none"),
     "ignore_index": ({"ignore_index": 0.5}, TypeError, "^ignore_index: expected an int or None"),
     "softcap": ({"softcap": -1.0}, ValueError, "^softcap: expected a number > 0"),
     "z_loss": ({"z_loss": "x"}, TypeError, "^z_loss: expected a number, got 'x'"),
     "temperature": ({"temperature": 0.0}, ValueError, "^temperature: expected a number > 0, got 0"),
-    "vocab_start": ({"vocab_start": -1}, ValueError, "^vocab_start: expected an int >= 0, got -1"),
+    "vocab_start": (
+        {"vocab_start": -1},
+        ValueError,
+        "^vocab_start: expected an int from 0 to .* -1$",
+    ),
+    "huge": ({"vocab_start": 2**63}, ValueError, r"^vocab_start: .* to 2\*\*63 - 1, got 9223"),
     "vocab_size": ({"vocab_size": "9"}, TypeError, "^vocab_size: expected an int or None, got '9'"),
     "axis": ({"dim": 2}, np.exceptions.AxisError, "^dim: axis 2 is out of bounds"),
     "dim": ({"dim": (0, 1)}, TypeError, r"^dim: expected an int or None, got \(0, 1\)"),
@@ -177,16 +200,27 @@ def test_gathered_logits():
     """Megatron-LM issue 7452: the loss was off by exactly log(ranks)."""
     every = {"logits": X, "target": Y}
     text = "^logits: expected that of this rank's own classes, which no other rank has, got "
-    the_same = text + r"the same on all {} ranks .*: do not gather it before the loss$"
-    for ranks in (2, 4):
-        refused([every] * ranks, ValueError, [the_same.format(ranks)] * ranks)
+    the_same = text + "the same on ranks {} .*: do not gather it before the loss"
+    refused([every] * 2, ValueError, [the_same.format("0, 1")] * 2)
+    refused([every] * 4, ValueError, [the_same.format("0, 1, 2, 3")] * 4)
     placed = [every | {"vocab_start": 10 * rank} for rank in range(2)]
-    refused(placed, ValueError, [the_same.format(2)] * 2)
+    refused(placed, ValueError, [the_same.format("0, 1")] * 2)
     both = text + "all 10 on each of ranks 0, 1: do not gather"
     refused([every | {"vocab_size": 10}] * 2, ValueError, [both] * 2)
     refused([every | {"vocab_start": 0}] * 2, ValueError, [both] * 2)
     layer = {"h": H, "weight_matrix": W, "target": Y}
     refused([layer] * 2, ValueError, ["^weight_matrix: expected that of this rank's own"] * 2)
+
+
+def test_a_group_of_more_ranks_than_share_the_classes():
+    """The default group, say, where only two of its four ranks have the whole vocabulary."""
+    text = "^{}: expected that of .* got the same on ranks 0, 2 .* pass the group that shares it$"
+    for layer, name in ((False, "logits"), (True, "weight_matrix")):
+        refused(shards(layer=layer) * 2, ValueError, [text.format(name)] * 4)
+    first, second = shards()
+    third = first | {"logits": first["logits"] + 1}
+    text = text.replace("0, 2", "1, 3")
+    refused([first, second, third, second], ValueError, [text.format("logits")] * 4)
 
 
 def test_equal_logits_that_were_not_gathered():
@@ -236,47 +270,3 @@ def test_classes_that_are_not_there():
     y[:4], y[5] = 0, 0
     padded = [own | {"target": y, "vocab_size": 8} for own in shards()]
     refused(padded, IndexError, [text] * 2)
-
-
-# --- the group ----------------------------------------------------------------------------------
-
-
-def test_no_group():
-    for call in (
-        lambda: vocab_parallel_cross_entropy(X, Y),
-        lambda: vocab_parallel_linear_cross_entropy(H, W, Y),
-    ):
-        with pytest.raises(ValueError, match=r"^group: expected torch.distributed to be initial"):
-            call()
-    assert onesum.torch.vocab_parallel_cross_entropy is vocab_parallel_cross_entropy
-
-
-def test_what_is_no_group():
-    answer = shared_ranks().call(other_groups, [()] * 4)
-    assert answer == [None] * 4
-
-
-def other_groups(group: Any, rank: int) -> None:
-    from torch.distributed.device_mesh import init_device_mesh
-
-    mesh = init_device_mesh("cpu", (4,))
-    with pytest.raises(TypeError, match=r"^group: expected a process group or None, got DeviceMes"):
-        vocab_parallel_cross_entropy(X, Y, mesh)
-    with pytest.raises(TypeError, match=r"^group: expected a process group or None, got str$"):
-        vocab_parallel_cross_entropy(X, Y, "gloo")
-    pair = torch.distributed.new_group([0, 1])
-    if rank > 1:
-        with pytest.raises(ValueError, match=r"^group: expected one that this process belongs to"):
-            vocab_parallel_cross_entropy(X, Y, pair)
-    else:
-        _, _, x, y = small(rank)
-        assert vocab_parallel_cross_entropy(x, y, pair).item() == pytest.approx(LOSS, rel=1e-12)
-
-
-def test_a_rank_that_ends():
-    """The others do not wait for ever: not longer than the timeout of the group."""
-    with own_ranks(2, timedelta(seconds=5)) as ranks:
-        left, gone = ranks.call(ended, [()] * 2)
-    assert isinstance(left, Failed)
-    assert issubclass(left.kind, RuntimeError)
-    assert gone.kind is EOFError

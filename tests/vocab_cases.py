@@ -107,6 +107,12 @@ def run_elsewhere(group: Any, rank: int, case: Case) -> Outcome:
         return run(group, rank, case)
 
 
+def run_under_autocast(group: Any, rank: int, case: Case) -> Outcome:
+    """The same with backward too under autocast, which is of float32 and its products alone."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return run_elsewhere(group, rank, case)
+
+
 def counted(name: str, sent: dict[str, int]) -> Any:
     """A collective that counts the bytes of what this rank gives to it."""
     function = getattr(dist, name)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import runpy
+import time
 import tracemalloc
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 from vocab_cases import COLLECTIVES, counted
 
 from onesum.torch import vocab_parallel_cross_entropy, vocab_parallel_linear_cross_entropy
+from onesum.torch.vocab_parallel import exchange
 from onesum.torch.vocab_parallel import options as vocab_options
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "vocab_parallel.py"
@@ -138,6 +141,9 @@ def in_mesh(group: Any, rank: int) -> None:
         refused = distribute_tensor(x.detach(), line, wrong)
         with pytest.raises(ValueError, match=r"^logits: expected a DTensor with Shard\(1\)"):
             vocab_parallel_cross_entropy(refused, y)
+    gathered = DTensor.from_local(x.detach(), line, [Shard(1)])
+    with pytest.raises(ValueError, match=r"^logits: .* got the same on ranks 0, 1, 2, 3"):
+        vocab_parallel_cross_entropy(gathered, y)
     sharded = distribute_tensor(x.detach(), line, [Shard(1)])
     with pytest.raises(ValueError, match=r"^group: expected None beside a DTensor"):
         vocab_parallel_cross_entropy(sharded, y, group)
@@ -149,6 +155,48 @@ def in_mesh(group: Any, rank: int) -> None:
     rows, classes = (distribute_tensor(a, line, [Shard(0)]) for a in (h, w))
     with pytest.raises(ValueError, match=r"^h: expected a DTensor that is replicated"):
         vocab_parallel_linear_cross_entropy(rows, classes, y)
+
+
+def beside_dtensors(group: Any, rank: int) -> None:
+    """DTensors among plain tensors, and what is wrong with a DTensor on one of the ranks alone."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    mesh = init_device_mesh("cpu", (4,))
+    h, w, x, y = whole()
+    own = slice((0, 3, 6, 8)[rank], (3, 6, 8, 10)[rank])
+    same = {"target": y, "temperature": torch.full((6,), 2.0), "h": h}
+    classes = {"weight": torch.ones(10), "bias": torch.ones(10)}
+    dtensors = {name: distribute_tensor(a, mesh, [Replicate()]) for name, a in same.items()}
+    dtensors |= {name: distribute_tensor(a, mesh, [Shard(0)]) for name, a in classes.items()}
+    logits = distribute_tensor(x, mesh, [Shard(1)])
+    matrix = distribute_tensor(w, mesh, [Shard(0)])
+
+    def loss(**given: Any) -> float:
+        if "logits" in given:
+            return vocab_parallel_cross_entropy(**given).item()
+        return vocab_parallel_linear_cross_entropy(**given).item()
+
+    plain = {"h": h, "weight_matrix": w[own], "target": y}
+    for name, a in dtensors.items():
+        with pytest.raises(TypeError, match=rf"^{name}: expected a plain .* {name}\.to_local\(\)$"):
+            loss(**plain | {name: a})
+    wanted = loss(logits=x[:, own], target=y, temperature=2.0)
+    assert loss(logits=logits, target=y, temperature=dtensors["temperature"]) == wanted
+    wanted = loss(**plain, temperature=2.0, bias=torch.ones(own.stop - own.start))
+    del dtensors["weight"]
+    assert loss(weight_matrix=matrix, **dtensors) == wanted
+
+    tall = distribute_tensor(x, mesh, [Shard(0)])
+    for alone, kind, text in [
+        ({"dim": 7}, np.exceptions.AxisError, "^dim: axis 7"),
+        ({"logits": tall}, ValueError, r"^logits: expected a DTensor with Shard\(1\)"),
+        ({"group": group}, ValueError, "^group: expected None beside a DTensor"),
+        ({"target": distribute_tensor(y, mesh, [Shard(0)])}, ValueError, "^target: expected a DT"),
+    ]:
+        expected = (kind, text) if rank == 3 else (ValueError, "^group: expected arguments on .*3$")
+        with pytest.raises(expected[0], match=expected[1]):
+            loss(**{"logits": logits, "target": y} | (alone if rank == 3 else {}))
 
 
 def peak(group: Any, rank: int, label_smoothing: float) -> int:
@@ -178,14 +226,45 @@ def called(group: Any, rank: int, args: dict[str, Any]) -> float:
     return vocab_parallel_cross_entropy(group=group, **args).item()
 
 
-def ended(group: Any, rank: int) -> float:
-    """The last rank ends where the others wait for it: after they agreed."""
-    _, _, x, y = small(rank)
-    if rank == dist.get_world_size(group) - 1:
-        from onesum.torch.vocab_parallel import exchange
+def alone(group: Any, rank: int, when: str, timeout: float) -> float:
+    """How long rank 0 waits for rank 1 until it has torch's error. That ends where it is waited
+    for, or is late: before anything is told, where states are gathered, or in backward.
+    """
+    h, w, _, y = small(rank)
+    if rank == 1:
+        if when == "late":
+            time.sleep(2 * timeout)
+        elif when == "forward":
+            exchange.gathered = lambda *_: os._exit(1)
+        else:
+            dist.all_reduce = lambda *_, **__: os._exit(1)
+    begun = time.monotonic()
+    try:
+        vocab_parallel_linear_cross_entropy(h.requires_grad_(), w, y, group).backward()
+    except RuntimeError:
+        if rank == 0:
+            return time.monotonic() - begun
+        raise
+    raise AssertionError("no error")
 
-        exchange.gathered = lambda *_: os._exit(1)
-    return vocab_parallel_cross_entropy(x, y, group).item()
+
+def changed_in_between(group: Any, rank: int) -> None:
+    """What backward reads may not be changed before: torch says so of all, also through views."""
+    h, w, x, y = small(rank)
+    for function, arrays in [
+        (vocab_parallel_cross_entropy, (x,)),
+        (vocab_parallel_linear_cross_entropy, (h, w)),
+    ]:
+        for name in ("target", "weight", "temperature", "probabilities"):
+            leaves = [a.clone().requires_grad_() for a in arrays]
+            given = {"target": y.clone(), "weight": torch.ones(5).double()}
+            given["temperature"] = torch.ones(6).double()
+            if name == "probabilities":
+                name, given["target"] = "target", torch.full((6, 5), 0.1).double()
+            loss = function(*leaves, group=group, **given)
+            given[name].detach()[0] = 3
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                loss.backward()
 
 
 def trained(group: Any, rank: int) -> list[float]:

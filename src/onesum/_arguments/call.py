@@ -346,8 +346,9 @@ class Call:
             try:
                 return self.ours(a)
             except (TypeError, ValueError) as error:
-                ours = library_name(self.xp)
-                raise TypeError(f"{name}: {ours} cannot take dtype {a.dtype}") from error
+                wanted = f"numbers that {library_name(self.xp)} can take"
+                got = f"dtype {a.dtype}" if hasattr(value, "dtype") else f"{value!r:.60}"
+                raise TypeError(f"{name}: expected {wanted}, got {got}") from error
         return self._same_library(name, a, in_step)
 
     def _broadcast(self, name: str, a: Array) -> Array:

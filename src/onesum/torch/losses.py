@@ -49,6 +49,9 @@ class _Loss(torch.nn.Module):  # type: ignore[misc]
     def options(self, target: Tensor) -> dict[str, Any]:
         """What a loss with this target is called with: probabilities have no class to ignore."""
         options = {name: getattr(self, name) for name in self._options}
+        if not isinstance(target, torch.Tensor):
+            wanted = "a tensor of class indices or probabilities"
+            raise TypeError(f"target: expected {wanted}, got {type(target).__name__}")
         if target.is_floating_point():
             options["ignore_index"] = None
         return {**options, "weight": self.weight, "temperature": self.temperature}
@@ -62,6 +65,16 @@ class _Loss(torch.nn.Module):  # type: ignore[misc]
             for name, value in given.items()
             if isinstance(value, torch.Tensor) or value != usual[name]
         )
+
+
+def default_axis(x: Tensor, target: Any) -> int:
+    """torch's axis of the classes: 1, or 0 where there is no other."""
+    axis: int = min(1, x.ndim - 1)
+    shape, batch = getattr(target, "shape", ()), (*x.shape[:1], *x.shape[2:])
+    if x.ndim > 2 and tuple(shape) == tuple(x.shape[:-1]) != batch:
+        wanted = f"class indices of shape {batch}, for the classes are along axis 1"
+        raise ValueError(f"target: expected {wanted}, got {tuple(shape)} (dim=-1?)")
+    return axis
 
 
 class CrossEntropyLoss(_Loss):
@@ -149,7 +162,7 @@ class CrossEntropyLoss(_Loss):
         where: Tensor | None = None,
     ) -> Tensor:
         """The loss of the logits; sample_weight and where as in `onesum.cross_entropy`."""
-        axis = min(1, input.ndim - 1) if self.dim is None else self.dim
+        axis = default_axis(input, target) if self.dim is None else self.dim
         options = self.options(target) | {"sample_weight": sample_weight, "where": where}
         return cross_entropy(input, target, axis, **options)
 

@@ -13,10 +13,8 @@ from typing import Any, SupportsIndex
 import torch
 
 from ..._typing import Number, Reduction
-from .agreement import need_group
-from .dtensors import group_of, is_dtensor, local, local_input, sharding_of
 from .linear import Layer, loss_of_layer
-from .logits import class_axis, loss_of_logits
+from .logits import loss_of_logits
 from .options import Options
 
 __all__ = ["vocab_parallel_cross_entropy", "vocab_parallel_linear_cross_entropy"]
@@ -67,7 +65,7 @@ def vocab_parallel_cross_entropy(
         How many classes there are. Columns beyond, on whichever rank, are padding: nothing is read
         of them, and their gradient is exactly 0. By default all columns are classes.
     weight : tensor, optional
-        Weights of this rank's columns, one each, >= 0.
+        Weights of this rank's columns, one each, >= 0: also of padding, where they play no part.
     label_smoothing, ignore_index, z_loss, softcap, temperature, reduction
         As in `onesum.torch.CrossEntropyLoss`, the same on all ranks. The smoothing is spread over
         the classes of all ranks. A temperature may be a number, or a tensor of one for each row.
@@ -83,11 +81,11 @@ def vocab_parallel_cross_entropy(
         If a class index is none of the classes there are: on every rank.
     TypeError, ValueError, numpy.exceptions.AxisError
         As in `onesum.cross_entropy`; if logits or options differ between the ranks where they may
-        not, the ranges of the classes overlap, or all ranks have the same logits, as if these had
-        been gathered. On every rank, though it be the fault of one.
+        not, the ranges of the classes overlap, or several ranks have the same logits, as if these
+        had been gathered. On every rank, though it be the fault of one.
     RuntimeError
         Of torch.distributed, if a rank ends, or does not come within the timeout of the group. If
-        a second derivative is asked for.
+        a second derivative is asked for, or what backward reads has been changed in place.
 
     Notes
     -----
@@ -122,15 +120,6 @@ def vocab_parallel_cross_entropy(
     tensor([[-2.0612e-09,  2.0612e-09,  0.0000e+00]])
     >>> dist.destroy_process_group()
     """
-    if is_dtensor(logits):
-        axis = class_axis(logits, dim)
-        sharding = sharding_of("logits", logits, axis)
-        group = group_of(sharding, group)
-        vocab_size = sharding.classes if vocab_size is None else vocab_size
-        probabilities = is_dtensor(target) and target.is_floating_point()
-        target = local("target", target, sharding, axis if probabilities else None)
-        weight = local("weight", weight, sharding, 0)
-        logits = logits.to_local()
     options = Options(
         vocab_start,
         vocab_size,
@@ -142,7 +131,7 @@ def vocab_parallel_cross_entropy(
         temperature,
         reduction,
     )
-    return _eager(loss_of_logits)(logits, target, need_group(group), dim, options)
+    return _eager(loss_of_logits)(logits, target, group, dim, options)
 
 
 def vocab_parallel_linear_cross_entropy(
@@ -238,15 +227,6 @@ def vocab_parallel_linear_cross_entropy(
     torch.Size([5, 3])
     >>> dist.destroy_process_group()
     """
-    if is_dtensor(weight_matrix):
-        sharding = sharding_of("weight_matrix", weight_matrix, 0)
-        group = group_of(sharding, group)
-        vocab_size = sharding.classes if vocab_size is None else vocab_size
-        h = local_input("h", h, sharding, bool(reduce_dh))
-        probabilities = is_dtensor(target) and target.is_floating_point()
-        target = local("target", target, sharding, -1 if probabilities else None)
-        bias, weight = local("bias", bias, sharding, 0), local("weight", weight, sharding, 0)
-        weight_matrix = weight_matrix.to_local()
     options = Options(
         vocab_start,
         vocab_size,
@@ -259,7 +239,7 @@ def vocab_parallel_linear_cross_entropy(
         reduction,
     )
     layer = Layer(h, weight_matrix, bias)
-    return _eager(loss_of_layer)(layer, target, need_group(group), reduce_dh, options)
+    return _eager(loss_of_layer)(layer, target, group, reduce_dh, options)
 
 
 def _eager(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

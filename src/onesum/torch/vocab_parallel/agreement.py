@@ -49,7 +49,7 @@ class Shards(NamedTuple):
     sizes: tuple[int, ...]  # without padding
     vocab_size: int
     declared: bool  # whether the caller said how many classes there are
-    alike: bool  # whether all ranks have the same numbers, as far as samples tell
+    samples: tuple[int, ...]  # hashes: those of ranks with the same numbers are the same
 
     @property
     def start(self) -> int:
@@ -96,16 +96,15 @@ def agree(
     """
     error: Exception | None = None
     facts: Sequence[Fact] = ()
-    own, record = None, [1]
+    own = None
     try:
         own, (columns, facts) = prepare()
         start = -1 if columns.start is None else columns.start
-        record = [0, columns.number, start, _hash(columns.sample), len(facts)]
-        record += [_hash(fact.value) for fact in facts]
+        record = [0, columns.number, start, hash_of(columns.sample), len(facts)]
+        sent = _padded(record + [hash_of(fact.value) for fact in facts], device)
     except Exception as caught:
-        error = caught
+        error, sent = caught, _padded([1], device)
     ranks, rank = dist.get_world_size(group), dist.get_rank(group)
-    sent = torch.tensor(record + [0] * (_RECORD - len(record)), dtype=torch.int64, device=device)
     records = gathered(sent, group).tolist()
     refused = [i for i in range(ranks) if records[i][0]]
     if refused:
@@ -127,6 +126,11 @@ def gathered(a: Tensor, group: Any) -> Tensor:
     gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
     gather(result.view(-1), a.contiguous().view(-1), group=group)
     return result
+
+
+def _padded(numbers: list[int], device: torch.device) -> Tensor:
+    padded = numbers + [0] * (_RECORD - len(numbers))
+    return torch.tensor(padded, dtype=torch.int64, device=device)
 
 
 def _stop(group: Any, device: torch.device, refused: list[int], error: Exception | None) -> None:
@@ -171,15 +175,15 @@ def _shards(columns: Columns, group: Any, rank: int, records: list[list[int]]) -
         ranges = ", ".join(f"{starts[i]} to {ends[i] - 1} on rank {i}" for i in holders)
         wanted = f"columns that are each of the classes from 0 to {n - 1} once"
         raise ValueError(f"vocab_start: expected {wanted}, got {ranges}")
-    alike = len({samples[i] for i in holders}) == 1 < len(holders)
     declared = vocab_size is not None
-    return Shards(name, group, rank, tuple(starts), tuple(sizes), n, declared, alike)
+    return Shards(name, group, rank, tuple(starts), tuple(sizes), n, declared, tuple(samples))
 
 
 def gathered_error(name: str, got: str) -> ValueError:
-    """Of what was gathered before: the loss would be off by log(ranks)."""
+    """Of what more than one rank has: the loss would be off, by log(ranks) if all have it."""
     wanted = "that of this rank's own classes, which no other rank has"
-    return ValueError(f"{name}: expected {wanted}, got {got}: do not gather it before the loss")
+    advice = "do not gather it before the loss, and pass the group that shares it"
+    return ValueError(f"{name}: expected {wanted}, got {got}: {advice}")
 
 
 def named(ranks: Sequence[int]) -> str:
@@ -193,7 +197,7 @@ def _shown(value: Any) -> str:
     return f"{value!r:.60}"
 
 
-def _hash(value: Any) -> int:
+def hash_of(value: Any) -> int:
     """64 bits of a value; of a tensor those of its numbers."""
     if isinstance(value, torch.Tensor):
         wide = torch.float64 if value.is_floating_point() else torch.int64

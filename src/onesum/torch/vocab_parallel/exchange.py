@@ -9,7 +9,7 @@ import torch
 
 from ..._functions.cross_entropy_state import CrossEntropyState
 from ..._library import namespace
-from .agreement import Shards, gathered, gathered_error
+from .agreement import Shards, gathered, gathered_error, hash_of, named
 
 Tensor = Any
 
@@ -32,20 +32,26 @@ def of_all_ranks(state: CrossEntropyState, shards: Shards) -> CrossEntropyState:
 
 
 def _need_own_classes(numbers: Tensor, shards: Shards) -> None:
-    """That not all ranks have the same logits, as they would if these had been gathered.
+    """That no two ranks have the same logits, as they would if these had been gathered, or if the
+    group had more ranks than share them.
 
-    That shows in the normalizers: m and r of every row would be the same on all ranks. Rows of
-    equal logits say nothing, for of these each rank may well have some: r is the number of the
-    others there. And where vocab_size says how many classes there are, nothing is guessed.
+    That shows in the normalizers: m and r of every row are the same then. Rows of equal logits say
+    nothing, for of these each rank may well have some: r is the number of the others there. And
+    where vocab_size says how many classes there are, nothing is guessed.
     """
-    sizes = {n for n in shards.sizes if n}
-    if shards.declared or not shards.alike or len(sizes) > 1:
+    if shards.declared:
         return
-    parts = numbers[[i for i, n in enumerate(shards.sizes) if n], ..., :3]
-    m, r = parts[0, ..., 0], parts[0, ..., 1]
-    telling = torch.isfinite(m) & torch.isfinite(r) & (r != max(sizes) - 1)
-    same = (parts == parts[:1]).all(0).all(-1)
-    if bool(telling.any()) and bool((same | ~telling).all()):
-        got = f"the same on all {len(parts)} ranks"
-        advice = "if they are the same by chance, say vocab_size"
-        raise gathered_error(shards.name, f"{got} ({advice})")
+    alike = list(zip(shards.sizes, shards.samples, strict=True))
+    found: dict[tuple[int, ...], list[int]] = {}
+    for rank, (size, sample) in enumerate(alike):
+        if size and alike.count((size, sample)) > 1:
+            normalizers = numbers[rank, ..., :3]
+            m, r = normalizers[..., 0], normalizers[..., 1]
+            telling = torch.isfinite(m) & torch.isfinite(r) & (r != size - 1)
+            if bool(telling.any()):
+                rows = torch.where(telling[..., None], normalizers, 0.0)
+                found.setdefault((size, sample, hash_of(rows)), []).append(rank)
+    for ranks in found.values():
+        if len(ranks) > 1:
+            advice = "if it is the same by chance, say vocab_size"
+            raise gathered_error(shards.name, f"the same on {named(ranks)} ({advice})")

@@ -22,6 +22,7 @@ from ..._functions.linear.products import NewProducts, Products, spans
 from ..._functions.linear.rows import Part, Rows
 from ..._library import device, quiet
 from .agreement import Fact, Prepared, Shards, agree
+from .dtensors import group_of, sharding_of
 from .exchange import of_all_ranks
 from .logits import device_of, need_no_second, need_tensor, needs_gradient
 from .options import Loss, Options, need_classes, prepared
@@ -35,7 +36,7 @@ class Layer(NamedTuple):
     weight_matrix: Tensor
     bias: Tensor | None
 
-    def rank_of(self, shards: Shards) -> Layer:
+    def of_rank(self, shards: Shards) -> Layer:
         """That of the classes, without padding."""
         n, bias = shards.size, self.bias
         bias = None if bias is None else bias.detach()[:n]
@@ -56,15 +57,19 @@ def loss_of_layer(
 ) -> Tensor:
     """The loss of h W^T + b, of the rows of W and b that this rank has, and those of all others."""
 
-    def prepare() -> tuple[tuple[LinearCall, Loss], Prepared]:
+    def prepare() -> tuple[tuple[Layer, LinearCall, Loss], Prepared]:
         for name, a in zip(Layer._fields, layer, strict=True):
             if name != "bias" or a is not None:
                 need_tensor(name, a)
         if not isinstance(reduce_dh, bool):
             raise TypeError(f"reduce_dh: expected True or False, got {reduce_dh!r:.60}")
-        call = LinearCall(*layer)
+        sharding = sharding_of("weight_matrix", layer.weight_matrix, 0, group)
+        h = sharding.local_input("h", layer.h, reduce_dh)
+        weight_matrix = sharding.local("weight_matrix", layer.weight_matrix, 0)
+        bias = sharding.local("bias", layer.bias, 0)
+        here = Layer(h, weight_matrix, bias)
+        call = LinearCall(*here)
         call.name = "weight_matrix"
-        h, weight_matrix, bias = layer
         facts = [
             Fact("h", "one dtype", h.dtype),
             Fact("weight_matrix", "one dtype", weight_matrix.dtype),
@@ -73,17 +78,26 @@ def loss_of_layer(
             Fact("h", "the same need of a gradient", needs_gradient(h)),
         ]
         name = "vocab_parallel_linear_cross_entropy"
-        loss, said = prepared(name, call, weight_matrix, target, options, facts)
-        return (call, loss), said
+        loss, said = prepared(name, call, weight_matrix, sharding, target, options, facts)
+        return (here, call, loss), said
 
-    (call, loss), shards = agree(group, device_of(layer.h, group), prepare)
+    ranks = group_of(layer.weight_matrix, group)
+    (here, call, loss), shards = agree(ranks, device_of(layer.h, ranks), prepare)
     need_classes(call, loss, shards)
     dtype = call.dtype(None, *call.parameters(), role="loss")
     given = Given(loss.of_rank(shards, -1), shards, dtype, reduce_dh)
-    if needs_gradient(*layer):
-        return _Loss.apply(*layer, given)
-    walk = _Walk(layer.rank_of(shards), given, gradient=False)
-    return walk.loss(walk.state())
+    with _no_autocast(here):
+        if needs_gradient(*here):
+            return _VocabParallelLinearLoss.apply(*here, given)
+        walk = _Walk(here.of_rank(shards), given, gradient=False)
+        return walk.loss(walk.state())
+
+
+def _no_autocast(layer: Layer) -> torch.autocast:
+    """torch.autocast chooses the type of the loss, but not those of the products on the way: the
+    logits are to be the same in backward, wherever that is called.
+    """
+    return torch.autocast(layer.h.device.type, enabled=False)
 
 
 class _Walk:
@@ -190,24 +204,25 @@ class _Walk:
         return CrossEntropyState.of(x, **self._target(span, slice(0, 0)), **self._of_all(span))
 
 
-class _Loss(torch.autograd.Function):  # type: ignore[misc]
+class _VocabParallelLinearLoss(torch.autograd.Function):  # type: ignore[misc]
     """Nothing is kept but the layer and the state, and only the sum of dh is exchanged."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight_matrix: Tensor, bias: Any, given: Given) -> Tensor:
         layer = Layer(h, weight_matrix, bias)
-        walk = _Walk(layer.rank_of(given.shards), given, gradient=False)
+        walk = _Walk(layer.of_rank(given.shards), given, gradient=False)
         state = walk.state()
-        ctx.save_for_backward(*layer)
+        ctx.save_for_backward(*layer, *given.loss.tensors())
         ctx.given, ctx.numbers = given, state.packed()
         return walk.loss(state)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         need_no_second("vocab_parallel_linear_cross_entropy")
-        layer, given = Layer(*ctx.saved_tensors), ctx.given
-        walk = _Walk(layer.rank_of(given.shards), given, gradient=True)
-        dh, dw, db = walk.gradients(ctx.numbers, g)
+        layer, given = Layer(*ctx.saved_tensors[:3]), ctx.given
+        with _no_autocast(layer):
+            walk = _Walk(layer.of_rank(given.shards), given, gradient=True)
+            dh, dw, db = walk.gradients(ctx.numbers, g)
         if ctx.needs_input_grad[0] and given.reduce_dh:
             dh = dh.contiguous()
             dist.all_reduce(dh, group=given.shards.group)

@@ -13,7 +13,9 @@ from ..._arguments import Call
 from ..._backends.torch import kernels
 from ..._functions.cross_entropy_state import CrossEntropyState
 from ..._functions.linear.products import spans
+from ..losses import default_axis
 from .agreement import Fact, Prepared, Shards, agree
+from .dtensors import group_of, sharding_of
 from .exchange import of_all_ranks
 from .options import Loss, Options, need_classes, prepared
 
@@ -25,24 +27,28 @@ def loss_of_logits(
 ) -> Tensor:
     """The loss of the logits of this rank's classes, and of those of all other ranks."""
 
-    def prepare() -> tuple[tuple[Call, Loss], Prepared]:
+    def prepare() -> tuple[tuple[Tensor, Call, Loss], Prepared]:
         need_tensor("logits", logits)
-        call = Call("logits", logits, class_axis(logits, dim))
+        axis = _class_axis(logits, target, dim)
+        sharding = sharding_of("logits", logits, axis, group)
+        x = sharding.local("logits", logits, axis)
+        call = Call("logits", x, axis)
         facts = [
-            Fact("logits", "one dtype", logits.dtype),
-            Fact("dim", "the same axis", call.axis),
-            Fact("logits", "the same need of a gradient", needs_gradient(logits)),
+            Fact("logits", "one dtype", x.dtype),
+            Fact("dim", "the same axis", axis),
+            Fact("logits", "the same need of a gradient", needs_gradient(x)),
         ]
         name = "vocab_parallel_cross_entropy"
-        loss, said = prepared(name, call, logits, target, options, facts)
-        return (call, loss), said
+        loss, said = prepared(name, call, x, sharding, target, options, facts)
+        return (x, call, loss), said
 
-    (call, loss), shards = agree(group, device_of(logits, group), prepare)
+    ranks = group_of(logits, group)
+    (x, call, loss), shards = agree(ranks, device_of(logits, ranks), prepare)
     need_classes(call, loss, shards)
     loss = loss.of_rank(shards, call.axis)
-    if needs_gradient(logits):
-        return _Loss.apply(logits, call.axis, loss, shards)
-    return _Walk(logits, call.axis, loss, shards).state().loss(loss.reduction)
+    if needs_gradient(x):
+        return _VocabParallelLoss.apply(x, call.axis, loss, shards)
+    return _Walk(x, call.axis, loss, shards).state().loss(loss.reduction)
 
 
 class _Walk:
@@ -126,20 +132,20 @@ class _Walk:
         return CrossEntropyState.of(**chunk, **self._of_all(span))
 
 
-class _Loss(torch.autograd.Function):  # type: ignore[misc]
+class _VocabParallelLoss(torch.autograd.Function):  # type: ignore[misc]
     """The gradient is computed from the logits and the state, with nothing more to exchange."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, axis: int, loss: Loss, shards: Shards) -> Tensor:
         state = _Walk(logits, axis, loss, shards).state()
-        ctx.save_for_backward(logits)
+        ctx.save_for_backward(logits, *loss.tensors())
         ctx.of_backward = axis, loss, shards, state
         return state.loss(loss.reduction)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         need_no_second("vocab_parallel_cross_entropy")
-        (logits,) = ctx.saved_tensors
+        logits, *_ = ctx.saved_tensors
         axis, loss, shards, state = ctx.of_backward
         grad = _Walk(logits, axis, loss, shards).gradient(state, g)
         if grad.shape != logits.shape:  # padding has a gradient of 0
@@ -149,15 +155,17 @@ class _Loss(torch.autograd.Function):  # type: ignore[misc]
         return grad.to(logits.dtype), None, None, None
 
 
-def class_axis(logits: Tensor, dim: Any) -> int:
-    """By default that of torch."""
+def _class_axis(logits: Tensor, target: Any, dim: Any) -> int:
+    """Counted from the front."""
+    if not logits.ndim:
+        raise ValueError("logits: expected at least one axis, that of the classes, got shape ()")
     try:
-        axis = min(1, logits.ndim - 1) if dim is None else operator.index(dim)
+        axis: int = default_axis(logits, target) if dim is None else operator.index(dim)
     except TypeError:
         raise TypeError(f"dim: expected an int or None, got {dim!r:.60}") from None
     if not -logits.ndim <= axis < logits.ndim:
         raise np.exceptions.AxisError(axis, logits.ndim, "dim")
-    return axis
+    return int(axis % logits.ndim)
 
 
 def needs_gradient(*tensors: Any) -> bool:

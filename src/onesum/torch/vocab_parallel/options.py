@@ -6,12 +6,15 @@ from __future__ import annotations
 import operator
 from typing import Any, NamedTuple
 
+import torch
+
 from ..._arguments import Call
 from ..._arguments.options import LossArguments, index_of, number_of, reduction_of
 from ..._arguments.targets import loss_arguments
 from ..._arguments.values import class_indices
 from ..._backends.torch import kernels
 from .agreement import Columns, Fact, Prepared, Shards
+from .dtensors import Sharding, is_dtensor
 
 Tensor = Any
 
@@ -48,6 +51,11 @@ class Loss(NamedTuple):
     def has_classes(self) -> bool:
         return not bool(self.target.is_floating_point())
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What backward reads: to be saved, so that torch knows if one is changed before that."""
+        read = self.target, self.weight, self.of_all["temperature"]
+        return tuple(a for a in read if isinstance(a, torch.Tensor))
+
     def height(self, rows: int, classes: int) -> int:
         """How many rows to take at a time: all, where the kernels serve all of the loss."""
         of_all = self.of_all
@@ -63,27 +71,37 @@ class Loss(NamedTuple):
 
 
 def prepared(
-    function: str, call: Call, columns: Tensor, target: Any, options: Options, facts: list[Fact]
+    function: str,
+    call: Call,
+    columns: Tensor,
+    sharding: Sharding,
+    target: Any,
+    options: Options,
+    facts: list[Fact],
 ) -> tuple[Loss, Prepared]:
     """The arguments of this rank, whose classes are those of `columns`, and what has to be the same
     on all.
     """
-    need_no_gradient(target=target, weight=options.weight, temperature=options.temperature)
+    probabilities = is_dtensor(target) and target.is_floating_point()
+    target = sharding.local("target", target, call.axis if probabilities else None)
+    weight = sharding.local("weight", options.weight, 0)
+    temperature = sharding.local("temperature", options.temperature, None)
+    need_no_gradient(target=target, weight=weight, temperature=temperature)
     target = call.converted("target", target)
     of_all: dict[str, Any] = {
         "label_smoothing": number_of("label_smoothing", options.label_smoothing),
         "ignore_index": index_of("ignore_index", options.ignore_index),
         "z_loss": number_of("z_loss", options.z_loss),
         "softcap": None if options.softcap is None else number_of("softcap", options.softcap),
-        "temperature": options.temperature,
+        "temperature": temperature,
     }
     if target.is_floating_point():  # probabilities have no class to ignore
         of_all["ignore_index"] = None
-    weight = options.weight if options.weight is None else call.converted("weight", options.weight)
+    weight = None if weight is None else call.converted("weight", weight)
     given = LossArguments(weight=weight, sample_weight=None, where=None, **of_all)
     loss_arguments(call, target, given, chunk=True)
     reduction = reduction_of(options.reduction)
-    of_all["temperature"] = call.temperature(options.temperature)
+    of_all["temperature"] = call.temperature(temperature)
     vocab_start = _count("vocab_start", options.vocab_start, 0)
     vocab_size = _count("vocab_size", options.vocab_size, 1)
     everywhere = [
@@ -134,6 +152,6 @@ def _count(name: str, value: Any, least: int) -> int | None:
         number = operator.index(value)
     except (TypeError, RuntimeError):
         raise TypeError(f"{name}: expected an int or None, got {value!r:.60}") from None
-    if number < least:
-        raise ValueError(f"{name}: expected an int >= {least}, got {number}")
+    if not least <= number < 2**63:  # as the ranks tell one another
+        raise ValueError(f"{name}: expected an int from {least} to 2**63 - 1, got {number}")
     return number

@@ -36,5 +36,7 @@ assert np.array_equal([row["loss"] for row in found], losses)
 def test_ray():
     (function,) = re.findall(r"^def add_probabilities.*?(?=^\n^\n)", PAGE.read_text(), re.M | re.S)
     program = PROGRAM.format(function=function)
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300
+    )
     assert run.returncode == 0, run.stderr[-3000:]

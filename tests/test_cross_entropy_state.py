@@ -205,7 +205,9 @@ def test_refusals():
             state | State.of(x, y, start=3, **{name: value})
     with raises(ValueError, "other: expected the temperature 1.0, got 2.0"):
         state | State.of(x, y, start=3, temperature=2)
-    with raises(ValueError, "other: expected class indices in both targets, or probabilities"):
+    with raises(
+        ValueError, "other: expected class indices, as the chunks before, got probabilities"
+    ):
         state | State.of(x, x)
     with raises(TypeError, "unsupported operand"):
         state | state.normalizer

@@ -247,9 +247,9 @@ def test_refusals():
         n.log_softmax(np.ones((3, 3)))
     with raises_type("x: expected an array of numpy, got one of torch"):
         n.softmax(torch.ones(2, 3))
-    with raises_type("other: expected a normalizer in arrays of numpy, got torch"):
+    with raises_type("other: expected a state in arrays of numpy, got torch"):
         n | Normalizer.of(torch.ones(2, 3))
-    with raised(ValueError, match=r"^other: expected a normalizer of rows of shape \(2,\), got"):
+    with raised(ValueError, match=r"^other: expected rows of shape \(2,\), got"):
         n | Normalizer.of(np.ones((3, 3)))
     with raised(ValueError, match=r"^other: expected the temperature 1\.0, got 2\.0"):
         n | Normalizer.of(np.ones((2, 3)), temperature=2)

@@ -49,6 +49,12 @@ class CrossEntropyState:
     --------
     onesum.Normalizer, onesum.cross_entropy
 
+    Notes
+    -----
+    With a softcap, `of` and `gradient` have some arrays of float64 of the shape of the chunk, as has
+    `gradient` with label smoothing or probabilities: of float32 some ten times its bytes. Then
+    smaller chunks are better. It has no derivative: a tensor that requires one is refused.
+
     Examples
     --------
     >>> import numpy as np

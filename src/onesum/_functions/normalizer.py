@@ -51,7 +51,9 @@ class Normalizer:
 
     Notes
     -----
-    It has no derivative: of what requires one, take it by the functions of derivatives.
+    It has no derivative: a tensor that requires one is refused; take it by the functions of
+    derivatives. What it says of the rows has the labels of the chunks, and their masks where all
+    chunks are masked.
 
     References
     ----------
@@ -152,8 +154,7 @@ class Normalizer:
             made._temperature = own(xp, last(xp, temperature, call.axis))
         made.classes, made._count = call.classes, None
         if where is not None:
-            counted = xp.astype(where, widest_integer(xp, call.x))
-            made._count = last(xp, xp.sum(counted, axis=call.axis, keepdims=True), call.axis)
+            made._count = last(xp, _count(xp, where, call.axis), call.axis)
         made._ignored = None if call.mask is None else np.array(call.ignored)
         made._labels = call.row_labels
         return made
@@ -332,7 +333,8 @@ class Normalizer:
         Parameters
         ----------
         x : array_like
-            Logits of a chunk that is in this normalizer.
+            Logits of a chunk that is in this normalizer. Of another, with a logit above m, the
+            numbers mean nothing.
         where : array_like of bool, optional
             As it was given for this chunk.
         out : array, optional
@@ -387,6 +389,13 @@ class Normalizer:
         """T, beside the rows of a chunk."""
         t = self._temperature
         return t if isinstance(t, float) else call.one_each(t)
+
+
+def _count(xp: Any, where: Array, axis: int) -> Array:
+    """How many are in `where`, with size 1 along the axis."""
+    if xp is np:  # of which a sum would take a copy in integers
+        return np.count_nonzero(where, axis=axis, keepdims=True)
+    return xp.sum(xp.astype(where, widest_integer(xp, where)), axis=axis, keepdims=True)
 
 
 def _ignored_by_both(a: Normalizer, b: Normalizer) -> Any:

@@ -51,7 +51,7 @@ class CrossEntropyState:
 
     Notes
     -----
-    With a softcap, `of` and `gradient` have some arrays of float64 of the shape of the chunk, as has
+    With a softcap `of` and `gradient` have some arrays of float64 of the shape of the chunk, as has
     `gradient` with label smoothing or probabilities: of float32 some ten times its bytes. Then
     smaller chunks are better. It has no derivative: a tensor that requires one is refused.
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from implementations import every
 from measure import check, same_bits
-from oracle import WIDE
+from oracle import WIDE, Reference
 from oracle_losses import TARGETS, targets
 from rows import logits
 from test_normalizer import cut
@@ -144,6 +144,61 @@ def test_of_other_libraries():
         np.testing.assert_allclose(got, grad[:, 5:], rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "types",
+    [
+        ("float32", "float16"),
+        ("float64", "float32"),
+        ("float16", "bfloat16"),
+        ("int32", "float32"),
+    ],
+)
+def test_chunks_of_several_types(types):
+    """A chunk narrower than the others has its gradient under their m, not under a rounded one."""
+    a, b = (logits("spread 3", 4, 5, t) for t in (types[0].replace("int", "float"), types[1]))
+    high = {"int32": 30_000_001, "float64": 20.3, "float32": 50.015}.get(types[0], 17.0)
+    a[:, 0], b[:, 0] = high, high - 1
+    a = a.astype(types[0])
+    x, y = np.concatenate([a.astype("f8"), b.astype("f8")], axis=1), np.array([0, 5, 6, 1])
+    for options in ({}, {"label_smoothing": 0.1}, {"temperature": 0.5}, {"softcap": 60.0}):
+        wanted = oracle_losses.cross_entropy(x, y, **options, arithmetic=WIDE).grad
+        for api in every(types[1]):
+            state = State.of(a, y, **options) | State.of(b, y, start=5, **options)
+            grad = state.gradient(b, y, start=5, reduction="none")
+            assert grad.dtype == b.dtype
+            part = Reference(wanted.value[:, 5:], wanted.scale[:, 5:])
+            check(grad, part, "cross_entropy_grad", f"{api.name}, {options}")
+
+
+@pytest.mark.parametrize("target", [[0], [[0.5, 0.0, 0.5]]])
+def test_what_is_outside_where_has_no_slope(target):
+    """The softcap's, where x is NaN."""
+    x, where = np.array([[1.0, np.nan, 2.0]]), np.array([[True, False, True]])
+    options = {"where": where, "softcap": 10.0}
+    _, wanted = onesum.cross_entropy_value_and_grad(x, target, **options)
+    for _ in every("float64"):
+        grad = State.of(x, target, **options).gradient(x, target, where=where)
+        np.testing.assert_allclose(grad, wanted, rtol=1e-14, atol=0)
+
+
+def test_the_mean_of_nothing():
+    """NaN, but for 0 where a logit is -inf."""
+    x = np.array([[0.0, -INF, 1.0]], np.float32)
+    for api in every("float32", libraries=True):
+        y, weight = np.array([0]), np.zeros(3)
+        _, wanted = onesum.cross_entropy_value_and_grad(x, y, weight=weight)
+        _, grad = chunked(api, x, y, [slice(0, 3)], [0], reduction="mean", weight=weight)
+        assert np.array_equal(np.isnan(grad), np.isnan(wanted)), api.name
+        assert grad[0, 1] == 0
+
+
+def test_no_class_at_all():
+    nothing = State.of(np.empty((2, 0)), [0, 1]) | State.of(np.empty((2, 0)), [0, 1])
+    for call in (nothing.loss, lambda: nothing.gradient(np.empty((2, 0)), [0, 1])):
+        with pytest.raises(ValueError, match=r"^x: expected at least one class"):
+            call()
+
+
 def test_it_pickles_small():
     x, y = logits("spread 3", 50, 20_000, "float32"), np.arange(50)
     state = State.of(x, y, label_smoothing=0.1)
@@ -205,7 +260,9 @@ def test_refusals():
             state | State.of(x, y, start=3, **{name: value})
     with raises(ValueError, "other: expected the temperature 1.0, got 2.0"):
         state | State.of(x, y, start=3, temperature=2)
-    with raises(ValueError, "other: expected class indices in both targets, or probabilities"):
+    with raises(
+        ValueError, "other: expected class indices, as the chunks before, got probabilities"
+    ):
         state | State.of(x, x)
     with raises(TypeError, "unsupported operand"):
         state | state.normalizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -156,7 +157,7 @@ def test_limits(case, dtype):
     for api in every(dtype, libraries=True):
         with np.errstate(all="ignore"):
             wanted = onesum.softmax(x), onesum.log_softmax(x), onesum.logsumexp(x)
-            got = chunked(api, x, [slice(0, 2), slice(2, 4)], [0, 1])[1:]
+        got = chunked(api, x, [slice(0, 2), slice(2, 4)], [0, 1])[1:]
         for a, b in zip(got, wanted, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, err_msg=f"{case}, {api.name}")
             assert np.array_equal(np.isnan(a), np.isnan(b))
@@ -193,6 +194,58 @@ def test_every_axis():
     one = Normalizer.of(2.0)
     assert one.softmax(2.0) == 1
     assert isinstance(one.logsumexp, np.float64)
+
+
+@pytest.mark.parametrize("axis", [0, 1, (0, 2), (1, 2), None])
+def test_chunks_along_every_axis(axis):
+    """With a mask, and T of each row; classes along two axes are cut along either."""
+    rng = np.random.default_rng(0)
+    x, where = rng.normal(size=(3, 4, 5)), rng.random((3, 4, 5)) < 0.8
+    axes = range(3) if axis is None else np.atleast_1d(axis)
+    t = rng.random([n for i, n in enumerate(x.shape) if i not in axes]) + 0.5
+    options = {"axis": axis, "where": where, "temperature": t if t.ndim else 2.0}
+    p, total = onesum.softmax(x, **options), onesum.logsumexp(x, **options)
+    for along in axes:
+        parts = [np.split(a, [1, 1], axis=along) for a in (x, where)]
+        beside = axis, options["temperature"]
+        states = [Normalizer.of(a, beside[0], w, beside[1]) for a, w in zip(*parts, strict=True)]
+        n = states[2] | states[0] | states[1]
+        np.testing.assert_array_max_ulp(n.logsumexp, total, 2)
+        got = [n.softmax(a, w) for a, w in zip(*parts, strict=True)]
+        np.testing.assert_array_max_ulp(np.concatenate(got, axis=along), p, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", ">f4"])
+def test_the_pivot(dtype):
+    """The first class that is m, or the first NaN, in pieces of the class axis."""
+    rng = np.random.default_rng(0)
+    x = np.round(rng.normal(size=(6, 70_000)), 1).astype(dtype)
+    x[1, [5, 69_000]], x[2, [66_000, 68_000]], x[3] = NAN, INF, -INF
+    where = rng.random(x.shape) < 0.5
+    where[4] = False
+    for mask in (None, where):
+        wide = x.astype(float)
+        wanted = np.argmax(wide if mask is None else np.where(mask, wide, -INF), axis=1)
+        wanted[3] = -1
+        wanted[4] = wanted[4] if mask is None else -1
+        for _ in every(dtype if dtype != ">f4" else "float32"):
+            assert Normalizer.of(x, where=mask).pivot.tolist() == wanted.tolist()
+            assert Normalizer.of(x.T, 0, None if mask is None else mask.T).pivot.tolist() == (
+                wanted.tolist()
+            )
+
+
+def test_the_pivot_takes_no_copy():
+    """What `of` has beside x does not grow with it."""
+    for dtype, where in (("float32", None), ("float16", None), ("float32", np.ones(10**6, bool))):
+        x = np.zeros((1, 10**6), dtype)
+        Normalizer.of(x[:, :10])
+        tracemalloc.start()
+        try:
+            Normalizer.of(x, where=where)
+            assert tracemalloc.get_traced_memory()[1] < 2.5e6, (dtype, where)
+        finally:
+            tracemalloc.stop()
 
 
 def test_update_adds_a_chunk():
@@ -247,9 +300,9 @@ def test_refusals():
         n.log_softmax(np.ones((3, 3)))
     with raises_type("x: expected an array of numpy, got one of torch"):
         n.softmax(torch.ones(2, 3))
-    with raises_type("other: expected a normalizer in arrays of numpy, got torch"):
+    with raises_type("other: expected a state in arrays of numpy, got torch"):
         n | Normalizer.of(torch.ones(2, 3))
-    with raised(ValueError, match=r"^other: expected a normalizer of rows of shape \(2,\), got"):
+    with raised(ValueError, match=r"^other: expected rows of shape \(2,\), got"):
         n | Normalizer.of(np.ones((3, 3)))
     with raised(ValueError, match=r"^other: expected the temperature 1\.0, got 2\.0"):
         n | Normalizer.of(np.ones((2, 3)), temperature=2)
@@ -269,6 +322,7 @@ def test_a_hundred_million_classes():
     """In 64 chunks, in several orders: within an ulp of all at once."""
     x = np.random.default_rng(0).normal(0, 3, 10**8).astype(np.float32)
     wanted = onesum.softmax(x)
+    logp = onesum.log_softmax(x)
     cuts = cut(10**8, 64)
     parts = [Normalizer.of(x[part]) for part in cuts]
     rng = np.random.default_rng(1)
@@ -278,3 +332,4 @@ def test_a_hundred_million_classes():
         np.testing.assert_array_max_ulp(all_of.logsumexp, onesum.logsumexp(x), 1)
         for part in cuts:
             np.testing.assert_array_max_ulp(all_of.softmax(x[part]), wanted[part], 1)
+            np.testing.assert_array_max_ulp(all_of.log_softmax(x[part]), logp[part], 1)

@@ -23,7 +23,7 @@ from .._library import (
     select,
     widest,
 )
-from .labelled import Span, split_labels
+from .labelled import RowLabels, Span, split_labels
 from .masked import split_mask, unmasked
 from .options import as_float
 from .output import NEW, Output, Read, may_write
@@ -162,6 +162,11 @@ class Call:
         if labels is None or self.labels is None or span is None:
             return values
         return self.labels.aligned(name, value, self.axes, span)
+
+    @property
+    def row_labels(self) -> RowLabels | None:
+        """The labels of the rows, if x has any."""
+        return None if self.labels is None else self.labels.of_rows(self.axes)
 
     def add_mask(self, mask: Any, shape: tuple[int, ...] | None = None) -> None:
         """Leave out what an argument masks, if it does; of this shape, beside that of x."""

@@ -30,7 +30,8 @@ def loss_arguments(
 ) -> tuple[Target, float, float | None, Any, Any]:
     """What a cross entropy takes beside its logits: target, z_loss, softcap, where, temperature.
 
-    Of a chunk of the classes, the indices count them all, whose number is not known.
+    Of a chunk of the classes, the indices count them all, whose number is not known; and only all
+    chunks together say which rows are masked whole.
     """
     aim = target_of(
         call,
@@ -45,7 +46,8 @@ def loss_arguments(
     z, softcap = z_loss_of(options.z_loss), softcap_of(options.softcap)
     temperature = call.temperature(options.temperature)
     where = call.where(options.where)
-    return without_ignored(call, aim), z, softcap, where, temperature
+    aim = aim if chunk else without_ignored(call, aim)
+    return aim, z, softcap, where, temperature
 
 
 def without_ignored(call: Call, target: Target) -> Target:

@@ -7,16 +7,18 @@ import copy
 from typing import Any, SupportsIndex
 
 from .._arguments import Call
-from .._arguments.options import number_of, reduction_of, smoothing_of, z_loss_of
+from .._arguments.masked import unmasked
+from .._arguments.options import number_of, reduction_of
 from .._arguments.values import number
 from .._backends.reference import chunk_losses, chunks, words
 from .._backends.reference.chunk_losses import Relative
 from .._backends.reference.losses import z_terms
 from .._backends.reference.normalizer import exact
 from .._backends.registry import backend_of
-from .._library import dtype_name, library_name, namespace, quiet, select, widen
+from .._library import as_floating, dtype_name, library_name, quiet, select, widen
 from .._typing import AnyArray, ArrayLike, Axis, Number, Reduction
-from .loss_chunk import LossChunk, OptionsOfAll
+from .chunk_of_rows import chunk_of, need_no_derivative, need_same_rows, own, same_where_known
+from .loss_chunk import ArraysOfChunk, LossChunk, OptionsOfAll
 from .normalizer import Normalizer
 from .reductions import gradient_factor, reduced, rows_divisor
 
@@ -46,6 +48,12 @@ class CrossEntropyState:
     See Also
     --------
     onesum.Normalizer, onesum.cross_entropy
+
+    Notes
+    -----
+    With a softcap `of` and `gradient` have some arrays of float64 of the shape of the chunk, as has
+    `gradient` with label smoothing or probabilities: of float32 some ten times its bytes. Then
+    smaller chunks are better. It has no derivative: a tensor that requires one is refused.
 
     Examples
     --------
@@ -128,73 +136,71 @@ class CrossEntropyState:
         IndexError, TypeError, ValueError, numpy.exceptions.AxisError
             As in `onesum.cross_entropy`; if x requires a gradient.
         """
-        options = OptionsOfAll(
-            label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature
-        )
-        chunk = LossChunk(x, target, axis, start, weight, where, options)
+        call = Call("x", x, axis)
+        options = OptionsOfAll.checked(label_smoothing, ignore_index, z_loss, softcap)
+        given = ArraysOfChunk(target, start, weight, where)
+        chunk = LossChunk(call, given, options, sample_weight, temperature)
         made: CrossEntropyState = object.__new__(cls)
         made.normalizer = n = chunk.normalizer()
         made._target, made._found = chunk.on_target(n)
-        made._even = chunk.on_all(n) if chunk.target.smoothing else None
-        made._mass, made._classes = made._target.mass[0], chunk.classes
-        made._sample_weight = chunk.sample_weight
-        made._options, made._dtype = options, chunk.call.dtype(None, role="loss")
+        made._even = chunk.on_all(n) if options.label_smoothing else None
+        made._mass, made._classes = made._target.mass[0], own(call.xp, chunk.classes)
+        made._sample_weight = own(call.xp, chunk.sample_weight)
+        made._options, made._dtype = options, call.dtype(None, role="loss")
         return made
 
     def __or__(self, other: CrossEntropyState) -> CrossEntropyState:
         """That of the classes of both."""
         if not isinstance(other, CrossEntropyState):
             return NotImplemented
-        if (self._classes is None) != (other._classes is None):
-            raise ValueError("other: expected class indices in both targets, or probabilities")
-        for name, ours, theirs in zip(
-            OptionsOfAll._fields, self._options, other._options, strict=True
-        ):
-            if name != "temperature" and not _equal(ours, theirs):  # which the normalizers compare
-                raise ValueError(f"other: expected {name}={ours!r:.60}, got {theirs!r:.60}")
+        self._need_same(other)
         made, a, b = copy.copy(self), self.normalizer, other.normalizer
-        made.normalizer = a | b
-        parts = a.parts, b.parts, made.normalizer.parts
+        made.normalizer = n = a | b
+        of_parts = [(part._m, part._r) for part in (a, b, n)]
 
         def merged(ours: Relative, theirs: Relative) -> Relative:
-            both = ours, parts[0], theirs, parts[1], parts[2]
-            return chunk_losses.merged(*both, a.temperature)  # type: ignore[no-any-return]
+            both = ours, of_parts[0], theirs, of_parts[1], of_parts[2]
+            return chunk_losses.merged(*both, a._temperature)  # type: ignore[no-any-return]
 
         made._target = merged(self._target, other._target)
         if self._even is not None and other._even is not None:
             made._even = merged(self._even, other._even)
         made._mass, made._found = self._mass + other._mass, self._found | other._found
-        made._dtype = made.normalizer.dtype if self._dtype != other._dtype else self._dtype
+        made._dtype = n.dtype if self._dtype != other._dtype else self._dtype
         return made
 
-    def packed(self) -> Array:
-        """The numbers of each row, of shape (\\*shape, 9), or 13 where there is smoothing.
+    def _need_same(self, other: CrossEntropyState) -> None:
+        """That the rows, their targets and the options are the same, and no class is in both."""
+        need_same_rows(self.normalizer, other.normalizer)
+        self._need_same_target("other", other._classes)
+        for name, ours, theirs in zip(
+            OptionsOfAll._fields, self._options, other._options, strict=True
+        ):
+            if ours != theirs:
+                raise ValueError(f"other: expected {name}={ours!r}, got {theirs!r}")
+        ours, theirs = self._sample_weight, other._sample_weight
+        if not same_where_known(ours, theirs):
+            raise ValueError(f"other: expected sample_weight={ours!r:.60}, got {theirs!r:.60}")
+        if self._classes is not None and (bad := self._first(self._found & other._found)):
+            wanted = "chunks without common classes"
+            raise ValueError(f"other: expected {wanted}, got two with class {bad}")
 
-        As `Normalizer.packed`, whose numbers come first: for processes that share the rows.
-        """
-        n = self.normalizer
-        xp, wide = namespace(n.parts[0]), n.parts[0].dtype
-        parts = [xp.astype(self._found, wide)]
-        for relative in filter(None, (self._target, self._even)):
-            parts += [*relative.loss, *relative.mass]
-        return xp.concat([n.packed(), *parts], axis=-1)
-
-    def unpacked(self, numbers: Array, classes: int) -> CrossEntropyState:
-        """The state that was packed, of so many other classes of the rows of this one."""
-        made = copy.copy(self)
-        made.normalizer = self.normalizer.unpacked(numbers, classes)
-        found, *others = (numbers[..., i : i + 1] for i in range(4, numbers.shape[-1]))
-        made._found = found != 0.0
-        made._target = Relative((others[0], others[1]), (others[2], others[3]))
-        made._mass = made._target.mass[0]
-        if self._even is not None:
-            made._even = Relative((others[4], others[5]), (others[6], others[7]))
-        return made
+    def _need_same_target(self, name: str, classes: Array) -> None:
+        """That another chunk has the target of those before, as far as it is the same for all."""
+        if (classes is None) != (self._classes is None):
+            kinds = ["probabilities", "class indices"]
+            wanted, got = kinds if self._classes is None else reversed(kinds)
+            raise ValueError(f"{name}: expected {wanted}, as the chunks before, got {got}")
+        if classes is None or classes is self._classes:
+            return
+        if bad := self._first(self._classes != classes):
+            wanted = f"the target of the chunks before, with class {bad}"
+            raise ValueError(f"{name}: expected {wanted}, got another")
 
     def __repr__(self) -> str:
         n = self.normalizer
         what = f"shape={n.shape}, classes={n.classes}"
-        name = library_name(namespace(n.parts[0]))
+        name = library_name(n._xp)
         return f"CrossEntropyState({what}, {name}, {dtype_name(self._dtype)})"
 
     @quiet
@@ -221,7 +227,7 @@ class CrossEntropyState:
         rows, n = self._rows(), self.normalizer
         s, relative, (z, _) = self._whole(rows)
         xp = rows.xp
-        lost = (n.parts[0] == -xp.inf) & (n.counted > 0)
+        lost = (n._m == -xp.inf) & (n._counted > 0)
         losses = words.add(chunk_losses.product(xp, exact(xp, s), relative.loss), z)
         losses = select(xp, lost, xp.nan, words.rounded(xp, losses))
         losses = xp.squeeze(select(xp, self._counts(), losses, 0.0), axis=-1)
@@ -266,12 +272,15 @@ class CrossEntropyState:
         """
         kind = reduction_of(reduction)
         n = self.normalizer
-        n.need_dimensions("x", x)
-        chunk = LossChunk(x, target, n.axes, start, weight, where, self._options)
-        n.need_rows(chunk.call)
-        rows = self._rows()
-        s, relative, (_, z_slope) = self._whole(rows)
-        by = self.factor(kind) * _wide_factor(chunk.call, g)
+        call = chunk_of(n, "x", x)
+        by = _factor(call, g)
+        t = n._temperature
+        t = t if isinstance(t, float) else call.xp.squeeze(t, axis=-1)
+        given = ArraysOfChunk(target, start, weight, where)
+        chunk = LossChunk(call, given, self._options, None, t)
+        self._need_same_target("target", chunk.classes)
+        s, relative, (_, z_slope) = self._whole(self._rows())
+        by = self.factor(kind) * by
         return chunk.gradient(n, s, relative.mass, z_slope, self._counts(), by, out)
 
     def factor(self, reduction: str) -> Any:
@@ -284,27 +293,31 @@ class CrossEntropyState:
     def _rows(self) -> Call:
         """A call on the rows, each of which is a number."""
         n = self.normalizer
-        xp = namespace(n.parts[0])
-        return Call("x", xp.squeeze(n.parts[0], axis=-1), ())
+        call = Call("x", n.m, ())
+        call.add_mask(n._ignored)
+        return call
 
     def _counts(self) -> Array:
         """Which rows are not ignored."""
-        return self._found | ~self._found if self._classes is None else self._classes >= 0
+        n, classes = self.normalizer, self._classes
+        counts = (n._m == n._m) | (n._m != n._m) if classes is None else classes >= 0
+        if n._ignored is None:
+            return counts
+        return counts & n._xp.expand_dims(self._rows().ours(~n._ignored), axis=-1)
 
     def _whole(self, rows: Call) -> tuple[Array, Relative, Any]:
         """The weights of the rows, R and Q without these, and what z_loss adds to both."""
-        self._need_found(rows)
+        self._need_all_classes()
         n, xp = self.normalizer, rows.xp
-        s = xp.ones_like(n.parts[0]) if self._sample_weight is None else self._sample_weight
+        s = xp.ones_like(n._m) if self._sample_weight is None else self._sample_weight
         s = select(xp, self._counts(), s, 0.0)
         relative = self._target
         if self._even is not None:
-            choices = xp.astype(n.counted, n.parts[0].dtype)
-            smoothing = smoothing_of(self._options.label_smoothing)
+            choices = xp.astype(n._counted, n._m.dtype)
+            smoothing = self._options.label_smoothing
             relative = chunk_losses.smoothed(relative, self._even, smoothing, choices)
-        log = chunks.log_rest(n.parts[1]), xp.ones_like(n.parts[0])
-        z_loss = z_loss_of(self._options.z_loss)
-        return s, relative, z_terms(xp, log, n.parts[0], z_loss, s, n.temperature)
+        log = chunks.log_rest(n._r), xp.ones_like(n._m)
+        return s, relative, z_terms(xp, log, n._m, self._options.z_loss, s, n._temperature)
 
     def _divisor(self, rows: Call, reduction: str) -> Any:
         """What the sum of the losses is divided by, as in `onesum.cross_entropy`."""
@@ -313,35 +326,38 @@ class CrossEntropyState:
         mass = select(rows.xp, self._counts(), self._mass, 0.0)
         return number(rows, rows.backend.total(mass))
 
-    def _need_found(self, rows: Call) -> None:
-        """That the class of each row is one of those that were seen."""
+    def _need_all_classes(self) -> None:
+        """That there is a class at all, and that the class of each row is one of them."""
+        if self.normalizer.classes == 0:
+            raise ValueError("x: expected at least one class in all chunks together, got none")
         if self._classes is None:
             return
-        xp = rows.xp
-        missing = xp.squeeze((self._classes >= 0) & ~self._found, axis=-1)
-        if not rows.backend.is_concrete(missing) or not bool(xp.any(missing)):
-            return
-        position = tuple(int(i[0]) for i in xp.nonzero(missing)) if missing.ndim else ()
-        value = int(xp.squeeze(self._classes, axis=-1)[position])
+        if bad := self._first((self._classes >= 0) & ~self._found):
+            wanted = "class indices of the classes of all chunks"
+            raise IndexError(f"target: expected {wanted}, got {bad}, which none of them has")
+
+    def _first(self, bad: Array) -> str:
+        """The class index of the first of some rows, and its position; "" if there is none, or if
+        they are not known yet.
+        """
+        xp = self.normalizer._xp
+        if not backend_of(bad).is_concrete(bad) or not bool(xp.any(bad)):
+            return ""
+        bad = xp.squeeze(bad, axis=-1)
+        position = tuple(int(i[0]) for i in xp.nonzero(bad)) if bad.ndim else ()
+        classes = xp.broadcast_to(xp.squeeze(self._classes, axis=-1), bad.shape)
+        value = int(classes[position])
         at = f" at position {position[0] if len(position) == 1 else position}" if position else ""
-        wanted = "class indices of the classes of all chunks"
-        raise IndexError(f"target: expected {wanted}, got {value}{at}, which none of them has")
+        return f"{value}{at}"
 
 
-def _wide_factor(call: Call, g: Any) -> Any:
+def _factor(call: Call, g: Any) -> Any:
     """A number, or one for each row of the call, in no narrow type that a product would take."""
-    if not hasattr(g, "ndim"):
+    if isinstance(g, (int, float)):
         return number_of("g", g)
-    return widen(g if g.ndim == 0 else call.one_per_row("g", g, False))[1]
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Whether two options are the same, where that can be known."""
-    if a is b:
-        return True
-    if a is None or b is None:
-        return False
-    same = a == b
-    if isinstance(same, bool) or not hasattr(same, "shape"):
-        return bool(same)
-    return not backend_of(same).is_concrete(same) or bool(namespace(same).all(same))
+    if getattr(g, "ndim", 1) == 0:
+        g = as_floating(call.xp, "g", call.converted("g", unmasked("g", g)))
+    else:
+        g = call.one_per_row("g", g, False)
+    need_no_derivative(g=g)
+    return widen(g)[1]

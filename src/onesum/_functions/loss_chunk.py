@@ -6,32 +6,60 @@ from __future__ import annotations
 import operator
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .._arguments import Call
-from .._arguments.options import LossArguments
+from .._arguments.options import (
+    LossArguments,
+    index_of,
+    smoothing_of,
+    softcap_of,
+    z_loss_of,
+)
 from .._arguments.output import Output
 from .._arguments.targets import loss_arguments
-from .._backends.reference import chunk_losses, chunks, words
+from .._backends.reference import chunk_gradient, chunk_losses, words
+from .._backends.reference.chunk_gradient import Masses, Row
 from .._backends.reference.chunk_losses import Relative
 from .._backends.reference.losses import capped
-from .._backends.reference.normalizer import either, exact, fill, over
+from .._backends.reference.normalizer import exact, fill, over
 from .._backends.target import Target
-from .._library import device, pick, put, quiet, select, widen, widest, widest_integer
-from .normalizer import Normalizer, last
+from .._library import (
+    device,
+    dtype_name,
+    promoted,
+    put,
+    quiet,
+    select,
+    widen,
+    widest,
+    widest_integer,
+)
+from .chunk_of_rows import last, need_no_derivative
+from .normalizer import Normalizer
 
 Array = Any
 
 
 class OptionsOfAll(NamedTuple):
-    """What holds for all chunks, as it was given."""
+    """The numbers that hold for all chunks."""
 
-    label_smoothing: Any
-    ignore_index: Any
-    sample_weight: Any
-    z_loss: Any
-    softcap: Any
-    temperature: Any
+    label_smoothing: float
+    ignore_index: int | None
+    z_loss: float
+    softcap: float | None
+
+    @classmethod
+    def checked(cls, smoothing: Any, ignore_index: Any, z_loss: Any, softcap: Any) -> OptionsOfAll:
+        index = index_of("ignore_index", ignore_index)
+        return cls(smoothing_of(smoothing), index, z_loss_of(z_loss), softcap_of(softcap))
+
+
+class ArraysOfChunk(NamedTuple):
+    """What a caller gives of a chunk beside its logits."""
+
+    target: Any
+    start: Any
+    weight: Any
+    where: Any
 
 
 class LossChunk:
@@ -42,33 +70,40 @@ class LossChunk:
     @quiet
     def __init__(
         self,
-        x: Any,
-        target: Any,
-        axis: Any,
-        start: Any,
-        weight: Any,
-        where: Any,
+        call: Call,
+        given: ArraysOfChunk,
         options: OptionsOfAll,
+        sample_weight: Any,
+        temperature: Any,
     ):
-        call = self.call = Call("x", x, axis)
-        smoothing, ignore_index, sample_weight, z_loss, softcap, temperature = options
-        given = LossArguments(
-            weight, smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where
+        self.call, xp = call, call.xp
+        smoothing, ignore_index, z_loss, softcap = options
+        beside = LossArguments(
+            weight=given.weight,
+            label_smoothing=smoothing,
+            ignore_index=ignore_index,
+            sample_weight=sample_weight,
+            z_loss=z_loss,
+            softcap=softcap,
+            temperature=temperature,
+            where=given.where,
         )
         self.target, _, cap, self.where, self.temperature = loss_arguments(
-            call, target, given, chunk=True
+            call, given.target, beside, chunk=True
         )
-        try:
-            self.start = operator.index(start)
-        except TypeError:
-            raise TypeError(f"start: expected an int, got {start!r:.60}") from None
-        if self.start < 0:
-            raise ValueError(f"start: expected an int >= 0, got {self.start}")
+        need_no_derivative(
+            x=call.x,
+            target=self.target.probabilities,
+            weight=self.target.weight,
+            sample_weight=self.target.sample_weight,
+            temperature=self.temperature,
+        )
+        self.start = _start_of(given.start, call)
         self.rows, self._slope = call.rows(call.x), None
         # What is rounded to a narrower type needs no second word for each of its elements.
-        self._narrow = call.x.dtype != widest(call.xp, call.x)
+        self._narrow = call.x.dtype != widest(xp, call.x)
         if cap is not None:
-            xp, wide = widen(self.rows)
+            xp, wide = widen(fill(xp, self.where, self.rows, 0.0))
             if self._narrow:
                 self.rows, self._slope = _capped(xp, wide, cap)
             else:
@@ -82,17 +117,18 @@ class LossChunk:
         return None if a is None else self.call.xp.expand_dims(a, axis=-1)
 
     def normalizer(self) -> Normalizer:
-        return Normalizer.of_rows(self.call, self.temperature, self.where, self.rows)
+        return Normalizer._of_rows(self.call, self.temperature, self.where, self.rows)
 
     # --- what it adds to the state ---
 
     def on_target(self, normalizer: Normalizer) -> tuple[Relative, Array]:
         """R and Q of the targets, and which rows have their class here."""
         call, xp = self.call, self.call.xp
-        m, r = normalizer.parts
+        m, r = normalizer._m, normalizer._r
         if self.target.probabilities is None:
-            index, here = self._index_here()
-            x, mass = self._logit_of(index), self._mass_of(index, here)
+            index, here = self._place()
+            x = chunk_losses.logit(xp, self.rows, index, call.axis, self.where)
+            mass = self._mass_of(index, here)
             m, r = call.one_each(m), (call.one_each(r[0]), call.one_each(r[1]))
             part = chunk_losses.of_class(x, exact(xp, mass), m, r, self.temperature)
             return self._kept(part), last(xp, here, call.axis)
@@ -104,8 +140,8 @@ class LossChunk:
     def on_all(self, normalizer: Normalizer) -> Relative:
         """R and Q of mass 1, or its weight, on each class."""
         call, xp = self.call, self.call.xp
-        m, _ = normalizer.parts
-        choices = xp.astype(normalizer.counted, m.dtype)
+        m = normalizer._m
+        choices = xp.astype(normalizer._counted, m.dtype)
         mass = choices
         if self.target.weight is not None:
             masses = xp.broadcast_to(self._of_classes(self.target.weight), self.rows.shape)
@@ -136,22 +172,13 @@ class LossChunk:
 
     # --- its targets ---
 
-    def _index_here(self) -> tuple[Array, Array]:
+    def _place(self) -> tuple[Array, Array]:
         """Where the class of each row is in this chunk, 0 if it is not, and whether it is."""
-        call, xp = self.call, self.call.xp
-        y = xp.expand_dims(self.target.classes, axis=call.axis)
-        here = (y >= self.start) & (y < self.start + call.classes)
-        return select(xp, here, y - self.start, 0), here
-
-    def _logit_of(self, index: Array) -> Array:
-        """The logit there, -inf if the mask leaves it out."""
-        call, xp = self.call, self.call.xp
-        if call.classes == 0:
-            return xp.zeros(index.shape, dtype=widest(xp, call.x), device=device(call.x)) - xp.inf
-        _, x = widen(pick(xp, self.rows, index, call.axis))
-        if self.where is None:
-            return x
-        return select(xp, pick(xp, self.where, index, call.axis), x, -xp.inf)
+        call, classes = self.call, self.target.classes
+        place: tuple[Array, Array] = chunk_losses.place(
+            call.xp, classes, self.start, self.rows, call.axis
+        )
+        return place
 
     def _mass_of(self, index: Array, here: Array) -> Array:
         """The weight of that class; 0 where it is not here."""
@@ -181,128 +208,58 @@ class LossChunk:
         self,
         normalizer: Normalizer,
         s: Array,
-        masses: Any,
+        mass: Any,
         z_slope: Any,
         counts: Array,
         by: Any,
         out: Any,
     ) -> Any:
         """by / T times (Q + z_slope) p - q, of Q without the weights s of the rows."""
-        call, xp = self.call, self.call.xp
+        call, xp, target = self.call, self.call.xp, self.target
         dtype = call.dtype(None, role="loss")
         output = call.out(out, dtype)
-        of_rows = normalizer.parts[0], *normalizer.parts[1], s, counts, *masses, *z_slope
+        of_rows = normalizer._m, *normalizer._r, s, counts, *mass, *z_slope
         m, r, r_lo, s, counts, *pairs = map(call.one_each, of_rows)
-        row = _Row(m, (r, r_lo), s, chunk_losses.product(xp, exact(xp, s), pairs[:2]), pairs[2:])
-        k = over(xp, exact(xp, by * xp.ones_like(m)), self.temperature)
-        scale = words.multiply(xp, words.add(row.masses, row.z_slope), k)
-        scale = words.multiply(xp, scale, chunks.share(row.r))
-        scale = either(xp, counts, scale, (0.0, 0.0))
-
-        bare = self.target.probabilities is None and not self.target.smoothing
-        in_place = bare and self._slope is None
-        still = self._still(m, r, counts, bare)  # before `out`, which may be x, is written
-        kind, room = (dtype, output.room) if in_place else (call.dtype(widest(xp, call.x)), None)
-        if bare:
-            index, here = self._index_here()
-            x = self._logit_of(index)
-            t = self.temperature
-            at_target = chunk_losses.at_target(x, row.masses, row.z_slope, m, row.r, t)
-        p = call.backend.shifted_exp
-        grad = p(self.rows, call.axis, self.where, self.temperature, m, scale, kind, room)
-        if bare:
-            value = words.rounded(xp, words.multiply(xp, at_target, k))
-            here = here & counts & (x != -xp.inf)
-            grad = put(xp, grad, index, here, value, call.axis)
+        q = chunk_losses.product(xp, exact(xp, s), pairs[:2])
+        by = over(xp, exact(xp, by * xp.ones_like(m)), self.temperature)
+        row = Row(m, (r, r_lo), q, tuple(pairs[2:]), by, counts)
+        beside = self.rows, call.axis, self.where, self.temperature, row
+        kind, room = call.dtype(widest(xp, call.x)), None
+        if target.probabilities is None and not target.smoothing:
+            if self._slope is None:  # narrower than m, the kernel would round it
+                kind = promoted(xp, dtype, normalizer.dtype)
+                room = output.room if kind == dtype else None
+            grad = chunk_gradient.of_class(*beside, *self._place(), self._slope, kind, room)
+            if room is not None:
+                return call.result(grad, output)
         else:
-            choices = call.one_each(xp.astype(normalizer.counted, m.dtype))
-            grad = self._less_masses(grad, row, k, choices)
-        if self._slope is not None:
-            grad = select(xp, self._slope == 0.0, 0.0, grad * self._slope)
-        for dead in still:
-            grad = _cleared(xp, grad, dead)
-        if in_place:
-            return call.result(grad, output)
+            w = None if target.weight is None else self._of_classes(target.weight)
+            choices = call.one_each(xp.astype(normalizer._counted, m.dtype))
+            masses = Masses(self._targets(m), w, s, target.smoothing, choices)
+            grad = chunk_gradient.of_masses(*beside, masses, self._slope, self._narrow, kind)
         return call.result(xp.astype(grad, dtype, copy=False), Output(output.given))
 
-    def _still(self, m: Array, r: Array, counts: Array, bare: bool) -> list[Array]:
-        """Where the gradient is 0 whatever the row holds: in all of it, or where x is -inf."""
-        xp, concrete = self.call.xp, self.call.backend.is_concrete
-        rows = ~counts | (m == -xp.inf)
-        lost = xp.isnan(m + r)
-        still = []
-        if not concrete(rows) or bool(xp.any(rows)):
-            still.append(rows)
-        if not bare or not concrete(lost) or bool(xp.any(lost)):
-            still.append(fill(xp, self.where, self.rows, -xp.inf) == -xp.inf)
-        return still
-
-    def _less_masses(self, grad: Array, row: _Row, k: Any, choices: Array) -> Array:
-        """k (Q + z_slope) p less k q; at the pivot by what the other classes have."""
-        xp, target, axis = self.call.xp, self.target, self.call.axis
-        if self.call.classes == 0:
-            return grad
-        one = xp.ones_like(row.m)
-        spread = words.divide(xp, exact(xp, target.smoothing * one), exact(xp, choices))
-        kept = words.two_sum(one, -target.smoothing * one)
-        by = words.multiply(xp, k, exact(xp, row.s))
-
-        def masses(y: Array, w: Array | None) -> Any:
-            """by q of the targets y and the weights w, in two words."""
-            q = words.add(words.multiply(xp, exact(xp, y), kept), spread)
-            q = q if w is None else words.multiply(xp, q, exact(xp, w))
-            return words.multiply(xp, q, by)
-
-        w = None if target.weight is None else self._of_classes(target.weight)
-        y = self._targets(one)
-        if self._narrow:
-            q = y * words.rounded(xp, kept) + words.rounded(xp, spread)
-            q = (q if w is None else q * w) * words.rounded(xp, by)
-        else:
-            q = words.rounded(xp, masses(y, w))
-        grad = grad - (q if self.where is None else select(xp, self.where, q, 0.0))
-
-        # The pivot, where it is here and no other class has its logit.
-        rows = fill(xp, self.where, self.rows, -xp.inf)
-        index = xp.argmax(rows, axis=axis, keepdims=True)
-        here = (widen(pick(xp, rows, index, axis))[1] == row.m) & (row.r[0] < 1.0)
-        if w is not None:
-            w = xp.reshape(xp.take(target.weight, xp.reshape(index, (-1,)), axis=0), index.shape)
-        q = masses(pick(xp, y, index, axis), w)
-        others = words.add(words.multiply(xp, row.masses, k), words.negative(q))
-        lost = words.multiply(xp, words.multiply(xp, row.masses, row.r), chunks.share(row.r))
-        steep = chunk_losses.product(xp, row.z_slope, chunks.share(row.r))
-        rest = words.multiply(xp, words.add(steep, words.negative(lost)), k)
-        at_pivot = words.rounded(xp, words.add(others, rest))
-        return put(xp, grad, index, here, at_pivot, axis)
-
-    def _targets(self, one: Array) -> Array:
+    def _targets(self, m: Array) -> Array:
         """The probabilities, or 1 at the class of each row."""
         xp = self.call.xp
         if self.target.probabilities is not None:
             return widen(self.target.probabilities)[1]
-        index, here = self._index_here()
-        zeros = xp.zeros(self.rows.shape, dtype=one.dtype, device=device(one))
-        ones = xp.broadcast_to(one, index.shape)
-        return put(xp, zeros, index, here, ones, self.call.axis)
+        index, here = self._place()
+        zeros = xp.zeros(self.rows.shape, dtype=m.dtype, device=device(m))
+        return put(xp, zeros, index, here, xp.ones_like(m), self.call.axis)
 
 
-class _Row(NamedTuple):
-    """What the gradient of a row needs."""
-
-    m: Array
-    r: Any
-    s: Array
-    masses: Any
-    z_slope: Any
-
-
-def _cleared(xp: Any, a: Array, dead: Array) -> Array:
-    """The array with 0 in some places; it may be used up."""
-    if xp is np:
-        np.copyto(a, 0.0, where=dead)
-        return a
-    return select(xp, dead, 0.0, a)
+def _start_of(value: Any, call: Call) -> int:
+    """The index of the first class, which with all after it is to fit the integers of classes."""
+    try:
+        start = operator.index(value)
+    except (TypeError, RuntimeError):  # the last is torch's, of a tensor under vmap
+        raise TypeError(f"start: expected an int, got {value!r:.60}") from None
+    bits = 63 if dtype_name(widest_integer(call.xp, call.x)) == "int64" else 31
+    if not 0 <= start < 2**bits - call.classes:
+        wanted = "an int >= 0" if start < 0 else f"an int with all indices below 2**{bits}"
+        raise ValueError(f"start: expected {wanted}, got {start}")
+    return start
 
 
 def _capped(xp: Any, x: Array, softcap: float) -> tuple[Array, Array]:

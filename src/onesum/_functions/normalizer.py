@@ -11,9 +11,9 @@ import numpy as np
 from .._arguments import Call
 from .._backends.reference import chunks
 from .._backends.reference.words import rounded
-from .._backends.registry import backend_of
 from .._library import dtype_name, library_name, namespace, promoted, select, widest_integer
 from .._typing import AnyArray, ArrayLike, Axis
+from .chunk_of_rows import chunk_of, last, need_no_derivative, need_same_rows, own
 
 Array = Any
 
@@ -51,7 +51,9 @@ class Normalizer:
 
     Notes
     -----
-    It has no derivative: of what requires one, take it by the functions of derivatives.
+    It has no derivative: a tensor that requires one is refused; take it by the functions of
+    derivatives. What it says of the rows has the labels of the chunks, and their masks where all
+    chunks are masked.
 
     References
     ----------
@@ -70,14 +72,28 @@ class Normalizer:
     (array([3]), array([4]))
     """
 
-    __slots__ = ("_count", "_m", "_pivot", "_r", "axes", "classes", "dtype", "shape", "temperature")
+    __slots__ = (
+        "_count",
+        "_ignored",
+        "_labels",
+        "_m",
+        "_pivot",
+        "_r",
+        "_temperature",
+        "axes",
+        "classes",
+        "dtype",
+        "shape",
+    )
 
     # One element per row, and a last axis of size 1, by which they are arrays and no scalars.
     _m: Array
     _r: tuple[Array, Array]
     _pivot: Array  # or None
     _count: Array  # or None where all were in `where`
-    temperature: Any  # or a float
+    _temperature: Any  # or a float
+    _ignored: Any  # which rows are masked whole: NumPy's bool of this shape, or None
+    _labels: Any  # of the rows, or None
     axes: tuple[int, ...]
     classes: int
     dtype: Any
@@ -109,38 +125,38 @@ class Normalizer:
         Raises
         ------
         TypeError, ValueError, numpy.exceptions.AxisError
-            As in `onesum.softmax`; if x requires a gradient.
+            As in `onesum.softmax`; if a tensor requires a gradient.
         """
         call = Call("x", x, axis)
         t = call.temperature(temperature)
-        mask = call.where(where)
-        return cls._of_call(call, t, mask)
+        return cls._of_call(call, t, call.where(where))
 
     @classmethod
     def _of_call(cls, call: Call, temperature: Any, where: Any) -> Normalizer:
-        """With its pivot."""
-        made, xp = cls.of_rows(call, temperature, where, call.rows(call.x)), call.xp
-        rows, m = call.rows(call.x), xp.squeeze(made._m, axis=-1)
-        index = call.backend.pivot_index(rows, call.axis, where, m)
+        rows = call.rows(call.x)
+        need_no_derivative(x=rows, temperature=temperature)
+        made, xp = cls._of_rows(call, temperature, where, rows), call.xp
+        index = call.backend.pivot_index(rows, call.axis, where, xp.squeeze(made._m, axis=-1))
         made._pivot = xp.expand_dims(index, axis=-1)
         return made
 
     @classmethod
-    def of_rows(cls, call: Call, temperature: Any, where: Any, rows: Array) -> Normalizer:
-        """That of the rows of a call, for what is built upon it and needs no pivot."""
+    def _of_rows(cls, call: Call, temperature: Any, where: Any, rows: Array) -> Normalizer:
+        """That of the rows of a call, without the pivot."""
         xp = call.xp
         made: Normalizer = object.__new__(cls)
         arrays = call.backend.normalizer(rows, call.axis, where, temperature)
         made._m, *r = (xp.expand_dims(a, axis=-1) for a in arrays)
         made._r, made._pivot = (r[0], r[1]), None
         made.axes, made.shape, made.dtype = call.axes, call.batch, call.dtype(None)
-        made.temperature = temperature
+        made._temperature = temperature
         if not isinstance(temperature, float):
-            made.temperature = last(xp, temperature, call.axis)
+            made._temperature = own(xp, last(xp, temperature, call.axis))
         made.classes, made._count = call.classes, None
         if where is not None:
-            counted = xp.astype(where, widest_integer(xp, call.x))
-            made._count = last(xp, xp.sum(counted, axis=call.axis, keepdims=True), call.axis)
+            made._count = last(xp, _count(xp, where, call.axis), call.axis)
+        made._ignored = None if call.mask is None else np.array(call.ignored)
+        made._labels = call.row_labels
         return made
 
     # --- what it says ---
@@ -165,22 +181,17 @@ class Normalizer:
     @property
     def count(self) -> Array:
         """How many classes of each row were in `where`."""
-        return self._rows(self.counted)
+        return self._rows(self._counted)
 
     @property
     def logsumexp(self) -> Array:
         """The logarithm of the sum of exp(x / T) over all classes, as from `onesum.logsumexp`."""
-        value = rounded(self._xp, chunks.log_sum(self._m, self._r, self.temperature))
+        value = rounded(self._xp, chunks.log_sum(self._m, self._r, self._temperature))
         return self._rows(self._xp.astype(value, self.dtype))
 
     @property
-    def parts(self) -> tuple[Array, tuple[Array, Array]]:
-        """m and the two words of r, with a last axis of size 1: for what is built upon it."""
-        return self._m, self._r
-
-    @property
-    def counted(self) -> Array:
-        """`count`, likewise."""
+    def _counted(self) -> Array:
+        """`count`, with a last axis of size 1."""
         if self._count is not None:
             return self._count
         integer = widest_integer(self._xp, self._m)
@@ -191,9 +202,13 @@ class Normalizer:
         return namespace(self._m)
 
     def _rows(self, a: Array) -> Array:
-        """What has one element per row, for others."""
+        """What has one element per row, for others: masked and labelled as these are."""
         a = self._xp.squeeze(a, axis=-1)
-        return a[()] if self._xp is np and a.ndim == 0 else a
+        if self._xp is np and self._ignored is not None:
+            a = np.ma.MaskedArray(a, mask=self._ignored.copy())
+        elif self._xp is np and a.ndim == 0:
+            a = a[()]
+        return a if self._labels is None else self._labels.wrap(a)
 
     def __repr__(self) -> str:
         what = f"shape={self.shape}, classes={self.classes}"
@@ -205,10 +220,10 @@ class Normalizer:
         """The normalizer of the classes of both, those of the other after these."""
         if not isinstance(other, Normalizer):
             return NotImplemented
-        self._need_same(other)
+        need_same_rows(self, other)
         xp, made = self._xp, copy.copy(self)
         (made._m, *r), first = chunks.merged(
-            (self._m, *self._r), (other._m, *other._r), self.temperature
+            (self._m, *self._r), (other._m, *other._r), self._temperature
         )
         made._r = r[0], r[1]
         if self._pivot is None or other._pivot is None:
@@ -218,8 +233,10 @@ class Normalizer:
             made._pivot = xp.where(first & (self._pivot >= 0), self._pivot, after)
         made.classes = self.classes + other.classes
         if self._count is not None or other._count is not None:
-            made._count = self.counted + other.counted
+            made._count = self._counted + other._counted
         made.dtype = promoted(xp, self.dtype, other.dtype)
+        made._ignored = _ignored_by_both(self, other)
+        made._labels = other._labels if self._labels is None else self._labels
         return made
 
     def update(self, x: ArrayLike, where: ArrayLike | None = None) -> None:
@@ -237,8 +254,8 @@ class Normalizer:
         TypeError, ValueError
             If x does not fit. Then nothing is changed.
         """
-        call, t, mask = self._chunk("x", x, where)
-        merged = self | self._of_call(call, t, mask)
+        call = chunk_of(self, "x", x)
+        merged = self | self._of_call(call, self._temperature_in(call), call.where(where))
         for name in self.__slots__:
             setattr(self, name, getattr(merged, name))
 
@@ -301,46 +318,9 @@ class Normalizer:
         from .._backends.dask.graph import all_by
 
         made = copy.copy(self)
-        arrays = [self._m, *self._r, self._pivot, self._count, self.temperature]
-        made._m, *r, made._pivot, made._count, made.temperature = all_by(name, arrays, options)
+        arrays = [self._m, *self._r, self._pivot, self._count, self._temperature]
+        made._m, *r, made._pivot, made._count, made._temperature = all_by(name, arrays, options)
         made._r = r[0], r[1]
-        return made
-
-    def _need_same(self, other: Normalizer) -> None:
-        """That the rows are the same, and T."""
-        if self._xp is not other._xp:
-            ours, theirs = library_name(self._xp), library_name(other._xp)
-            raise TypeError(f"other: expected a normalizer in arrays of {ours}, got {theirs}")
-        if self.shape != other.shape:
-            wanted = f"a normalizer of rows of shape {self.shape}"
-            raise ValueError(f"other: expected {wanted}, got {other.shape}")
-        ours, theirs = self.temperature, other.temperature
-        if ours is theirs:
-            return
-        same = ours == theirs
-        if not isinstance(same, bool):  # arrays
-            same = not backend_of(same).is_concrete(same) or bool(namespace(same).all(same))
-        if not same:
-            raise ValueError(f"other: expected the temperature {ours!r:.60}, got {theirs!r:.60}")
-
-    # --- as numbers to be sent ---
-
-    def packed(self) -> Array:
-        """m, the two words of r, and count of each row: an array of shape (\\*shape, 4).
-
-        It is of the widest type. Processes that share the rows send it, where no object can go;
-        `unpacked` is the way back. The pivot is not in it.
-        """
-        xp, numbers = self._xp, (self._m, *self._r, self.counted)
-        return xp.concat([xp.astype(a, self._m.dtype, copy=False) for a in numbers], axis=-1)
-
-    def unpacked(self, numbers: Array, classes: int) -> Normalizer:
-        """The normalizer that was packed, of so many other classes of the rows of this one."""
-        xp, made = self._xp, copy.copy(self)
-        made._m, r, r_lo, count = (numbers[..., i : i + 1] for i in range(4))
-        made._r, made._pivot = (r, r_lo), None
-        made._count = xp.astype(count, widest_integer(xp, numbers))
-        made.classes = classes
         return made
 
     # --- what becomes of a chunk ---
@@ -353,7 +333,8 @@ class Normalizer:
         Parameters
         ----------
         x : array_like
-            Logits of a chunk that is in this normalizer.
+            Logits of a chunk that is in this normalizer. Of another, with a logit above m, the
+            numbers mean nothing.
         where : array_like of bool, optional
             As it was given for this chunk.
         out : array, optional
@@ -394,40 +375,33 @@ class Normalizer:
         return self._of_chunk("shifted_logits", chunks.log_rest(self._r), x, where, out)
 
     def _of_chunk(self, name: str, words: Any, x: Any, where: Any, out: Any) -> Any:
-        call, t, mask = self._chunk("x", x, where)
+        call = chunk_of(self, "x", x)
+        rows, mask, t = call.rows(call.x), call.where(where), self._temperature_in(call)
+        need_no_derivative(x=rows)
         dtype = call.dtype(self.dtype)
         output = call.out(out, dtype)
-        function = getattr(call.backend, name)
         m, *words = (call.one_each(a) for a in (self._m, *words))
-        rows = call.rows(call.x)
+        function = getattr(call.backend, name)
         rows = function(rows, call.axis, mask, t, m, tuple(words), dtype, output.room)
         return call.result(rows, output)
 
-    def _chunk(self, name: str, x: Any, where: Any) -> tuple[Call, Any, Any]:
-        """A chunk of these rows, with T and where."""
-        self.need_dimensions(name, x)
-        call = Call(name, x, self.axes)
-        if self._xp is not call.xp:
-            ours, theirs = library_name(self._xp), library_name(call.xp)
-            raise TypeError(f"{name}: expected an array of {ours}, got one of {theirs}")
-        self.need_rows(call)
-        t = self.temperature
-        return call, t if isinstance(t, float) else call.one_each(t), call.where(where)
-
-    def need_dimensions(self, name: str, x: Any) -> None:
-        """That an array has the axes of these rows."""
-        ndim = np.ndim(x) if not hasattr(x, "ndim") else x.ndim
-        if ndim != len(self.shape) + len(self.axes):
-            wanted = f"{len(self.shape) + len(self.axes)} dimensions, as the chunks before"
-            raise ValueError(f"{name}: expected {wanted}, got {ndim}")
-
-    def need_rows(self, call: Call) -> None:
-        """That the rows of a call are as many as these."""
-        if call.batch != self.shape:
-            wanted = f"rows of shape {self.shape} beside the class axes {self.axes}"
-            raise ValueError(f"{call.name}: expected {wanted}, got shape {call.shape}")
+    def _temperature_in(self, call: Call) -> Any:
+        """T, beside the rows of a chunk."""
+        t = self._temperature
+        return t if isinstance(t, float) else call.one_each(t)
 
 
-def last(xp: Any, a: Array, axis: int) -> Array:
-    """An array with size 1 along an axis, with that axis last."""
-    return xp.expand_dims(xp.squeeze(a, axis=axis), axis=-1)
+def _count(xp: Any, where: Array, axis: int) -> Array:
+    """How many are in `where`, with size 1 along the axis."""
+    if xp is np:  # of which a sum would take a copy in integers
+        return np.count_nonzero(where, axis=axis, keepdims=True)
+    return xp.sum(xp.astype(where, widest_integer(xp, where)), axis=axis, keepdims=True)
+
+
+def _ignored_by_both(a: Normalizer, b: Normalizer) -> Any:
+    """Which rows are masked whole in both; of no class it cannot be told."""
+    if a.classes == 0:
+        return b._ignored
+    if b.classes == 0:
+        return a._ignored
+    return None if a._ignored is None or b._ignored is None else a._ignored & b._ignored

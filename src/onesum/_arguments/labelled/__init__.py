@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .labels import Labels, Span
+from .labels import Labels, RowLabels, Span
 
-__all__ = ["Labels", "Span", "split_labels"]
+__all__ = ["Labels", "RowLabels", "Span", "split_labels"]
 
 
 def split_labels(name: str, x: Any) -> tuple[Any, Labels | None]:

@@ -60,8 +60,33 @@ class DataArray:
         return self._array.copy(data=result)
 
     def wrap_rows(self, result: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
-        array = self._array
-        classes = {array.dims[i] for i in axes}
-        dims = array.dims if keepdims else tuple(d for d in array.dims if d not in classes)
-        coords = {k: c for k, c in array.coords.items() if not classes.intersection(c.dims)}
-        return type(array)(result, coords, dims, array.name, array.attrs)
+        rows = self.of_rows(axes)
+        return rows.wrap(result, self._array.dims if keepdims else None)
+
+    def of_rows(self, axes: tuple[int, ...]) -> DataArrayRows:
+        return DataArrayRows(self._array, {self._array.dims[i] for i in axes})
+
+
+class DataArrayRows:
+    """The dimensions and coordinates without those of the classes, attributes and the name."""
+
+    library = "xarray"
+
+    def __init__(self, array: Any, classes: set[Any]):
+        self._type, self._name, self._attrs = type(array), array.name, dict(array.attrs)
+        self._dims = tuple(d for d in array.dims if d not in classes)
+        self._coords = {k: c for k, c in array.coords.items() if not classes.intersection(c.dims)}
+        self._indexes = {d: array.indexes.get(d) for d in self._dims}
+
+    def wrap(self, result: Array, dims: Any = None) -> Any:
+        dims = self._dims if dims is None else dims
+        return self._type(result, self._coords, dims, self._name, self._attrs)
+
+    def need_same(self, name: str, other: DataArrayRows) -> None:
+        if self._dims != other._dims:
+            raise ValueError(f"{name}: expected rows along {self._dims}, got {other._dims}")
+        for d, ours in self._indexes.items():
+            theirs = other._indexes[d]
+            if ours is not None and theirs is not None and not ours.equals(theirs):
+                wanted = f"the labels {list(ours)!r:.60} along {d!r}, in this order"
+                raise ValueError(f"{name}: expected {wanted}, got {list(theirs)!r:.60}")

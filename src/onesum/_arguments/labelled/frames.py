@@ -68,13 +68,37 @@ class Frame:
         import pandas as pd
 
         table = self._table
-        left = [labels for i, labels in enumerate(table.axes) if i not in axes]
-        if keepdims:
-            kept = [None if i in axes else labels for i, labels in enumerate(table.axes)]
-            if table.ndim == 1:
-                return pd.Series(result, index=kept[0], name=table.name, copy=False)
-            return pd.DataFrame(result, index=kept[0], columns=kept[1], copy=False)
-        return pd.Series(result, index=left[0], copy=False) if len(left) == 1 else result
+        if not keepdims:
+            return self.of_rows(axes).wrap(result)
+        kept = [None if i in axes else labels for i, labels in enumerate(table.axes)]
+        if table.ndim == 1:
+            return pd.Series(result, index=kept[0], name=table.name, copy=False)
+        return pd.DataFrame(result, index=kept[0], columns=kept[1], copy=False)
+
+    def of_rows(self, axes: tuple[int, ...]) -> FrameRows:
+        return FrameRows([a for i, a in enumerate(self._table.axes) if i not in axes])
+
+
+class FrameRows:
+    """The index, or the columns, that the rows have."""
+
+    library = "pandas"
+
+    def __init__(self, indices: list[Any]):
+        self._indices = indices
+
+    def wrap(self, result: Array) -> Any:
+        import pandas as pd
+
+        if len(self._indices) != 1:
+            return result
+        return pd.Series(result, index=self._indices[0], copy=False)
+
+    def need_same(self, name: str, other: FrameRows) -> None:
+        for ours, theirs in zip(self._indices, other._indices, strict=True):
+            if not ours.equals(theirs):
+                wanted = f"rows with the labels {list(ours)!r:.60}, in this order"
+                raise ValueError(f"{name}: expected {wanted}, got {list(theirs)!r:.60}")
 
 
 def _reindexed(name: str, value: Any, axis: int, labels: Any, whose: str) -> Any:

@@ -27,3 +27,21 @@ class Labels(Protocol):
     def wrap_rows(self, result: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
         """A result with one element per row, or what is left of the labels where that is one."""
         ...
+
+    def of_rows(self, axes: tuple[int, ...]) -> RowLabels:
+        """What is left of them without the class axes, and nothing of the array itself."""
+        ...
+
+
+class RowLabels(Protocol):
+    """The labels of rows, whatever their classes."""
+
+    library: str
+
+    def wrap(self, result: Array) -> Any:
+        """A result with one element per row."""
+        ...
+
+    def need_same(self, name: str, other: Any) -> None:
+        """That others of this kind are the same, in the same order."""
+        ...

@@ -1,7 +1,7 @@
 """The compiled backend for NumPy."""
 
 from ..._core import direct, direct_bfloat16
-from .chunks import normalizer, shifted_exp, shifted_logits
+from .chunks import normalizer, pivot_index, shifted_exp, shifted_logits
 from .comparison import divergences
 from .functions import (
     log_softmax,
@@ -14,13 +14,7 @@ from .functions import (
     softmax_vjp,
 )
 from .losses import cross_entropy, cross_entropy_hvp, entropy, kl_divergence, total
-from .rare import (
-    is_concrete,
-    log_softmax_diagonal,
-    pivot_index,
-    signed_logsumexp,
-    softmax_diagonal,
-)
+from .rare import is_concrete, log_softmax_diagonal, signed_logsumexp, softmax_diagonal
 
 __all__ = [
     "cross_entropy",

@@ -34,6 +34,33 @@ def normalizer(
     return m, r, np.where(np.isfinite(r), r_lo, 0.0)
 
 
+# Elements that are compared at one time, and no fewer classes than these.
+_AT_A_TIME, _CLASSES = 1 << 18, 64
+
+
+def pivot_index(x: Array, axis: int, where: Array | None, m: Array) -> Array:
+    """m is exactly a logit, so that nothing of the size of x is needed to find it."""
+    nothing, n = np.full(m.shape, -1), x.shape[axis]
+    if n == 0:
+        return nothing
+    if where is None and x.dtype in (np.float32, np.float64):  # whose argmax reads memory as it is
+        return np.where(m == -np.inf, nothing, np.argmax(x, axis=axis))
+    wide = np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32)
+    index, top = nothing, np.expand_dims(m, axis).astype(wide)
+    any_nan, step = bool(np.any(np.isnan(m))), max(_CLASSES, _AT_A_TIME // max(m.size, 1))
+    for start in range(0, n, step):
+        some = (slice(None),) * axis + (slice(start, start + step),)
+        part = x[some].astype(wide, copy=False)
+        at = part == top
+        if any_nan:
+            at |= np.isnan(part) & np.isnan(top)
+        if where is not None:
+            at &= where[some]
+        first, found = np.argmax(at, axis=axis), np.any(at, axis=axis)
+        index = np.where((index < 0) & found, start + first, index)
+    return np.where(m == -np.inf, nothing, index)
+
+
 def shifted_exp(
     x: Array,
     axis: int,

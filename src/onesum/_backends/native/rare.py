@@ -32,9 +32,3 @@ def signed_logsumexp(
     from .. import reference
 
     return reference.signed_logsumexp(x, b, axis, where, temperature, dtype)
-
-
-def pivot_index(x: Array, axis: int, where: Array | None, m: Array) -> Any:
-    from .. import reference
-
-    return reference.pivot_index(x, axis, where, m)

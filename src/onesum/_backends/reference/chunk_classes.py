@@ -5,15 +5,14 @@ array of masses, as `chunk_targets.py` has it, and so is left to the kernels.
 
 from typing import NamedTuple
 
-from ..._library import namespace, pick, put, quiet, select, widen
-from ..registry import backend_of
-from . import chunk_losses, chunks, words
+from ..._library import namespace, quiet
+from . import chunk_gradient, chunk_losses, words
 from .chunk_functions import normalizer
+from .chunk_gradient import Row
 from .chunk_losses import Relative
 from .chunk_sums import Normalizer
 from .chunk_targets import weights_of, z_terms_of
-from .losses import scaled
-from .normalizer import either, exact, fill
+from .normalizer import either, exact, over
 
 
 class ClassAim(NamedTuple):
@@ -33,14 +32,14 @@ class ClassAim(NamedTuple):
 @quiet
 def aim(start, x, target, axis, where, temperature):
     xp, of = namespace(x), normalizer(start, x, axis, where, temperature)
-    index, here = _place(xp, target, start, x, axis)
+    index, here = chunk_losses.place(xp, target.classes, start, x, axis)
     w = s = xp.ones_like(of.m)
     if target.weight is not None and x.shape[axis]:
         w = xp.reshape(xp.take(target.weight, xp.reshape(index, (-1,)), axis=0), index.shape)
     if target.sample_weight is not None:
         s = xp.expand_dims(target.sample_weight, axis=axis)
     mass = either(xp, here, words.multiply(xp, exact(xp, w), exact(xp, s)), (0.0, 0.0))
-    x_y = _logit(xp, x, index, axis, where)
+    x_y = chunk_losses.logit(xp, x, index, axis, where)
     return ClassAim(of, chunk_losses.of_class(x_y, mass, of.m, of.r, temperature))
 
 
@@ -54,33 +53,7 @@ def gradient(state, start, x, target, axis, z_loss, where, by, dtype):
     )
     s, counted = weights_of(xp, m, *rows)
     _, z_slope = z_terms_of(xp, state.of, s, z_loss)
-    scale = words.multiply(xp, scaled(xp, words.add(mass, z_slope), by, t), chunks.share(r))
-    scale = either(xp, counted, scale, (0.0, 0.0))
-    grad = backend_of(x).shifted_exp(x, axis, where, t, m, scale, dtype, None)
-
-    index, here = _place(xp, target, start, x, axis)
-    x_y = _logit(xp, x, index, axis, where)
-    value = chunk_losses.at_target(x_y, mass, z_slope, m, r, t)
-    value = words.rounded(xp, scaled(xp, value, by, t))
-    grad = put(xp, grad, index, here & counted & (x_y != -xp.inf), value, axis)
-    dead = ~counted | (m == -xp.inf)
-    if bool(xp.any(xp.isnan(m + r[0]))):
-        dead = dead | (fill(xp, where, x, -xp.inf) == -xp.inf)
-    return select(xp, dead, 0.0, grad) if bool(xp.any(dead)) else grad
-
-
-def _place(xp, target, start, x, axis):
-    """Where the class of each row is in the chunk, 0 if it is not, and whether it is."""
-    y = xp.expand_dims(target.classes, axis=axis)
-    here = (y >= start) & (y < start + x.shape[axis])
-    return select(xp, here, y - start, 0), here
-
-
-def _logit(xp, x, index, axis, where):
-    """The logit there, -inf if the mask leaves it out."""
-    if x.shape[axis] == 0:
-        return xp.sum(widen(x)[1], axis=axis, keepdims=True) - xp.inf
-    chosen = widen(pick(xp, x, index, axis))[1]
-    if where is None:
-        return chosen
-    return select(xp, pick(xp, where, index, axis), chosen, -xp.inf)
+    by = over(xp, exact(xp, by * xp.ones_like(m)), t)
+    row = Row(m, r, mass, z_slope, by, counted)
+    index, here = chunk_losses.place(xp, target.classes, start, x, axis)
+    return chunk_gradient.of_class(x, axis, where, t, row, index, here, None, dtype, None)

@@ -14,11 +14,11 @@ Numbers are in two words, and arrays with one element per row have size 1 along 
 
 from typing import Any, NamedTuple
 
-from ..._library import namespace, quiet, select
+from ..._library import namespace, pick, quiet, select, widen
 from . import words
 from .chunks import log_rest, share
 from .losses import finite_times
-from .normalizer import either, exact, scaled_difference
+from .normalizer import either, exact, fill, scaled_difference
 
 Words = tuple[Any, Any]
 
@@ -28,6 +28,21 @@ class Relative(NamedTuple):
 
     loss: Words
     mass: Words
+
+
+def place(xp, classes, start, x, axis):
+    """Where the class of each row is in a chunk, 0 if it is not, and whether it is."""
+    y = xp.expand_dims(classes, axis=axis)
+    here = (y >= start) & (y < start + x.shape[axis])
+    return select(xp, here, y - start, 0), here
+
+
+def logit(xp, x, index, axis, where):
+    """The logit there, in the widest type: -inf if the mask leaves it out."""
+    if x.shape[axis] == 0:
+        return xp.sum(widen(x)[1], axis=axis, keepdims=True) - xp.inf
+    chosen = widen(pick(xp, x, index, axis))[1]
+    return fill(xp, None if where is None else pick(xp, where, index, axis), chosen, -xp.inf)
 
 
 @quiet

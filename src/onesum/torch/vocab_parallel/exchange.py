@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..._functions.cross_entropy_state import CrossEntropyState
+from ..._functions.packed import numbers_of, state_of
 from ..._library import namespace
 from .agreement import Shards, gathered, gathered_error, hash_of, named
 
@@ -19,16 +20,16 @@ def of_all_ranks(state: CrossEntropyState, shards: Shards) -> CrossEntropyState:
 
     Neighbours are merged, all pairs of them at a time, until one is left.
     """
-    own = state.packed()
+    own = numbers_of(state)
     numbers = gathered(torch.as_tensor(own), shards.group)
     _need_own_classes(numbers, shards)
     order = sorted(range(len(shards.sizes)), key=lambda i: (shards.starts[i], shards.sizes[i]))
     xp, numbers = namespace(own), numbers[order]
     numbers = numbers if isinstance(own, torch.Tensor) else numbers.numpy()
     while (even := len(numbers) // 2 * 2) > 0:
-        left, right = (state.unpacked(numbers[i:even:2], 0) for i in (0, 1))
-        numbers = xp.concat([(left | right).packed(), numbers[even:]], axis=0)
-    return state.unpacked(numbers[0], shards.vocab_size)
+        left, right = (state_of(numbers[i:even:2], state, 0) for i in (0, 1))
+        numbers = xp.concat([numbers_of(left | right), numbers[even:]], axis=0)
+    return state_of(numbers[0], state, shards.vocab_size)
 
 
 def _need_own_classes(numbers: Tensor, shards: Shards) -> None:

@@ -20,6 +20,7 @@ from ..._functions.cross_entropy_state import CrossEntropyState
 from ..._functions.linear.call import LinearCall
 from ..._functions.linear.products import NewProducts, Products, spans
 from ..._functions.linear.rows import Part, Rows
+from ..._functions.packed import numbers_of, state_of
 from ..._library import device, quiet
 from .agreement import Fact, Prepared, Shards, agree
 from .dtensors import group_of, sharding_of
@@ -136,10 +137,10 @@ class _Walk:
             for block in self._blocks:
                 x = self._products.logits(part.h, block)
                 state |= CrossEntropyState.of(x, **self._target(span, block), **self._of_all(span))
-            found.append(state.packed())
+            found.append(numbers_of(state))
         every = self._nothing(slice(0, self._rows.number))
         if found:
-            every = every.unpacked(self._xp.concat(found, axis=0), self._given.shards.size)
+            every = state_of(self._xp.concat(found, axis=0), every, self._given.shards.size)
         return of_all_ranks(every, self._given.shards)
 
     def loss(self, state: CrossEntropyState) -> Tensor:
@@ -157,7 +158,7 @@ class _Walk:
         """g times the derivatives, of the state whose numbers are these: dh of this rank only."""
         rows, xp, given = self._rows, self._xp, self._given
         every = slice(0, rows.number)
-        state = self._nothing(every).unpacked(numbers, given.shards.vocab_size)
+        state = state_of(numbers, self._nothing(every), given.shards.vocab_size)
         by = state.factor(given.loss.reduction)
         g = _array(g.detach().double())
         g = xp.reshape(g, (-1,)) if given.loss.reduction == "none" else g
@@ -165,7 +166,7 @@ class _Walk:
         for span in self._spans:
             part = Part(rows, span)
             of_rows = by * (rows.pick(g, span) if g.ndim else g)
-            state = self._nothing(span).unpacked(numbers[span], given.shards.vocab_size)
+            state = state_of(numbers[span], self._nothing(span), given.shards.vocab_size)
             dh = xp.zeros_like(part.h)
             for block in self._blocks:
                 x = self._products.logits(part.h, block)
@@ -198,7 +199,7 @@ class _Walk:
         return of_all
 
     def _nothing(self, span: slice) -> CrossEntropyState:
-        """The state of no class of these rows: what others are merged with, or unpacked by."""
+        """The state of no class of these rows: what others are merged with, or made like."""
         shape = (span.stop - span.start, 0)
         x = self._xp.zeros(shape, dtype=self._dtype, device=device(self._call.x))
         return CrossEntropyState.of(x, **self._target(span, slice(0, 0)), **self._of_all(span))
@@ -213,7 +214,7 @@ class _VocabParallelLinearLoss(torch.autograd.Function):  # type: ignore[misc]
         walk = _Walk(layer.of_rank(given.shards), given, gradient=False)
         state = walk.state()
         ctx.save_for_backward(*layer, *given.loss.tensors())
-        ctx.given, ctx.numbers = given, state.packed()
+        ctx.given, ctx.numbers = given, numbers_of(state)
         return walk.loss(state)
 
     @staticmethod

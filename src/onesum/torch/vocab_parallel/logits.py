@@ -13,6 +13,7 @@ from ..._arguments import Call
 from ..._backends.torch import kernels
 from ..._functions.cross_entropy_state import CrossEntropyState
 from ..._functions.linear.products import spans
+from ..._functions.packed import numbers_of, state_of
 from ..losses import default_axis
 from .agreement import Fact, Prepared, Shards, agree
 from .dtensors import group_of, sharding_of
@@ -70,10 +71,10 @@ class _Walk:
         states = (
             CrossEntropyState.of(**self._logits(span), **self._of_all(span)) for span in self._spans
         )
-        numbers = [state.packed() for state in states]
+        numbers = [numbers_of(state) for state in states]
         every = self._nothing(self._all)
         if numbers:
-            every = every.unpacked(torch.cat(numbers), self._shards.size)
+            every = state_of(torch.cat(numbers), every, self._shards.size)
         return of_all_ranks(every, self._shards)
 
     def gradient(self, state: CrossEntropyState, g: Tensor) -> Tensor:
@@ -83,12 +84,12 @@ class _Walk:
             chunk = self._logits(self._all)
             del chunk["axis"]
             return state.gradient(**chunk, reduction=reduction, g=g)
-        grad, numbers = torch.empty_like(self._x), state.packed()
+        grad, numbers = torch.empty_like(self._x), numbers_of(state)
         g = g.double() * state.factor(reduction)
         for span in self._spans:
             chunk = self._logits(span)
             del chunk["axis"]
-            part = self._nothing(span).unpacked(numbers[span], self._shards.vocab_size)
+            part = state_of(numbers[span], self._nothing(span), self._shards.vocab_size)
             some = part.gradient(**chunk, reduction="sum", g=g[span] if g.ndim else g)
             self._rows(grad, span).copy_(some)
         return grad
@@ -123,7 +124,7 @@ class _Walk:
         return of_all
 
     def _nothing(self, span: slice) -> CrossEntropyState:
-        """The state of no class of these rows: what others are unpacked by."""
+        """The state of no class of these rows: what others are made like."""
         chunk = self._logits(span)
         chunk["x"] = chunk["x"].narrow(self._axis, 0, 0)
         if not self._loss.has_classes:

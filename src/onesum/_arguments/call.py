@@ -16,6 +16,7 @@ from .._library import (
     as_floating,
     device,
     dtype_name,
+    is_dask,
     is_torch,
     library_name,
     namespace,
@@ -56,6 +57,7 @@ class Call:
         self.name = name
         self.xp = namespace(x)
         self._read = [Read(x, True)]
+        self.known: dict[str, Any] = {}  # NumPy's arrays that became Dask's, by argument
         self.backend = registry.backend_of(x)
         self.x = as_floating(self.xp, name, x)
         self.shape = tuple(x.shape)
@@ -121,8 +123,8 @@ class Call:
         if not dtype_name(t.dtype).startswith(("float", "bfloat16", "int", "uint")):
             got = f"{value!r:.60} of dtype {t.dtype}"
             raise TypeError(f"temperature: expected real numbers, got {got}")
+        t = need_positive(self, "temperature", t)
         t = self.xp.astype(t, widest(self.xp, self.x), copy=False)
-        need_positive(self, "temperature", t)
         if self.xp is np and t.ndim == 0:
             return float(t)
         shape = tuple(t.shape)
@@ -343,6 +345,8 @@ class Call:
         a = as_array(name, value)
         if self.xp is not np and isinstance(a, np.ndarray):
             self._need_sizes(name, a)
+            if is_dask(self.x):
+                self.known[name] = a
             try:
                 return self.ours(a)
             except (TypeError, ValueError) as error:

@@ -147,7 +147,6 @@ def _weights(
         what = "class" if name == "weight" else "row"
         wanted = f"shape {shape}, one number per {what}"
         raise ValueError(f"{name}: expected {wanted}, got {tuple(weights.shape)}")
-    weights = xp.astype(weights, widest(xp, call.x), copy=False)
-    need_weights(call, name, weights)
+    weights = xp.astype(need_weights(call, name, weights), widest(xp, call.x), copy=False)
     call.add_mask(mask, beside)
     return weights

@@ -69,6 +69,11 @@ def is_torch(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def is_dask(value: Any) -> bool:
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(value, dask_array.Array)
+
+
 def torch_compiles() -> bool:
     """Whether torch.compile traces what is said here."""
     torch = sys.modules.get("torch")

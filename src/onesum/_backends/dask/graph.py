@@ -145,6 +145,15 @@ def slices(x):
     return ArraySliceDep(x.chunks)
 
 
+def checked(check, a, dtype):
+    """What a check makes of each block, in its task: check(block, start), where it lies in all."""
+    return blocks(functools.partial(_check, check), a, [slices(a), a], name="checked", dtype=dtype)
+
+
+def _check(check, slices, block):
+    return check(block, tuple(s.start for s in slices))
+
+
 def all_by(name, arrays, options):
     """Arrays, of which some may be none of Dask's, computed or persisted at once."""
     done = iter(getattr(dask, name)(*filter(is_lazy, arrays), **options))

@@ -6,7 +6,9 @@ from typing import Any
 
 import dask
 import dask.array as da
+import dask.dataframe
 import numpy as np
+import pandas
 import pytest
 from implementations import on_numpy, using
 from numpy.testing import assert_array_equal
@@ -84,3 +86,35 @@ def test_temperatures_and_weights(bad):
         ValueError,
         f"^sample_{wanted}",
     )
+
+
+# --- what is no array of numbers ----------------------------------------------------------------
+
+
+def test_masked_chunks_are_refused():
+    """In every argument: there is no way back that would mask the result."""
+    x = da.from_array(X, chunks=(2, 3))
+    masked = da.ma.masked_array(x, mask=X > 0)
+    wanted = "expected chunks without a mask, got masked ones"
+    for name, call in {
+        "x": lambda: onesum.softmax(masked),
+        "g": lambda: onesum.softmax_vjp(x, masked),
+        "y": lambda: onesum.kl_divergence(x, masked),
+        "target": lambda: onesum.cross_entropy(x, masked),
+        "temperature": lambda: onesum.softmax(x, temperature=masked[:, 0]),
+        "where": lambda: onesum.softmax(x, where=masked > 0),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{name}: {wanted}"):
+            call()
+
+
+def test_frames_are_refused():
+    frame = dask.dataframe.from_pandas(pandas.DataFrame(X), npartitions=2)
+    for value, kind in ((frame, "DataFrame"), (frame[0], "Series")):
+        wanted = rf"^x: expected an array, got dask.dataframe.{kind} \(take .to_dask_array\(leng"
+        with pytest.raises(TypeError, match=wanted):
+            onesum.softmax(value)
+    got = onesum.softmax(frame.to_dask_array(lengths=True))
+    assert_array_equal(computed(got), onesum.softmax(X))
+    with pytest.raises(TypeError, match=r"^x: expected an array, got dask.delayed.Delayed$"):
+        onesum.softmax(dask.delayed(np.sum)(X))

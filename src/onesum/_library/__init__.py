@@ -53,15 +53,30 @@ def as_array(name: str, value: Any) -> Any:
         from .torch_namespace import dense
 
         return dense(name, value)
-    if hasattr(value, "__array_namespace__"):
-        return value
-    if not isinstance(value, (list, tuple)) and comes_from(type(value), _COMPAT):
+    library = comes_from(type(value), _COMPAT)
+    if library == "dask":
+        return _of_dask(name, value)
+    if hasattr(value, "__array_namespace__") or library:
         return value
     try:
         return np.asarray(value)
     except ValueError as error:
         wanted = "an array or evenly nested numbers"
         raise ValueError(f"{name}: expected {wanted}, got {value!r:.60}: {error}") from error
+
+
+def _of_dask(name: str, value: Any) -> Any:
+    """A Dask array, of which nothing is masked."""
+    if not is_dask(value):
+        kind = type(value)
+        got = f"{'.'.join(kind.__module__.split('.')[:2])}.{kind.__name__}"
+        if hasattr(kind, "to_dask_array"):
+            got += " (take .to_dask_array(lengths=True))"
+        raise TypeError(f"{name}: expected an array, got {got}")
+    if isinstance(value._meta, np.ma.MaskedArray):
+        advice = "where=~da.ma.getmaskarray(a), with da.ma.getdata(a), says the same"
+        raise TypeError(f"{name}: expected chunks without a mask, got masked ones ({advice})")
+    return value
 
 
 def is_torch(value: Any) -> bool:
@@ -91,11 +106,16 @@ def namespace(x: Array) -> Any:
     if hasattr(x, "__array_namespace__"):
         return x.__array_namespace__()
     try:
-        if hasattr(x, "expr") and comes_from(type(x), _COMPAT) == "dask":
+        from array_api_compat import array_namespace
+
+        if is_dask(x):
+            if hasattr(x, "expr"):
+                from . import dask_expressions
+
+                return dask_expressions
             from . import dask_namespace
 
             return dask_namespace
-        from array_api_compat import array_namespace
     except ImportError as error:
         kind = f"{type(x).__module__}.{type(x).__qualname__}"
         advice = "pip install onesum[array-api]"

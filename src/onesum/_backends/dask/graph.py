@@ -14,6 +14,7 @@ import dask.array as da
 from dask.array.utils import meta_from_array
 from dask.layers import ArraySliceDep
 
+from ..._library import quiet
 from .operands import Numbered, Operand, is_lazy
 
 Array = Any
@@ -80,6 +81,7 @@ def blocks(function, x, operands, *, name, axes=(), dtype=None, held=False):
     )
 
 
+@quiet
 def _run(function, held, *operands):
     values = [a.value if isinstance(a, Held) else a for a in operands]
     result = function(*values)
@@ -123,6 +125,7 @@ def _same(state, axis, keepdims):
     return state
 
 
+@quiet
 def _merge(states, axis, keepdims):
     """Of a list of states, nested in as many lists as there are axes."""
     if not isinstance(states, list):  # one state; or what Dask asks for types with

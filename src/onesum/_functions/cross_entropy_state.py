@@ -9,10 +9,8 @@ from typing import Any, SupportsIndex
 from .._arguments import Call
 from .._arguments.options import number_of, reduction_of, smoothing_of, z_loss_of
 from .._arguments.values import number
-from .._backends.reference import chunk_losses, chunks, words
+from .._backends.reference import chunk_losses
 from .._backends.reference.chunk_losses import Relative
-from .._backends.reference.losses import z_terms
-from .._backends.reference.normalizer import exact
 from .._backends.registry import backend_of
 from .._library import dtype_name, library_name, namespace, quiet, select, widen
 from .._typing import AnyArray, ArrayLike, Axis, Number, Reduction
@@ -222,8 +220,7 @@ class CrossEntropyState:
         s, relative, (z, _) = self._whole(rows)
         xp = rows.xp
         lost = (n.parts[0] == -xp.inf) & (n.counted > 0)
-        losses = words.add(chunk_losses.product(xp, exact(xp, s), relative.loss), z)
-        losses = select(xp, lost, xp.nan, words.rounded(xp, losses))
+        losses = select(xp, lost, xp.nan, chunk_losses.of_rows(relative, s, z))
         losses = xp.squeeze(select(xp, self._counts(), losses, 0.0), axis=-1)
         return reduced(rows, losses, kind, self._divisor(rows, kind), self._dtype)
 
@@ -302,9 +299,8 @@ class CrossEntropyState:
             choices = xp.astype(n.counted, n.parts[0].dtype)
             smoothing = smoothing_of(self._options.label_smoothing)
             relative = chunk_losses.smoothed(relative, self._even, smoothing, choices)
-        log = chunks.log_rest(n.parts[1]), xp.ones_like(n.parts[0])
         z_loss = z_loss_of(self._options.z_loss)
-        return s, relative, z_terms(xp, log, n.parts[0], z_loss, s, n.temperature)
+        return s, relative, chunk_losses.z_terms_of(*n.parts, s, z_loss, n.temperature)
 
     def _divisor(self, rows: Call, reduction: str) -> Any:
         """What the sum of the losses is divided by, as in `onesum.cross_entropy`."""

@@ -192,8 +192,8 @@ class LossChunk:
         dtype = call.dtype(None, role="loss")
         output = call.out(out, dtype)
         of_rows = normalizer.parts[0], *normalizer.parts[1], s, counts, *masses, *z_slope
-        m, r, r_lo, s, counts, *pairs = map(call.one_each, of_rows)
-        row = _Row(m, (r, r_lo), s, chunk_losses.product(xp, exact(xp, s), pairs[:2]), pairs[2:])
+        m, r, r_lo, s, counts, q, q_lo, z, z_lo = map(call.one_each, of_rows)
+        row = _Row(m, (r, r_lo), s, chunk_losses.product(xp, exact(xp, s), (q, q_lo)), (z, z_lo))
         k = over(xp, exact(xp, by * xp.ones_like(m)), self.temperature)
         scale = words.multiply(xp, words.add(row.masses, row.z_slope), k)
         scale = words.multiply(xp, scale, chunks.share(row.r))

@@ -6,15 +6,18 @@ Arrays beside x have size 1 along an axis, or the chunks of x there. A block may
 """
 
 import functools
+import itertools
 import sys
 from typing import Any
 
 import dask
 import dask.array as da
+import numpy as np
 from dask.array.utils import meta_from_array
 from dask.layers import ArraySliceDep
 
 from ..._library import quiet
+from ..by_block import in_place_of, leaves
 from .operands import Numbered, Operand, is_lazy
 
 Array = Any
@@ -34,15 +37,7 @@ class Held:
         return Held, (self.value,)
 
     def __sizeof__(self):
-        return object.__sizeof__(self) + sum(map(_bytes, _leaves(self.value)))
-
-
-def _leaves(value):
-    if isinstance(value, tuple):
-        for part in value:
-            yield from _leaves(part)
-    else:
-        yield value
+        return object.__sizeof__(self) + sum(map(_bytes, leaves(self.value)))
 
 
 def _bytes(value):
@@ -102,6 +97,26 @@ def part(held, i, dtype, *axes):
 
 def _part(i, values):
     return values[i]
+
+
+def applied(function, arguments):
+    """A function of arrays of one shape, and of what goes with them, as blocks say it."""
+    given = list(leaves(arguments))
+    form = in_place_of(arguments, itertools.repeat(None))
+    like = map(_example, given)
+    answer = function(*in_place_of(arguments, like))  # which arrays it gives, in which tuples
+    x, run = next(filter(is_lazy, given)), functools.partial(_apply, function, form)
+    held = blocks(run, x, given, name=function.__name__, held=True)
+    parts = (part(held, i, a.dtype) for i, a in enumerate(leaves(answer)))
+    return in_place_of(answer, parts)
+
+
+def _example(a):
+    return np.ones_like(a._meta, shape=(1,) * a.ndim, dtype=a.dtype) if is_lazy(a) else a
+
+
+def _apply(function, form, *operands):
+    return tuple(leaves(function(*in_place_of(form, iter(operands)))))
 
 
 def merged(states, axis):

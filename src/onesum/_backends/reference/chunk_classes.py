@@ -9,9 +9,9 @@ from ..._library import namespace, pick, put, quiet, select, widen
 from ..registry import backend_of
 from . import chunk_losses, chunks, words
 from .chunk_functions import normalizer
-from .chunk_losses import Relative
+from .chunk_losses import Relative, z_terms_of
 from .chunk_sums import Normalizer
-from .chunk_targets import weights_of, z_terms_of
+from .chunk_targets import weights_of
 from .losses import scaled
 from .normalizer import either, exact, fill
 
@@ -53,7 +53,7 @@ def gradient(state, start, x, target, axis, z_loss, where, by, dtype):
         for a in (target.classes, target.sample_weight)
     )
     s, counted = weights_of(xp, m, *rows)
-    _, z_slope = z_terms_of(xp, state.of, s, z_loss)
+    _, z_slope = z_terms_of(m, r, s, z_loss, t)
     scale = words.multiply(xp, scaled(xp, words.add(mass, z_slope), by, t), chunks.share(r))
     scale = either(xp, counted, scale, (0.0, 0.0))
     grad = backend_of(x).shifted_exp(x, axis, where, t, m, scale, dtype, None)

@@ -17,7 +17,7 @@ from .._backends.reference.chunk_losses import Relative
 from .._backends.reference.losses import capped
 from .._backends.reference.normalizer import either, exact, fill, over
 from .._backends.target import Target
-from .._library import device, pick, put, quiet, select, widen, widest, widest_integer
+from .._library import device, look_up, pick, put, quiet, select, widen, widest, widest_integer
 from .normalizer import Normalizer, last
 
 Array = Any
@@ -141,7 +141,7 @@ class LossChunk:
         call, xp = self.call, self.call.xp
         y = xp.expand_dims(self.target.classes, axis=call.axis)
         here = (y >= self.start) & (y < self.start + call.classes)
-        return select(xp, here, y - self.start, 0), here
+        return call.class_numbers(select(xp, here, y - self.start, 0)), here
 
     def _logit_of(self, index: Array) -> Array:
         """The logit there, -inf if the mask leaves it out."""
@@ -158,8 +158,7 @@ class LossChunk:
         xp, weight = self.call.xp, self.target.weight
         if weight is None or self.call.classes == 0:
             return xp.astype(here, widest(xp, self.call.x))
-        chosen = xp.reshape(xp.take(weight, xp.reshape(index, (-1,)), axis=0), index.shape)
-        return select(xp, here, chosen, 0.0)
+        return select(xp, here, look_up(xp, weight, index), 0.0)
 
     def _probabilities(self) -> Any:
         """The masses of the classes, w y, in two words."""
@@ -267,7 +266,7 @@ class LossChunk:
         index = xp.argmax(rows, axis=axis, keepdims=True)
         here = (widen(pick(xp, rows, index, axis))[1] == row.m) & (row.r[0] < 1.0)
         if w is not None:
-            w = xp.reshape(xp.take(target.weight, xp.reshape(index, (-1,)), axis=0), index.shape)
+            w = look_up(xp, target.weight, index)
         q = masses(pick(xp, y, index, axis), w)
         others = words.add(words.multiply(xp, row.masses, k), words.negative(q))
         lost = words.multiply(xp, words.multiply(xp, row.masses, row.r), chunks.share(row.r))

@@ -121,7 +121,7 @@ class Normalizer:
         """With its pivot."""
         made, xp = cls.of_rows(call, temperature, where, call.rows(call.x)), call.xp
         rows, m = call.rows(call.x), xp.squeeze(made._m, axis=-1)
-        index = call.backend.pivot_index(rows, call.axis, where, m)
+        index = call.pivots(rows, where, m)
         made._pivot = xp.expand_dims(index, axis=-1)
         return made
 

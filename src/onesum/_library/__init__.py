@@ -227,6 +227,20 @@ def pick(xp: Any, a: Array, index: Array, axis: int) -> Array:
     return xp.sum(select(xp, _is_at(xp, a, index, axis), a, 0.0), axis=axis, keepdims=True)
 
 
+def look_up(xp: Any, values: Array, index: Array) -> Array:
+    """The elements of a vector at the indices, of whatever shape."""
+    if is_dask(index):
+        return xp.look_up(values, index)
+    return xp.reshape(xp.take(values, xp.reshape(index, (-1,)), axis=0), index.shape)
+
+
+def places(xp: Any, a: Array, axis: int, dtype: Any = None) -> Array:
+    """The numbers of the elements along an axis; of Dask in its chunks."""
+    if is_dask(a):
+        return xp.arange(a.shape[axis], dtype=dtype, chunks=(a.chunks[axis],))
+    return xp.arange(a.shape[axis], dtype=dtype, device=device(a))
+
+
 def put(xp: Any, a: Array, index: Array, rows: Array, values: Array, axis: int) -> Array:
     """A new array `a` with these values at an index, in some of the rows: all with size 1 along the
     axis. The array may be used up.
@@ -241,7 +255,7 @@ def put(xp: Any, a: Array, index: Array, rows: Array, values: Array, axis: int) 
 
 
 def _is_at(xp: Any, a: Array, index: Array, axis: int) -> Array:
-    classes = xp.arange(a.shape[axis], dtype=index.dtype, device=device(a))
+    classes = places(xp, a, axis, index.dtype)
     return xp.reshape(classes, (-1,) + (1,) * (a.ndim - 1 - axis)) == index
 
 

@@ -5,15 +5,13 @@ Dask has not brought all functions to expressions yet. Those that the checks nee
 what is there; of all others `array_api_compat` says what Dask says.
 """
 
-import math
-
 import dask.array as da
 import numpy as np
 from dask.array._array_expr._collection import elemwise
 
-from .dask_namespace import __getattr__, astype, library
+from .dask_namespace import __getattr__, astype, library, look_up, reshape
 
-__all__ = ["__getattr__", "astype", "library"]
+__all__ = ["__getattr__", "astype", "library", "look_up", "reshape"]
 
 
 def where(condition, a, b):
@@ -44,29 +42,3 @@ def broadcast_to(x, shape):
 
 def _first_broadcast(a, b):
     return np.broadcast_arrays(a, b)[0]
-
-
-def reshape(x, shape):
-    """A shape that differs by axes of size 1, or one of one axis."""
-    shape = tuple(shape)
-    if shape == (-1,):
-        shape = (math.prod(x.shape),)
-    if tuple(x.shape) == shape:
-        return x
-    if tuple(n for n in x.shape if n != 1) != tuple(n for n in shape if n != 1):
-        return __getattr__("reshape")(x, shape)  # which says that there is none
-    x = x[tuple(0 if n == 1 else slice(None) for n in x.shape)]
-    return x[tuple(None if n == 1 else slice(None) for n in shape)]
-
-
-def take(x, indices, axis):
-    """The elements of a vector."""
-    if x.ndim != 1 or indices.ndim != 1:
-        return __getattr__("take")(x, indices, axis=axis)
-    return da.blockwise(
-        _taken, "i", x, "j", indices, "i", concatenate=True, align_arrays=False, dtype=x.dtype
-    )
-
-
-def _taken(x, indices):
-    return x[indices]

@@ -1,8 +1,10 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
 """Dask's functions by the names of the array API standard: `array_api_compat`'s, and our casts."""
 
+import math
 from typing import Any
 
+import dask.array as da
 from dask.array.utils import meta_from_array
 
 from . import quiet
@@ -27,3 +29,29 @@ def astype(x, dtype, copy=True, device=None):
 @quiet
 def _cast(x, dtype):
     return x.astype(dtype)
+
+
+def reshape(x, shape):
+    """What differs by axes of size 1 is no matter of sizes, which may not be known."""
+    shape = tuple(shape)
+    if shape == (-1,):
+        shape = (math.prod(x.shape),)
+    if str(tuple(x.shape)) == str(shape):
+        return x
+    if [str(n) for n in x.shape if n != 1] != [str(n) for n in shape if n != 1]:
+        return __getattr__("reshape")(x, shape)
+    x = x[tuple(0 if n == 1 else slice(None) for n in x.shape)]
+    return x[tuple(None if n == 1 else slice(None) for n in shape)]
+
+
+def look_up(values, index):
+    """The elements of a vector, which goes whole to every task."""
+    axes = tuple(range(index.ndim))
+    pairs = values, (index.ndim,), index, axes
+    return da.blockwise(
+        _looked_up, axes, *pairs, concatenate=True, align_arrays=False, dtype=values.dtype
+    )
+
+
+def _looked_up(values, index):
+    return values[index]

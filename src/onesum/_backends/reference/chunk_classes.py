@@ -5,7 +5,7 @@ array of masses, as `chunk_targets.py` has it, and so is left to the kernels.
 
 from typing import NamedTuple
 
-from ..._library import namespace, pick, put, quiet, select, widen
+from ..._library import look_up, namespace, pick, put, quiet, select, widen
 from ..registry import backend_of
 from . import chunk_losses, chunks, words
 from .chunk_functions import normalizer
@@ -36,7 +36,7 @@ def aim(start, x, target, axis, where, temperature):
     index, here = _place(xp, target, start, x, axis)
     w = s = xp.ones_like(of.m)
     if target.weight is not None and x.shape[axis]:
-        w = xp.reshape(xp.take(target.weight, xp.reshape(index, (-1,)), axis=0), index.shape)
+        w = look_up(xp, target.weight, index)
     if target.sample_weight is not None:
         s = xp.expand_dims(target.sample_weight, axis=axis)
     mass = either(xp, here, words.multiply(xp, exact(xp, w), exact(xp, s)), (0.0, 0.0))

@@ -119,6 +119,8 @@ class Call:
             return number
         value = self.unlabelled("temperature", value, "rows")
         t = unmasked("temperature", value) if getattr(value, "ndim", 1) == 0 else value
+        if is_dask(self.x) and isinstance(t, np.ndarray | np.generic) and t.ndim == 0:
+            return self.temperature(t.item())  # which fits rows of unknown number too
         t, mask = split_mask(t, hidden=1)
         t = self.converted("temperature", t)
         if not dtype_name(t.dtype).startswith(("float", "bfloat16", "int", "uint")):
@@ -384,7 +386,7 @@ class Call:
     def _need_sizes(self, name: str, a: Any) -> None:
         """That it can be told whether an array fits: Dask may not know the number of rows."""
         for n in self.shape:
-            if isinstance(n, float) and a.ndim:
+            if isinstance(n, float):
                 wanted = f"no array beside {self.name}, whose shape {self.shape} is not known"
                 advice = "compute_chunk_sizes() finds it"
                 raise ValueError(

@@ -128,7 +128,10 @@ class Normalizer:
     @classmethod
     def of_rows(cls, call: Call, temperature: Any, where: Any, rows: Array) -> Normalizer:
         """That of the rows of a call, for what is built upon it and needs no pivot."""
-        xp = call.xp
+        xp, n = call.xp, call.classes
+        if isinstance(n, float):  # NaN, of Dask
+            wanted = f"a known number of classes (compute_chunk_sizes() finds it), got {call.shape}"
+            raise ValueError(f"{call.name}: expected {wanted}")
         made: Normalizer = object.__new__(cls)
         arrays = call.backend.normalizer(rows, call.axis, where, temperature)
         made._m, *r = (xp.expand_dims(a, axis=-1) for a in arrays)
@@ -137,7 +140,7 @@ class Normalizer:
         made.temperature = temperature
         if not isinstance(temperature, float):
             made.temperature = last(xp, temperature, call.axis)
-        made.classes, made._count = call.classes, None
+        made.classes, made._count = n, None
         if where is not None:
             counted = xp.astype(where, widest_integer(xp, call.x))
             made._count = last(xp, xp.sum(counted, axis=call.axis, keepdims=True), call.axis)

@@ -9,17 +9,13 @@ import dask.array as da
 import numpy as np
 from dask.array._array_expr._collection import elemwise
 
-from .dask_namespace import __getattr__, astype, library, look_up, reshape
+from .dask_namespace import __getattr__, astype, expand_dims, library, look_up, reshape
 
-__all__ = ["__getattr__", "astype", "library", "look_up", "reshape"]
+__all__ = ["__getattr__", "astype", "expand_dims", "library", "look_up", "reshape"]
 
 
 def where(condition, a, b):
     return elemwise(np.where, condition, a, b)
-
-
-def expand_dims(x, axis):
-    return x[(slice(None),) * (axis % (x.ndim + 1)) + (None,)]
 
 
 def squeeze(x, axis):
@@ -42,3 +38,8 @@ def broadcast_to(x, shape):
 
 def _first_broadcast(a, b):
     return np.broadcast_arrays(a, b)[0]
+
+
+def matmul(a, b):
+    wanted = "dask.config array.query-planning: False, for it has no products of matrices"
+    raise NotImplementedError(f"linear_cross_entropy: expected {wanted}; got True")

@@ -31,6 +31,10 @@ def _cast(x, dtype):
     return x.astype(dtype)
 
 
+def expand_dims(x, axis):
+    return x[(slice(None),) * (axis % (x.ndim + 1)) + (None,)]
+
+
 def reshape(x, shape):
     """What differs by axes of size 1 is no matter of sizes, which may not be known."""
     shape = tuple(shape)

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 from .._arguments import Call
 from .._arguments.options import number_of, reduction_of, smoothing_of, z_loss_of
 from .._arguments.values import number
-from .._backends.reference import chunk_losses
+from .._backends.reference import chunk_losses, chunks
 from .._backends.reference.chunk_losses import Relative
 from .._backends.registry import backend_of
 from .._library import dtype_name, library_name, namespace, quiet, select, widen
@@ -161,7 +161,8 @@ class CrossEntropyState:
         made._target = merged(self._target, other._target)
         if self._even is not None and other._even is not None:
             made._even = merged(self._even, other._even)
-        made._mass, made._found = self._mass + other._mass, self._found | other._found
+        made._mass = chunks.added(self._mass, other._mass)
+        made._found = chunks.any_of(self._found, other._found)
         made._dtype = made.normalizer.dtype if self._dtype != other._dtype else self._dtype
         return made
 

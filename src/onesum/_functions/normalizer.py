@@ -12,7 +12,7 @@ from .._arguments import Call
 from .._backends.reference import chunks
 from .._backends.reference.words import rounded
 from .._backends.registry import backend_of
-from .._library import dtype_name, library_name, namespace, promoted, select, widest_integer
+from .._library import dtype_name, library_name, namespace, promoted, widest_integer
 from .._typing import AnyArray, ArrayLike, Axis
 
 Array = Any
@@ -217,11 +217,10 @@ class Normalizer:
         if self._pivot is None or other._pivot is None:
             made._pivot = None
         else:
-            after = select(xp, other._pivot < 0, -1, other._pivot + self.classes)
-            made._pivot = xp.where(first & (self._pivot >= 0), self._pivot, after)
+            made._pivot = chunks.first_of(first, self._pivot, other._pivot, self.classes)
         made.classes = self.classes + other.classes
         if self._count is not None or other._count is not None:
-            made._count = self.counted + other.counted
+            made._count = chunks.added(self.counted, other.counted)
         made.dtype = promoted(xp, self.dtype, other.dtype)
         return made
 

@@ -107,10 +107,16 @@ def first_index(x, rows, axes, where, m):
     xp, sizes = namespace(rows), tuple(x.chunks[i] for i in axes)
     order = merged(_in_c_order(xp, sizes, range(m.ndim, x.ndim), x.ndim), m.ndim)
     top = xp.expand_dims(m, axis=-1)
+    operands, axes = (math.prod(map(sum, sizes)), rows, order, top, where), (m.ndim,)
+    index = blocks(_first, rows, operands, name="first", axes=axes, dtype=np.dtype(np.int64))
+    return xp.where(m == -np.inf, -1, da.min(index, axis=-1))
+
+
+def _first(n, rows, order, top, where):
+    xp = namespace(rows)
     found = (rows == top) | (xp.isnan(rows) & xp.isnan(top))
     found = found if where is None else found & where
-    index = da.min(xp.where(found, order, math.prod(map(sum, sizes))), axis=-1)
-    return xp.where(m == -np.inf, -1, index)
+    return np.min(xp.where(found, order, n), axis=-1, keepdims=True, initial=n)
 
 
 def _in_c_order(xp, sizes, axes, ndim):

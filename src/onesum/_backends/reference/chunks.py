@@ -60,6 +60,24 @@ def merged(a, b, temperature):
 
 
 @by_block
+def first_of(first, index, other, start):
+    """The pivot of both, where it is said whether that is one of the first `start` classes."""
+    xp = namespace(index)
+    after = select(xp, other < 0, -1, other + start)
+    return xp.where(first & (index >= 0), index, after)
+
+
+@by_block
+def added(a, b):
+    return a + b
+
+
+@by_block
+def any_of(a, b):
+    return a | b
+
+
+@by_block
 def log_sum(m, r, temperature):
     """m / T + log1p(r), in two words."""
     xp = namespace(m)

@@ -66,7 +66,7 @@ def test_several_class_axes(axis):
 
 
 @pytest.mark.parametrize("axis", [*AXES, -1])
-def test_states(axis):
+def test_states(axis, smoothing=0.1):
     """Of one chunk, and of two that are merged, of which one is Dask's in other chunks."""
     of = onesum.Normalizer.of
     exact, lazy = of(X, axis), of(cut(X), axis)
@@ -83,7 +83,7 @@ def test_states(axis):
             same(getattr(a, name), getattr(b, name))
         same(a.softmax(cut(X)), b.softmax(X))
     y, w = labels(axis)
-    options = {"weight": w, "label_smoothing": 0.1, "z_loss": 0.1}
+    options = {"weight": w, "label_smoothing": smoothing, "z_loss": 0.1}
 
     def state(x: Any) -> Any:
         return onesum.CrossEntropyState.of(x, y, axis, **options)

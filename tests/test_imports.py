@@ -37,6 +37,7 @@ OF_A_LIBRARY = {
     "_backends.dask": "dask",
     "_backends.jax": "jax",
     "_backends.torch": "torch",
+    "_library.dask_expressions": "dask",
     "_library.dask_namespace": "dask",
     "_library.torch_namespace": "torch",
     "cli": "cyclopts",  # it is imported by the command alone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from .._library import (
     as_floating,
     device,
     dtype_name,
+    is_dask,
     is_torch,
     library_name,
     namespace,
@@ -56,6 +58,7 @@ class Call:
         self.name = name
         self.xp = namespace(x)
         self._read = [Read(x, True)]
+        self.known: dict[str, Any] = {}  # NumPy's arrays that became Dask's, by argument
         self.backend = registry.backend_of(x)
         self.x = as_floating(self.xp, name, x)
         self.shape = tuple(x.shape)
@@ -86,7 +89,7 @@ class Call:
             wanted = f"the shape of {self.name}, {self.shape}"
             raise ValueError(f"{name}: expected {wanted}, got {tuple(g.shape)}")
         self.add_mask(mask)
-        return g
+        return self.cut(g, range(len(self.shape)))
 
     def one_per_row(self, name: str, g: Any, keepdims: bool) -> Array:
         """An array with one element per row, brought to size 1 along the class axis."""
@@ -116,13 +119,15 @@ class Call:
             return number
         value = self.unlabelled("temperature", value, "rows")
         t = unmasked("temperature", value) if getattr(value, "ndim", 1) == 0 else value
+        if is_dask(self.x) and isinstance(t, np.ndarray | np.generic) and t.ndim == 0:
+            return self.temperature(t.item())  # which fits rows of unknown number too
         t, mask = split_mask(t, hidden=1)
         t = self.converted("temperature", t)
         if not dtype_name(t.dtype).startswith(("float", "bfloat16", "int", "uint")):
             got = f"{value!r:.60} of dtype {t.dtype}"
             raise TypeError(f"temperature: expected real numbers, got {got}")
+        t = need_positive(self, "temperature", t)
         t = self.xp.astype(t, widest(self.xp, self.x), copy=False)
-        need_positive(self, "temperature", t)
         if self.xp is np and t.ndim == 0:
             return float(t)
         shape = tuple(t.shape)
@@ -267,14 +272,57 @@ class Call:
         """An array of the shape of x, with its class axes made one."""
         if len(self.axes) == 1:
             return a
-        a = self.xp.permute_dims(a, self.batch_axes + self.axes)
-        return self.xp.reshape(a, (*self.batch, self.classes))
+        if is_dask(a):
+            a = self.cut(a, range(len(self.shape)))
+            return self._class_axes.merged(self._classes_last(a), len(self.batch))
+        return self.in_order(a)
+
+    def in_order(self, a: Array) -> Array:
+        """The same with the classes in C order, also where Dask has to cut again for that."""
+        if len(self.axes) == 1:
+            return a
+        return self.xp.reshape(self._classes_last(a), (*self.batch, self.classes))
+
+    def _classes_last(self, a: Array) -> Array:
+        return self.xp.permute_dims(a, self.batch_axes + self.axes)
+
+    def class_numbers(self, index: Array) -> Array:
+        """Class indices, which count in C order, as the classes of the rows come."""
+        if len(self.axes) < 2 or not is_dask(index):
+            return index
+        return self._class_axes.index_by_block(index, self._class_chunks)
+
+    def class_weights(self, weight: Array) -> Array:
+        """One number per class likewise."""
+        if len(self.axes) < 2 or not is_dask(weight):
+            return weight
+        return self._class_axes.of_classes(weight, self._class_chunks)
+
+    def pivots(self, rows: Array, where: Array, m: Array) -> Array:
+        """The first class of each row, in C order, that is m."""
+        if len(self.axes) < 2 or not is_dask(rows) or not self.classes:
+            return self.backend.pivot_index(rows, self.axis, where, m)
+        return self._class_axes.first_index(self.x, rows, self.axes, where, m)
+
+    @property
+    def _class_chunks(self) -> tuple[tuple[int, ...], ...]:
+        """Those of a Dask array along the class axes."""
+        return tuple(self.x.chunks[i] for i in self.axes)
+
+    @property
+    def _class_axes(self) -> Any:
+        from .._backends.dask import class_axes
+
+        return class_axes
 
     def result(self, rows: Array, output: Output = NEW) -> Array:
         """A result of the shape of x."""
         if not output.written and len(self.axes) != 1:
             order = self.batch_axes + self.axes
-            rows = self.xp.reshape(rows, tuple(self.shape[i] for i in order))
+            if is_dask(rows):
+                rows = self._class_axes.split(rows, self._class_chunks)
+            else:
+                rows = self.xp.reshape(rows, tuple(self.shape[i] for i in order))
             rows = self.xp.permute_dims(rows, tuple(order.index(i) for i in range(len(order))))
         rows = self._deliver(rows, self.mask, output)
         return rows if self.labels is None or output.given is not None else self.labels.wrap(rows)
@@ -308,8 +356,15 @@ class Call:
     def one_each(self, a: Array) -> Array:
         """One element per row, with size 1 along the class axis."""
         if len(self.axes) == 1:
-            return self.xp.reshape(a, self.kept)
-        return self.xp.reshape(a, (*self.batch, 1))
+            return self.cut(self.xp.reshape(a, self.kept), range(len(self.shape)))
+        return self.cut(self.xp.reshape(a, (*self.batch, 1)), self.batch_axes)
+
+    def cut(self, a: Array, axes: Iterable[int]) -> Array:
+        """An array with these axes of x; of Dask in its chunks."""
+        if not is_dask(a):
+            return a
+        same = {i: self.x.chunks[j] for i, j in enumerate(axes) if a.shape[i] == self.shape[j]}
+        return a.rechunk(same) if same else a
 
     # --- libraries and shapes ---
 
@@ -336,7 +391,7 @@ class Call:
     def _need_sizes(self, name: str, a: Any) -> None:
         """That it can be told whether an array fits: Dask may not know the number of rows."""
         for n in self.shape:
-            if isinstance(n, float) and a.ndim:
+            if isinstance(n, float):
                 wanted = f"no array beside {self.name}, whose shape {self.shape} is not known"
                 advice = "compute_chunk_sizes() finds it"
                 raise ValueError(
@@ -348,6 +403,8 @@ class Call:
         a = as_array(name, value)
         if self.xp is not np and isinstance(a, np.ndarray):
             self._need_sizes(name, a)
+            if is_dask(self.x):
+                self.known[name] = a
             try:
                 return self.ours(a)
             except (TypeError, ValueError) as error:
@@ -360,7 +417,7 @@ class Call:
         if not _fits(tuple(a.shape), self.shape):
             wanted = f"a shape that broadcasts to that of {self.name}, {self.shape}"
             raise ValueError(f"{name}: expected {wanted}, got {tuple(a.shape)}")
-        return self.xp.broadcast_to(a, self.shape)
+        return self.cut(self.xp.broadcast_to(a, self.shape), range(len(self.shape)))
 
 
 def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:

@@ -91,6 +91,8 @@ def target_of(
             wanted = f"class indices of shape {call.batch}, one per row of {call.name}"
             raise ValueError(f"target: expected {wanted}, got {shape}")
         classes = class_indices(call, "target", target, classes_there, ignore_index, may_ignore)
+        classes = call.cut(classes, call.batch_axes)
+        classes = classes if chunk else call.class_numbers(classes)
         call.add_mask(mask, call.kept)
     else:
         if kind not in FLOATING or (shape == call.batch != call.shape):
@@ -149,7 +151,8 @@ def _weights(
         what = "class" if name == "weight" else "row"
         wanted = f"shape {shape}, one number per {what}"
         raise ValueError(f"{name}: expected {wanted}, got {tuple(weights.shape)}")
-    weights = xp.astype(weights, widest(xp, call.x), copy=False)
-    need_weights(call, name, weights)
+    weights = xp.astype(need_weights(call, name, weights), widest(xp, call.x), copy=False)
     call.add_mask(mask, beside)
-    return weights
+    if name == "weight":
+        return call.class_weights(weights)
+    return call.cut(weights, call.batch_axes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._arguments import Call
 from .._backends.registry import backend_of
-from .._library import as_array, is_torch, library_name, namespace
+from .._library import as_array, is_dask, is_torch, library_name, namespace
 
 if TYPE_CHECKING:
     from .normalizer import Normalizer
@@ -84,8 +84,8 @@ def need_no_derivative(**arrays: Any) -> None:
 
 
 def own(xp: Any, a: Array) -> Array:
-    """A copy, so that a state holds no memory of its caller's."""
-    return None if a is None else xp.asarray(a, copy=True)
+    """A copy, so that a state holds no memory of its caller's. Dask's arrays do not change."""
+    return a if a is None or is_dask(a) else xp.asarray(a, copy=True)
 
 
 def last(xp: Any, a: Array, axis: int) -> Array:

@@ -10,10 +10,8 @@ from .._arguments import Call
 from .._arguments.masked import unmasked
 from .._arguments.options import number_of, reduction_of
 from .._arguments.values import number
-from .._backends.reference import chunk_losses, chunks, words
+from .._backends.reference import chunk_losses, chunks
 from .._backends.reference.chunk_losses import Relative
-from .._backends.reference.losses import z_terms
-from .._backends.reference.normalizer import exact
 from .._backends.registry import backend_of
 from .._library import as_floating, dtype_name, library_name, quiet, select, widen
 from .._typing import AnyArray, ArrayLike, Axis, Number, Reduction
@@ -165,7 +163,8 @@ class CrossEntropyState:
         made._target = merged(self._target, other._target)
         if self._even is not None and other._even is not None:
             made._even = merged(self._even, other._even)
-        made._mass, made._found = self._mass + other._mass, self._found | other._found
+        made._mass = chunks.added(self._mass, other._mass)
+        made._found = chunks.any_of(self._found, other._found)
         made._dtype = n.dtype if self._dtype != other._dtype else self._dtype
         return made
 
@@ -228,8 +227,7 @@ class CrossEntropyState:
         s, relative, (z, _) = self._whole(rows)
         xp = rows.xp
         lost = (n._m == -xp.inf) & (n._counted > 0)
-        losses = words.add(chunk_losses.product(xp, exact(xp, s), relative.loss), z)
-        losses = select(xp, lost, xp.nan, words.rounded(xp, losses))
+        losses = select(xp, lost, xp.nan, chunk_losses.of_rows(relative, s, z))
         losses = xp.squeeze(select(xp, self._counts(), losses, 0.0), axis=-1)
         return reduced(rows, losses, kind, self._divisor(rows, kind), self._dtype)
 
@@ -316,8 +314,8 @@ class CrossEntropyState:
             choices = xp.astype(n._counted, n._m.dtype)
             smoothing = self._options.label_smoothing
             relative = chunk_losses.smoothed(relative, self._even, smoothing, choices)
-        log = chunks.log_rest(n._r), xp.ones_like(n._m)
-        return s, relative, z_terms(xp, log, n._m, self._options.z_loss, s, n._temperature)
+        z = chunk_losses.z_terms_of(n._m, n._r, s, self._options.z_loss, n._temperature)
+        return s, relative, z
 
     def _divisor(self, rows: Call, reduction: str) -> Any:
         """What the sum of the losses is divided by, as in `onesum.cross_entropy`."""

@@ -108,8 +108,9 @@ def selective_log_softmax(
             kept = (*call.kept[:axis], chosen[axis], *call.kept[axis:])
             temperature = call.xp.broadcast_to(call.xp.expand_dims(temperature, axis=axis), kept)
         axis += 1
+    target = Target(call.class_numbers(classes))
     losses, _ = call.backend.cross_entropy(
-        logits, Target(classes), axis, 0.0, None, where, temperature, 1.0, False, dtype, None
+        logits, target, axis, 0.0, None, where, temperature, 1.0, False, dtype, None
     )
     return quiet(call.as_given)(0.0 - losses, dtype, mask)
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, overload
 
 from .._arguments import Call
 from .._backends.reference import words
-from .._library import as_array, device, finish, quiet, widest
+from .._library import as_array, finish, places, quiet, widest
 from .._typing import A, ArrayLike, Axis, NDArray, NumPyLike
 from .arithmetic import scaled
 from .log_softmax import log_softmax_jvp, log_softmax_vjp
@@ -127,7 +127,7 @@ class _Jacobian(Operator[A]):
         xp, p, t = self._last()
         p = xp.astype(p, widest(xp, p), copy=False)
         diagonal = self._on_diagonal(p, p.ndim - 1, t, p.dtype)
-        index = xp.arange(p.shape[-1], device=device(p))
+        index = places(xp, p, p.ndim - 1)
         on_diagonal = index[:, None] == index[None, :]
         off = self._off_diagonal(xp, p, t)
         dense = xp.where(on_diagonal, diagonal[..., None], off)
@@ -146,7 +146,7 @@ class _Jacobian(Operator[A]):
         call = self._call
         xp, t = call.xp, call.temperature(self._temperature)
         order = (*(i for i in range(len(call.batch) + 1) if i != call.axis), call.axis)
-        p = xp.permute_dims(call.rows(call.x), order)
+        p = xp.permute_dims(call.in_order(call.x), order)
         return xp, p, t if isinstance(t, float) else xp.permute_dims(t, order)
 
     def _part(self, entries: list[Any]) -> Self:

@@ -25,6 +25,7 @@ from .._backends.target import Target
 from .._library import (
     device,
     dtype_name,
+    look_up,
     promoted,
     put,
     quiet,
@@ -175,18 +176,15 @@ class LossChunk:
     def _place(self) -> tuple[Array, Array]:
         """Where the class of each row is in this chunk, 0 if it is not, and whether it is."""
         call, classes = self.call, self.target.classes
-        place: tuple[Array, Array] = chunk_losses.place(
-            call.xp, classes, self.start, self.rows, call.axis
-        )
-        return place
+        index, here = chunk_losses.place(call.xp, classes, self.start, self.rows, call.axis)
+        return call.class_numbers(index), here
 
     def _mass_of(self, index: Array, here: Array) -> Array:
         """The weight of that class; 0 where it is not here."""
         xp, weight = self.call.xp, self.target.weight
         if weight is None or self.call.classes == 0:
             return xp.astype(here, widest(xp, self.call.x))
-        chosen = xp.reshape(xp.take(weight, xp.reshape(index, (-1,)), axis=0), index.shape)
-        return select(xp, here, chosen, 0.0)
+        return select(xp, here, look_up(xp, weight, index), 0.0)
 
     def _probabilities(self) -> Any:
         """The masses of the classes, w y, in two words."""

@@ -11,7 +11,7 @@ import numpy as np
 from .._arguments import Call
 from .._backends.reference import chunks
 from .._backends.reference.words import rounded
-from .._library import dtype_name, library_name, namespace, promoted, select, widest_integer
+from .._library import dtype_name, library_name, namespace, promoted, widest_integer
 from .._typing import AnyArray, ArrayLike, Axis
 from .chunk_of_rows import chunk_of, last, need_no_derivative, need_same_rows, own
 
@@ -136,14 +136,17 @@ class Normalizer:
         rows = call.rows(call.x)
         need_no_derivative(x=rows, temperature=temperature)
         made, xp = cls._of_rows(call, temperature, where, rows), call.xp
-        index = call.backend.pivot_index(rows, call.axis, where, xp.squeeze(made._m, axis=-1))
+        index = call.pivots(rows, where, xp.squeeze(made._m, axis=-1))
         made._pivot = xp.expand_dims(index, axis=-1)
         return made
 
     @classmethod
     def _of_rows(cls, call: Call, temperature: Any, where: Any, rows: Array) -> Normalizer:
         """That of the rows of a call, without the pivot."""
-        xp = call.xp
+        xp, n = call.xp, call.classes
+        if isinstance(n, float):  # NaN, of Dask
+            wanted = f"a known number of classes (compute_chunk_sizes() finds it), got {call.shape}"
+            raise ValueError(f"{call.name}: expected {wanted}")
         made: Normalizer = object.__new__(cls)
         arrays = call.backend.normalizer(rows, call.axis, where, temperature)
         made._m, *r = (xp.expand_dims(a, axis=-1) for a in arrays)
@@ -152,7 +155,7 @@ class Normalizer:
         made._temperature = temperature
         if not isinstance(temperature, float):
             made._temperature = own(xp, last(xp, temperature, call.axis))
-        made.classes, made._count = call.classes, None
+        made.classes, made._count = n, None
         if where is not None:
             made._count = last(xp, _count(xp, where, call.axis), call.axis)
         made._ignored = None if call.mask is None else np.array(call.ignored)
@@ -229,11 +232,10 @@ class Normalizer:
         if self._pivot is None or other._pivot is None:
             made._pivot = None
         else:
-            after = select(xp, other._pivot < 0, -1, other._pivot + self.classes)
-            made._pivot = xp.where(first & (self._pivot >= 0), self._pivot, after)
+            made._pivot = chunks.first_of(first, self._pivot, other._pivot, self.classes)
         made.classes = self.classes + other.classes
         if self._count is not None or other._count is not None:
-            made._count = self._counted + other._counted
+            made._count = chunks.added(self._counted, other._counted)
         made.dtype = promoted(xp, self.dtype, other.dtype)
         made._ignored = _ignored_by_both(self, other)
         made._labels = other._labels if self._labels is None else self._labels

@@ -6,7 +6,7 @@ from typing import Any
 from .._arguments import Call
 from .._arguments.values import number
 from .._backends.target import Target
-from .._library import device, quiet, select, widest, widest_integer
+from .._library import device, look_up, quiet, select, widest, widest_integer
 
 Array = Any
 
@@ -22,9 +22,8 @@ def divisor_of(call: Call, target: Target, reduction: str) -> Any:
     rows = target.classes >= 0
     if target.weight is None:
         return number(call, xp.sum(xp.astype(rows, widest_integer(xp, target.classes))))
-    index = xp.reshape(select(xp, rows, target.classes, 0), (-1,))
-    weights = xp.take(target.weight, index, axis=0)
-    return number(call, call.backend.total(select(xp, xp.reshape(rows, (-1,)), weights, 0.0)))
+    weights = look_up(xp, target.weight, select(xp, rows, target.classes, 0))
+    return number(call, call.backend.total(select(xp, rows, weights, 0.0)))
 
 
 def rows_divisor(call: Call, reduction: str) -> Any:

@@ -53,9 +53,10 @@ def as_array(name: str, value: Any) -> Any:
         from .torch_namespace import dense
 
         return dense(name, value)
-    if hasattr(value, "__array_namespace__"):
-        return value
-    if not isinstance(value, (list, tuple)) and comes_from(type(value), _COMPAT):
+    library = comes_from(type(value), _COMPAT)
+    if library == "dask":
+        return _of_dask(name, value)
+    if hasattr(value, "__array_namespace__") or library:
         return value
     try:
         return np.asarray(value)
@@ -64,9 +65,28 @@ def as_array(name: str, value: Any) -> Any:
         raise ValueError(f"{name}: expected {wanted}, got {value!r:.60}: {error}") from error
 
 
+def _of_dask(name: str, value: Any) -> Any:
+    """A Dask array, of which nothing is masked."""
+    if not is_dask(value):
+        kind = type(value)
+        got = f"{'.'.join(kind.__module__.split('.')[:2])}.{kind.__name__}"
+        if hasattr(kind, "to_dask_array"):
+            got += " (take .to_dask_array(lengths=True))"
+        raise TypeError(f"{name}: expected an array, got {got}")
+    if isinstance(value._meta, np.ma.MaskedArray):
+        advice = "where=~da.ma.getmaskarray(a), with da.ma.getdata(a), says the same"
+        raise TypeError(f"{name}: expected chunks without a mask, got masked ones ({advice})")
+    return value
+
+
 def is_torch(value: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_dask(value: Any) -> bool:
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(value, dask_array.Array)
 
 
 def torch_compiles() -> bool:
@@ -86,11 +106,16 @@ def namespace(x: Array) -> Any:
     if hasattr(x, "__array_namespace__"):
         return x.__array_namespace__()
     try:
-        if hasattr(x, "expr") and comes_from(type(x), _COMPAT) == "dask":
+        from array_api_compat import array_namespace
+
+        if is_dask(x):
+            if hasattr(x, "expr"):
+                from . import dask_expressions
+
+                return dask_expressions
             from . import dask_namespace
 
             return dask_namespace
-        from array_api_compat import array_namespace
     except ImportError as error:
         kind = f"{type(x).__module__}.{type(x).__qualname__}"
         advice = "pip install onesum[array-api]"
@@ -202,6 +227,20 @@ def pick(xp: Any, a: Array, index: Array, axis: int) -> Array:
     return xp.sum(select(xp, _is_at(xp, a, index, axis), a, 0.0), axis=axis, keepdims=True)
 
 
+def look_up(xp: Any, values: Array, index: Array) -> Array:
+    """The elements of a vector at the indices, of whatever shape."""
+    if is_dask(index):
+        return xp.look_up(values, index)
+    return xp.reshape(xp.take(values, xp.reshape(index, (-1,)), axis=0), index.shape)
+
+
+def places(xp: Any, a: Array, axis: int, dtype: Any = None) -> Array:
+    """The numbers of the elements along an axis; of Dask in its chunks."""
+    if is_dask(a):
+        return xp.arange(a.shape[axis], dtype=dtype, chunks=(a.chunks[axis],))
+    return xp.arange(a.shape[axis], dtype=dtype, device=device(a))
+
+
 def put(xp: Any, a: Array, index: Array, rows: Array, values: Array, axis: int) -> Array:
     """A new array `a` with these values at an index, in some of the rows: all with size 1 along the
     axis. The array may be used up.
@@ -216,7 +255,7 @@ def put(xp: Any, a: Array, index: Array, rows: Array, values: Array, axis: int) 
 
 
 def _is_at(xp: Any, a: Array, index: Array, axis: int) -> Array:
-    classes = xp.arange(a.shape[axis], dtype=index.dtype, device=device(a))
+    classes = places(xp, a, axis, index.dtype)
     return xp.reshape(classes, (-1,) + (1,) * (a.ndim - 1 - axis)) == index
 
 

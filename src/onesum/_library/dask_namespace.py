@@ -1,16 +1,13 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""Dask's array expressions (`array.query-planning`) by the names of the array API standard.
-
-Dask has not brought all functions to expressions yet. Those that the checks need are made here of
-what is there; of all others `array_api_compat` says what Dask says.
-"""
+"""Dask's functions by the names of the array API standard: `array_api_compat`'s, and our casts."""
 
 import math
 from typing import Any
 
 import dask.array as da
-import numpy as np
-from dask.array._array_expr._collection import elemwise
+from dask.array.utils import meta_from_array
+
+from . import quiet
 
 library = "dask.array"
 
@@ -22,60 +19,43 @@ def __getattr__(name: str) -> Any:
 
 
 def astype(x, dtype, copy=True, device=None):
-    return x if x.dtype == dtype else x.astype(dtype)
+    """In tasks that do not warn of what is infinite in a narrower type."""
+    if x.dtype == dtype:
+        return x
+    meta = meta_from_array(x._meta, x.ndim, dtype)
+    return x.map_blocks(_cast, dtype, dtype=dtype, meta=meta, token="onesum-cast")
 
 
-def where(condition, a, b):
-    return elemwise(np.where, condition, a, b)
+@quiet
+def _cast(x, dtype):
+    return x.astype(dtype)
 
 
 def expand_dims(x, axis):
     return x[(slice(None),) * (axis % (x.ndim + 1)) + (None,)]
 
 
-def squeeze(x, axis):
-    return x[(slice(None),) * (axis % x.ndim) + (0,)]
-
-
-def permute_dims(x, axes):
-    return x.transpose(axes)
-
-
-def broadcast_to(x, shape):
-    """In the chunks of x, and in one along each new or larger axis."""
-    shape = tuple(shape)
-    if tuple(x.shape) == shape:
-        return x
-    sizes = ((1,),) * (len(shape) - x.ndim) + x.chunks
-    chunks = tuple(c if sum(c) == n else (n,) for c, n in zip(sizes, shape, strict=True))
-    return elemwise(_first_broadcast, x, da.zeros(shape, dtype=bool, chunks=chunks), dtype=x.dtype)
-
-
-def _first_broadcast(a, b):
-    return np.broadcast_arrays(a, b)[0]
-
-
 def reshape(x, shape):
-    """A shape that differs by axes of size 1, or one of one axis."""
+    """What differs by axes of size 1 is no matter of sizes, which may not be known."""
     shape = tuple(shape)
     if shape == (-1,):
         shape = (math.prod(x.shape),)
-    if tuple(x.shape) == shape:
+    if str(tuple(x.shape)) == str(shape):
         return x
-    if tuple(n for n in x.shape if n != 1) != tuple(n for n in shape if n != 1):
-        return __getattr__("reshape")(x, shape)  # which says that there is none
+    if [str(n) for n in x.shape if n != 1] != [str(n) for n in shape if n != 1]:
+        return __getattr__("reshape")(x, shape)
     x = x[tuple(0 if n == 1 else slice(None) for n in x.shape)]
     return x[tuple(None if n == 1 else slice(None) for n in shape)]
 
 
-def take(x, indices, axis):
-    """The elements of a vector."""
-    if x.ndim != 1 or indices.ndim != 1:
-        return __getattr__("take")(x, indices, axis=axis)
+def look_up(values, index):
+    """The elements of a vector, which goes whole to every task."""
+    axes = tuple(range(index.ndim))
+    pairs = values, (index.ndim,), index, axes
     return da.blockwise(
-        _taken, "i", x, "j", indices, "i", concatenate=True, align_arrays=False, dtype=x.dtype
+        _looked_up, axes, *pairs, concatenate=True, align_arrays=False, dtype=values.dtype
     )
 
 
-def _taken(x, indices):
-    return x[indices]
+def _looked_up(values, index):
+    return values[index]

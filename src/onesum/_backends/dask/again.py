@@ -21,17 +21,17 @@ def again(a, graph, state):
     copy, keys = _Copy(graph, token, waiting), list(flatten(a.__dask_keys__()))
     if hasattr(a, "expr"):
         new = {**graph, **wait, **copy.of(copy.tasks.union(keys))}
-        return array_of(list(map(copy.key, keys)), new, a)
+        return array_of(list(map(copy.key, keys)), new, a._meta, a.chunks)
     new = HighLevelGraph.from_collections(waiting, wait, dependencies=[state])
     new = HighLevelGraph.merge(a.dask, new, copy.layers(a.dask))
     return da.Array(new, clone_key(a.name, token), a.chunks, meta=a._meta)
 
 
-def array_of(keys, graph, like):
+def array_of(keys, graph, meta, chunks):
     """An array of array expressions, of these keys of a graph."""
     from dask.array._array_expr._collection import from_graph
 
-    return from_graph(graph, like._meta, like.chunks, keys, "onesum-again")
+    return from_graph(graph, meta, chunks, keys, "onesum-graph")
 
 
 class _Copy:

@@ -6,14 +6,18 @@ Arrays beside x have size 1 along an axis, or the chunks of x there. A block may
 """
 
 import functools
+import itertools
 import sys
 from typing import Any
 
 import dask
 import dask.array as da
+import numpy as np
 from dask.array.utils import meta_from_array
 from dask.layers import ArraySliceDep
 
+from ..._library import quiet
+from ..by_block import in_place_of, leaves
 from .operands import Numbered, Operand, is_lazy
 
 Array = Any
@@ -33,15 +37,7 @@ class Held:
         return Held, (self.value,)
 
     def __sizeof__(self):
-        return object.__sizeof__(self) + sum(map(_bytes, _leaves(self.value)))
-
-
-def _leaves(value):
-    if isinstance(value, tuple):
-        for part in value:
-            yield from _leaves(part)
-    else:
-        yield value
+        return object.__sizeof__(self) + sum(map(_bytes, leaves(self.value)))
 
 
 def _bytes(value):
@@ -80,6 +76,7 @@ def blocks(function, x, operands, *, name, axes=(), dtype=None, held=False):
     )
 
 
+@quiet
 def _run(function, held, *operands):
     values = [a.value if isinstance(a, Held) else a for a in operands]
     result = function(*values)
@@ -100,6 +97,26 @@ def part(held, i, dtype, *axes):
 
 def _part(i, values):
     return values[i]
+
+
+def applied(function, arguments):
+    """A function of arrays of one shape, and of what goes with them, as blocks say it."""
+    given = list(leaves(arguments))
+    form = in_place_of(arguments, itertools.repeat(None))
+    like = map(_example, given)
+    answer = function(*in_place_of(arguments, like))  # which arrays it gives, in which tuples
+    x, run = next(filter(is_lazy, given)), functools.partial(_apply, function, form)
+    held = blocks(run, x, given, name=function.__name__, held=True)
+    parts = (part(held, i, a.dtype) for i, a in enumerate(leaves(answer)))
+    return in_place_of(answer, parts)
+
+
+def _example(a):
+    return np.ones_like(a._meta, shape=(1,) * a.ndim, dtype=a.dtype) if is_lazy(a) else a
+
+
+def _apply(function, form, *operands):
+    return tuple(leaves(function(*in_place_of(form, iter(operands)))))
 
 
 def merged(states, axis):
@@ -123,6 +140,7 @@ def _same(state, axis, keepdims):
     return state
 
 
+@quiet
 def _merge(states, axis, keepdims):
     """Of a list of states, nested in as many lists as there are axes."""
     if not isinstance(states, list):  # one state; or what Dask asks for types with
@@ -143,6 +161,15 @@ def without(a, axis):
 def slices(x):
     """Where each chunk lies in x: said to its task as it is, which takes no other task."""
     return ArraySliceDep(x.chunks)
+
+
+def checked(check, a, dtype):
+    """What a check makes of each block, in its task: check(block, start), where it lies in all."""
+    return blocks(functools.partial(_check, check), a, [slices(a), a], name="checked", dtype=dtype)
+
+
+def _check(check, slices, block):
+    return check(block, tuple(s.start for s in slices))
 
 
 def all_by(name, arrays, options):

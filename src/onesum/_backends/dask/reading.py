@@ -27,7 +27,7 @@ def readable(arrays, axis, states):
     graphs = [convert_legacy_graph(dict(a.__dask_graph__())) for a in arrays]
     if all(map(_in_memory, arrays, graphs)):
         return arrays, states
-    states = [_as_it_is(state) for state in states]
+    states = [as_it_is(state) for state in states]
     arrays = [
         a if _in_memory(a, graph) else again(a, graph, states[-1])
         for a, graph in zip(arrays, graphs, strict=True)
@@ -52,10 +52,11 @@ def _in_memory(a, graph):
     return all(map(is_data, flatten(a.__dask_keys__())))
 
 
-def _as_it_is(state):
+def as_it_is(state):
     """The state, which array expressions would give other keys."""
     if not hasattr(state, "expr"):
         return state
     state = state.optimize()
     graph = convert_legacy_graph(dict(state.__dask_graph__()))
-    return array_of(list(flatten(state.__dask_keys__())), graph, state)
+    keys = list(flatten(state.__dask_keys__()))
+    return array_of(keys, graph, state._meta, state.chunks)

@@ -5,13 +5,13 @@ array of masses, as `chunk_targets.py` has it, and so is left to the kernels.
 
 from typing import NamedTuple
 
-from ..._library import namespace, quiet
+from ..._library import look_up, namespace, quiet
 from . import chunk_gradient, chunk_losses, words
 from .chunk_functions import normalizer
 from .chunk_gradient import Row
-from .chunk_losses import Relative
+from .chunk_losses import Relative, z_terms_of
 from .chunk_sums import Normalizer
-from .chunk_targets import weights_of, z_terms_of
+from .chunk_targets import weights_of
 from .normalizer import either, exact, over
 
 
@@ -35,7 +35,7 @@ def aim(start, x, target, axis, where, temperature):
     index, here = chunk_losses.place(xp, target.classes, start, x, axis)
     w = s = xp.ones_like(of.m)
     if target.weight is not None and x.shape[axis]:
-        w = xp.reshape(xp.take(target.weight, xp.reshape(index, (-1,)), axis=0), index.shape)
+        w = look_up(xp, target.weight, index)
     if target.sample_weight is not None:
         s = xp.expand_dims(target.sample_weight, axis=axis)
     mass = either(xp, here, words.multiply(xp, exact(xp, w), exact(xp, s)), (0.0, 0.0))
@@ -52,7 +52,7 @@ def gradient(state, start, x, target, axis, z_loss, where, by, dtype):
         for a in (target.classes, target.sample_weight)
     )
     s, counted = weights_of(xp, m, *rows)
-    _, z_slope = z_terms_of(xp, state.of, s, z_loss)
+    _, z_slope = z_terms_of(m, r, s, z_loss, t)
     by = over(xp, exact(xp, by * xp.ones_like(m)), t)
     row = Row(m, r, mass, z_slope, by, counted)
     index, here = chunk_losses.place(xp, target.classes, start, x, axis)

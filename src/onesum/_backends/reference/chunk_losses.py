@@ -14,10 +14,11 @@ Numbers are in two words, and arrays with one element per row have size 1 along 
 
 from typing import Any, NamedTuple
 
-from ..._library import namespace, pick, quiet, select, widen
+from ..._library import namespace, pick, select, widen
+from ..by_block import by_block
 from . import words
 from .chunks import log_rest, share
-from .losses import finite_times
+from .losses import finite_times, z_terms
 from .normalizer import either, exact, fill, scaled_difference
 
 Words = tuple[Any, Any]
@@ -45,7 +46,7 @@ def logit(xp, x, index, axis, where):
     return fill(xp, None if where is None else pick(xp, where, index, axis), chosen, -xp.inf)
 
 
-@quiet
+@by_block
 def of_class(x, mass, m, r, temperature):
     """That of the class with the logit x, and mass as the mass on it: 0 where there is none."""
     xp = namespace(m)
@@ -55,6 +56,7 @@ def of_class(x, mass, m, r, temperature):
     return Relative(product(xp, mass, away), mass)
 
 
+@by_block
 def of_masses(loss, mass, m):
     """That of the masses of all classes of a chunk, of which a kernel gave the loss."""
     xp = namespace(m)
@@ -62,7 +64,7 @@ def of_masses(loss, mass, m):
     return Relative(either(xp, mass[0] == 0.0, (0.0, 0.0), loss), mass)
 
 
-@quiet
+@by_block
 def merged(a, normalizer_a, b, normalizer_b, normalizer, temperature):
     """R and Q of the classes of both; a normalizer is m and r."""
     xp = namespace(normalizer[0])
@@ -80,6 +82,7 @@ def _raised(xp, part, normalizer, above, temperature):
     return Relative(_added(xp, part.loss, product(xp, part.mass, rise)), part.mass)
 
 
+@by_block
 def smoothed(part, even, smoothing, choices):
     """(1 - smoothing) of the target, and smoothing spread over the choices, of `even` of mass 1."""
     xp = namespace(part.mass[0])
@@ -94,6 +97,7 @@ def smoothed(part, even, smoothing, choices):
     )
 
 
+@by_block
 def at_target(x, mass, z_slope, m, r, temperature):
     """The derivative by the logit x of the class with all the mass of its row: Q p - Q,
     and what z_loss adds. At the pivot, where p may be 1 to the last bit, 1 - p is r / (1 + r).
@@ -105,6 +109,20 @@ def at_target(x, mass, z_slope, m, r, temperature):
     others = either(xp, x == m, words.multiply(xp, r, share(r)), others)
     less = words.negative(product(xp, mass, others))
     return words.add(less, finite_times(xp, z_slope, (p, rest)))
+
+
+@by_block
+def z_terms_of(m, r, s, z_loss, temperature):
+    """What z_loss adds to the losses of the rows, whose weights are s, and to their slope."""
+    xp = namespace(m)
+    return z_terms(xp, (log_rest(r), xp.ones_like(m)), m, z_loss, s, temperature)
+
+
+@by_block
+def of_rows(part, s, z):
+    """The losses of the rows, with their weights."""
+    xp = namespace(s)
+    return words.rounded(xp, words.add(product(xp, exact(xp, s), part.loss), z))
 
 
 def product(xp, a, b):

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from ..._library import finish, namespace, quiet, select, widen
 from . import chunk_losses, chunks, words
 from .chunk_functions import is_at, pivoted
-from .chunk_losses import Relative
+from .chunk_losses import Relative, z_terms_of
 from .chunk_sums import Mean, Normalizer, by_pivot, mean
-from .losses import capped, dead_of, finite_times, masses, scaled, sloped, z_terms
+from .losses import capped, dead_of, finite_times, masses, scaled, sloped
 from .normalizer import either, exact, fill, over
 
 Array = Any
@@ -117,7 +117,7 @@ def losses(state, classes, s, left, z_loss):
     of = state.of
     xp = namespace(of.m)
     s, counted = weights_of(xp, of.m, classes, s)
-    z, _ = z_terms_of(xp, of, s, z_loss)
+    z, _ = z_terms_of(of.m, of.r, s, z_loss, of.temperature)
     value = words.rounded(xp, words.add(state.loss.loss, z))
     lost = of.m == -xp.inf
     value = select(xp, lost if left is None else lost & left, xp.nan, value)
@@ -129,11 +129,6 @@ def weights_of(xp, m, classes, s):
     counted = (m == m) | (m != m) if classes is None else classes >= 0
     s = xp.ones_like(m) if s is None else xp.astype(s, m.dtype, copy=False)
     return select(xp, counted, s, 0.0), counted
-
-
-def z_terms_of(xp, of, s, z_loss):
-    log = chunks.log_rest(of.r), xp.ones_like(of.m)
-    return z_terms(xp, log, of.m, z_loss, s, of.temperature)
 
 
 # --- what becomes of a chunk -------------------------------------------------------------------
@@ -153,7 +148,7 @@ def gradient(state, start, x, target, axis, z_loss, softcap, where, choices, by,
 def _gradient(xp, state, start, x, p, q, s, axis, z_loss, by):
     """by / T times (Q + z_slope) p - q; at the pivot by the masses and shares of the others."""
     of, t = state.of, state.of.temperature
-    _, z_slope = z_terms_of(xp, of, s, z_loss)
+    _, z_slope = z_terms_of(of.m, of.r, s, z_loss, of.temperature)
     given = q, state.q_others, state.loss.mass, z_slope
     q, q_others, q_all, z_slope = (scaled(xp, a, by, t) for a in given)
     p_all, p_z = (
@@ -173,7 +168,7 @@ def hessian(state, start, x, target, v, axis, z_loss, softcap, where, choices, b
     x, slope = capped(xp, x, softcap)
     q, counted, s = masses(xp, x, _of_chunk(xp, target, start, x.shape[axis]), axis, where, choices)
     _, p = aimed.of.probabilities(fill(xp, where, x, -xp.inf))
-    _, z_slope = z_terms_of(xp, aimed.of, s, z_loss)
+    _, z_slope = z_terms_of(aimed.of.m, aimed.of.r, s, z_loss, t)
     a = words.add(aimed.loss.mass, z_slope)
     a, b = (scaled(xp, c, by, t) for c in (a, exact(xp, 2.0 * z_loss * s)))
     dead = dead_of(xp, x, where, counted, slope)

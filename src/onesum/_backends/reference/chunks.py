@@ -10,6 +10,7 @@ one element per row have size 1 along it.
 """
 
 from ..._library import dtype_name, finish, namespace, quiet, select, widen, widest_integer
+from ..by_block import by_block
 from . import words
 from .normalizer import (
     either,
@@ -45,7 +46,7 @@ def pivot_index(x, axis, where, m):
     return select(xp, m == -xp.inf, -1, index)
 
 
-@quiet
+@by_block
 def merged(a, b, temperature):
     """The normalizer of the classes of both, and whether its pivot is one of a."""
     xp = namespace(a[0])
@@ -58,7 +59,25 @@ def merged(a, b, temperature):
     return (m, r[0], words.finite(xp, r[1])), first
 
 
-@quiet
+@by_block
+def first_of(first, index, other, start):
+    """The pivot of both, where it is said whether that is one of the first `start` classes."""
+    xp = namespace(index)
+    after = select(xp, other < 0, -1, other + start)
+    return xp.where(first & (index >= 0), index, after)
+
+
+@by_block
+def added(a, b):
+    return a + b
+
+
+@by_block
+def any_of(a, b):
+    return a | b
+
+
+@by_block
 def log_sum(m, r, temperature):
     """m / T + log1p(r), in two words."""
     xp = namespace(m)
@@ -66,6 +85,7 @@ def log_sum(m, r, temperature):
     return either(xp, xp.isinf(m), exact(xp, m), value)
 
 
+@by_block
 def log_rest(r):
     """log1p(r), in two words."""
     xp = namespace(r[0])
@@ -94,7 +114,7 @@ def shifted_logits(x, axis, where, temperature, m, log_rest, dtype, out):
     return finish(xp, fill(xp, where, result, -xp.inf), dtype, out)
 
 
-@quiet
+@by_block
 def share(r):
     """1 / (1 + r), in two words."""
     xp = namespace(r[0])

@@ -109,7 +109,8 @@ struct SoftCrossEntropy : Forward {
                     if constexpr (!lanes.all) inside = inside & first_lanes<I>(lanes.count);
                     q = Wide<C>::choose(inside, q, Wide<C>{});
                     const I is_top = inside & (x == m), is_nowhere = x == C(-infinity);
-                    const auto distance = Wide<C>::choose(is_top | is_nowhere, Wide<C>{}, Wide<C>::of(m) - Wide<C>::of(x));
+                    // Where there is no mass the distance, perhaps further than a number can tell, does not count.
+                    const auto distance = Wide<C>::choose(is_top | is_nowhere | (q.rounded() == C(0)), Wide<C>{}, Wide<C>::of(m) - Wide<C>::of(x));
                     add_to(sums.away.sum, q * distance);
                     add_to(sums.below.sum, Wide<C>::choose(is_top, Wide<C>{}, q));
                     add_to(sums.top.sum, Wide<C>::choose(is_top, q, Wide<C>{}));

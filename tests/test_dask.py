@@ -17,6 +17,7 @@ from rows import logits
 
 import onesum
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 X, Y = (logits("spread 3", 4, 6, np.float64, seed) for seed in (0, 1))
 INDEX = np.array([0, 3, 1, 2])
 OPTIONS = {

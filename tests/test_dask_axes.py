@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose
 
 import onesum
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 RNG = np.random.default_rng(0)
 X = RNG.integers(-3, 3, size=(4, 4, 6)).astype(float)  # with maxima that are many
 Y = RNG.normal(size=X.shape)
@@ -65,12 +66,11 @@ def test_several_class_axes(axis):
     same(onesum.kl_divergence_value_and_grad(cut(X), other, axis=axis), wanted)
 
 
-@pytest.mark.parametrize("axis", [*AXES, -1])
-def test_states(axis):
-    states(axis, 0.1)
-
-
-def states(axis: Any, smoothing: float) -> None:
+@pytest.mark.parametrize(
+    ("axis", "smoothing"),
+    [(None, 0.1), ((0, 2), 0.0), ((1, 2), 0.1), ((), 0.1), (-1, 0.0), (-1, 0.1)],
+)
+def test_states(axis, smoothing):
     """Of one chunk, and of two that are merged, of which one is Dask's in other chunks."""
     of = onesum.Normalizer.of
     exact, lazy = of(X, axis), of(cut(X), axis)
@@ -97,6 +97,25 @@ def states(axis: Any, smoothing: float) -> None:
     for a, b in ((state(cut(X)), state(X)), both):
         same(a.loss(), b.loss())
         same(a.gradient(cut(X), y, **first), b.gradient(X, y, **first))
+
+
+def test_nothing_warns():
+    """Of infinities, and of what a narrow type cannot hold."""
+    x = np.array([[np.inf, 1.0], [-np.inf, -np.inf], [np.nan, 0.0], [6e4, 0.0]])
+    a, b = da.from_array(x, chunks=(2, 1)), da.from_array(x[::-1].copy(), chunks=(2, 1))
+    of = onesum.Normalizer.of
+    wanted = of(x) | of(x[::-1])
+    both = of(a) | of(b)
+    for lazy, exact in ((both.logsumexp, wanted.logsumexp), (both.softmax(a), wanted.softmax(x))):
+        assert_allclose(lazy.compute(scheduler="sync"), exact, rtol=DASK_CHUNKS)
+    half = a.astype(np.float16)
+    for reduction in ("none", "sum"):
+        loss = onesum.cross_entropy(
+            half, np.array([1, 0, 0, 1]), temperature=0.5, reduction=reduction
+        )
+        loss.compute(scheduler="sync")
+    lse = onesum.logsumexp(half, temperature=0.5).compute(scheduler="sync")
+    assert np.isposinf(lse[[0, 3]]).all()
 
 
 def test_pivots_of_empty_chunks():

@@ -21,6 +21,7 @@ from rows import KINDS, OPERATIONS, arguments, logits
 
 import onesum
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 K = 12
 FLOATS = ["float16", "float32", "float64"]
 

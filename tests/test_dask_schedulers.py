@@ -189,7 +189,7 @@ import test_dask_axes
 for axis in (None, (0, 2)):
     test_dask_axes.test_several_class_axes(axis)
 for axis in ((0, 2), -1):
-    test_dask_axes.states(axis, smoothing=0.0)
+    test_dask_axes.test_states(axis, 0.0)
 assert hasattr(t.cut(), "expr")
 print("all of them")
 """

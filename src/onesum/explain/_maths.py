@@ -1,0 +1,338 @@
+"""Formulas as trees, which are written as LaTeX, as MathML or as a line of text.
+
+A node says what a formula is, a `Writer` how that looks; parentheses follow from the tree. The
+same trees are what numbers are put into (`_substitute.py`), and what the tests check by SymPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Protocol
+
+# How tightly a formula holds together. What stands in a product needs more than SUM.
+SUM, PRODUCT, POWER, ATOM = range(4)
+Index = str | int
+
+
+class Writer(Protocol):
+    """A way to write formulas; its methods put together what is written already."""
+
+    flat: bool  # whether a fraction is on one line
+
+    def symbol(self, name: str) -> str: ...
+    def number(self, digits: str, exponent: int | None) -> str: ...
+    def subscript(self, base: str, indices: tuple[str, ...]) -> str: ...
+    def power(self, base: str, exponent: str, plain: bool) -> str: ...
+    def fraction(self, above: str, below: str) -> str: ...
+    def minus(self, term: str) -> str: ...
+    def total(self, terms: list[tuple[str, str]]) -> str: ...
+    def product(self, factors: list[str], dots: list[bool]) -> str: ...
+    def parentheses(self, inner: str) -> str: ...
+    def function(self, name: str, base: str | None, argument: str) -> str: ...
+    def partial(self, of: str, by: str) -> str: ...
+    def sum(self, index: str, without: str | None, body: str) -> str: ...
+    def listed(self, items: list[str]) -> str: ...
+    def vector(self, items: list[str]) -> str: ...
+    def matrix(self, rows: list[list[str]]) -> str: ...
+    def cases(self, cases: list[tuple[str, str]]) -> str: ...
+    def relation(self, sides: list[str], signs: list[str]) -> str: ...
+
+
+class Node:
+    def write(self, w: Writer) -> str:
+        raise NotImplementedError
+
+    def binding(self, w: Writer) -> int:
+        return ATOM
+
+    def within(self, w: Writer, least: int) -> str:
+        """In parentheses, if it holds together less than its surroundings."""
+        written = self.write(w)
+        return w.parentheses(written) if self.binding(w) < least else written
+
+
+@dataclass(frozen=True)
+class Symbol(Node):
+    name: str
+
+    def write(self, w: Writer) -> str:
+        return w.symbol(self.name)
+
+
+@dataclass(frozen=True)
+class Number(Node):
+    """A number, shown in so many significant digits."""
+
+    value: Decimal
+    digits: int = 6
+
+    @property
+    def shown(self) -> Decimal:
+        if not self.value.is_finite():
+            return self.value
+        return Context(prec=self.digits, Emax=10**18 - 1, Emin=1 - 10**18).plus(self.value)
+
+    @property
+    def is_rounded(self) -> bool:
+        return self.value != self.shown
+
+    def parts(self) -> tuple[str, int | None]:
+        """Digits and the exponent of ten beside them, if there is to be one."""
+        shown = self.shown
+        if shown.is_nan():
+            return "NaN", None
+        if shown.is_infinite():
+            return ("-∞" if shown < 0 else "∞"), None
+        if not shown:
+            return "0", None
+        sign, digits, _ = shown.as_tuple()
+        figures = "".join(map(str, digits)).rstrip("0")
+        exponent = shown.adjusted()
+        minus = "-" * sign
+        if -5 < exponent < 7:
+            text = f"{shown:f}"
+            return (text.rstrip("0").rstrip(".") if "." in text else text), None
+        point = "." if figures[1:] else ""
+        return f"{minus}{figures[0]}{point}{figures[1:]}", exponent
+
+    def write(self, w: Writer) -> str:
+        return w.number(*self.parts())
+
+    def binding(self, w: Writer) -> int:
+        if self.shown < 0:
+            return SUM
+        return PRODUCT if self.parts()[1] is not None and not w.flat else ATOM
+
+
+@dataclass(frozen=True)
+class Dots(Node):
+    """What is left out."""
+
+    def write(self, w: Writer) -> str:
+        return w.symbol("dots")
+
+
+@dataclass(frozen=True)
+class Indexed(Node):
+    base: Symbol
+    indices: tuple[Index, ...]
+
+    def write(self, w: Writer) -> str:
+        return w.subscript(self.base.write(w), tuple(w.symbol(str(i)) for i in self.indices))
+
+
+@dataclass(frozen=True)
+class Neg(Node):
+    term: Node
+
+    def write(self, w: Writer) -> str:
+        return w.minus(self.term.within(w, PRODUCT))
+
+    def binding(self, w: Writer) -> int:
+        return SUM
+
+
+@dataclass(frozen=True)
+class Add(Node):
+    terms: tuple[Node, ...]
+
+    def write(self, w: Writer) -> str:
+        parts = []
+        for place, term in enumerate(self.terms):
+            sign, inner = ("-", term.term) if isinstance(term, Neg) else ("+", term)
+            first = place == 0 and sign == "+"
+            parts.append((sign, inner.write(w) if first else inner.within(w, PRODUCT)))
+        return w.total(parts)
+
+    def binding(self, w: Writer) -> int:
+        return SUM
+
+
+@dataclass(frozen=True)
+class Mul(Node):
+    factors: tuple[Node, ...]
+
+    def write(self, w: Writer) -> str:
+        written = [f.within(w, POWER if w.flat else PRODUCT) for f in self.factors]
+        dots = [_starts_with_a_digit(f) for f in self.factors[1:]]
+        return w.product(written, dots)
+
+    def binding(self, w: Writer) -> int:
+        return PRODUCT
+
+
+def _starts_with_a_digit(node: Node) -> bool:
+    """Or looks as if: beside another factor it would be read as a part of that."""
+    return isinstance(node, Number) or _has_numbers(node)
+
+
+def _has_numbers(node: Node) -> bool:
+    """Numbers that were put in, other than the 1 and the 2 of the formulas."""
+    match node:
+        case Number(value):
+            return value not in (1, 2)
+        case Power(base, exponent):
+            return isinstance(base, Number) or (base == Symbol("e") and not _has_symbols(exponent))
+        case Log(argument):
+            return _has_numbers(argument) or isinstance(argument, Number)
+        case Frac(a, b):
+            return _has_numbers(a) or _has_numbers(b)
+        case Add(parts) | Mul(parts):
+            return any(map(_has_numbers, parts))
+        case Neg(inner):
+            return _has_numbers(inner)
+    return False
+
+
+def _has_symbols(node: Node) -> bool:
+    match node:
+        case Add(parts):
+            return any(map(_has_symbols, parts))
+        case Neg(inner):
+            return _has_symbols(inner)
+    return not isinstance(node, Number)
+
+
+@dataclass(frozen=True)
+class Frac(Node):
+    above: Node
+    below: Node
+
+    def write(self, w: Writer) -> str:
+        if w.flat:
+            return w.fraction(self.above.within(w, PRODUCT), self.below.within(w, POWER))
+        return w.fraction(self.above.write(w), self.below.write(w))
+
+    def binding(self, w: Writer) -> int:
+        return PRODUCT if w.flat else ATOM
+
+
+@dataclass(frozen=True)
+class Power(Node):
+    base: Node
+    exponent: Node
+
+    def write(self, w: Writer) -> str:
+        plain = isinstance(self.exponent, Number) and self.exponent.binding(w) == ATOM
+        return w.power(self.base.within(w, ATOM), self.exponent.write(w), plain)
+
+    def binding(self, w: Writer) -> int:
+        return POWER
+
+
+@dataclass(frozen=True)
+class Log(Node):
+    """The logarithm in a base, or the natural one."""
+
+    argument: Node
+    base: Node | None = None
+
+    def write(self, w: Writer) -> str:
+        name = "ln" if self.base is None else "log"
+        base = None if self.base is None else self.base.write(w)
+        return w.function(name, base, self.argument.within(w, ATOM))
+
+    def binding(self, w: Writer) -> int:
+        return POWER
+
+
+@dataclass(frozen=True)
+class Partial(Node):
+    """The partial derivative."""
+
+    of: Node
+    by: Node
+
+    def write(self, w: Writer) -> str:
+        return w.partial(self.of.within(w, ATOM if w.flat else POWER), self.by.write(w))
+
+    def binding(self, w: Writer) -> int:
+        return POWER
+
+
+@dataclass(frozen=True)
+class Sum(Node):
+    """Over all classes, or all but one."""
+
+    index: str
+    body: Node
+    without: str | None = None
+
+    def write(self, w: Writer) -> str:
+        without = None if self.without is None else w.symbol(self.without)
+        return w.sum(w.symbol(self.index), without, self.body.within(w, PRODUCT))
+
+    def binding(self, w: Writer) -> int:
+        return POWER  # it ends a product or a difference
+
+
+@dataclass(frozen=True)
+class List(Node):
+    items: tuple[Node, ...]
+
+    def write(self, w: Writer) -> str:
+        return w.listed([item.write(w) for item in self.items])
+
+
+@dataclass(frozen=True)
+class Vector(Node):
+    items: tuple[Node, ...]
+
+    def write(self, w: Writer) -> str:
+        return w.vector([item.write(w) for item in self.items])
+
+
+@dataclass(frozen=True)
+class Matrix(Node):
+    rows: tuple[tuple[Node, ...], ...]
+
+    def write(self, w: Writer) -> str:
+        return w.matrix([[item.write(w) for item in row] for row in self.rows])
+
+
+@dataclass(frozen=True)
+class Case(Node):
+    """What holds where two indices are the same, or where they are not."""
+
+    value: Node
+    left: str
+    same: bool
+    right: str
+
+    def condition(self, w: Writer) -> str:
+        sides = [w.symbol(self.left), w.symbol(self.right)]
+        return w.relation(sides, ["=" if self.same else "≠"])
+
+
+@dataclass(frozen=True)
+class Cases(Node):
+    cases: tuple[Case, ...]
+
+    def write(self, w: Writer) -> str:
+        return w.cases([(case.value.write(w), case.condition(w)) for case in self.cases])
+
+
+@dataclass(frozen=True)
+class Equation(Node):
+    """Members that are equal; where the last is a rounded number, nearly so."""
+
+    members: tuple[Node, ...]
+
+    def write(self, w: Writer) -> str:
+        signs = ["≈" if _is_rounded(member) else "=" for member in self.members[1:]]
+        return w.relation([member.write(w) for member in self.members], signs)
+
+    def binding(self, w: Writer) -> int:
+        return SUM
+
+
+def _is_rounded(node: Node) -> bool:
+    match node:
+        case Number():
+            return node.is_rounded
+        case Vector(items):
+            return any(map(_is_rounded, items))
+        case Matrix(rows):
+            return any(_is_rounded(item) for row in rows for item in row)
+    return False

@@ -108,7 +108,7 @@ def _table(result: Explanation) -> Iterator[str]:
         cells = []
         for place, number in enumerate(row.numbers):
             error = HEADS[place + 1] == "ulps"
-            off = number is not None and error and not number.value < OFF
+            off = number is not None and error and not float(number.value) < OFF
             text = "" if number is None else _inline(number)
             cells.append(f'<td{" class=off" if off else ""}>{text}</td>')
         yield f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>'

@@ -47,8 +47,9 @@ class Latex:
         return start + "".join(f" {s} {term}" for s, term in rest)
 
     def product(self, factors: list[str], dots: list[bool]) -> str:
-        pairs = zip(dots, factors[1:], strict=True)
-        return factors[0] + "".join(rf" {r'\cdot' if dot else r'\,'} {f}" for dot, f in pairs)
+        signs = [r"\cdot" if dot else r"\," for dot in dots]
+        pairs = zip(signs, factors[1:], strict=True)
+        return factors[0] + "".join(f" {sign} {factor}" for sign, factor in pairs)
 
     def parentheses(self, inner: str) -> str:
         return rf"\left( {inner} \right)"

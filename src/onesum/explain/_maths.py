@@ -75,7 +75,7 @@ class Number(Node):
 
     @property
     def is_rounded(self) -> bool:
-        return self.value != self.shown
+        return self.value.is_finite() and self.value != self.shown
 
     def parts(self) -> tuple[str, int | None]:
         """Digits and the exponent of ten beside them, if there is to be one."""
@@ -83,7 +83,7 @@ class Number(Node):
         if shown.is_nan():
             return "NaN", None
         if shown.is_infinite():
-            return ("-∞" if shown < 0 else "∞"), None
+            return ("-∞" if shown.is_signed() else "∞"), None
         if not shown:
             return "0", None
         sign, digits, _ = shown.as_tuple()
@@ -100,7 +100,7 @@ class Number(Node):
         return w.number(*self.parts())
 
     def binding(self, w: Writer) -> int:
-        if self.shown < 0:
+        if self.parts()[0].startswith("-"):
             return SUM
         return PRODUCT if self.parts()[1] is not None and not w.flat else ATOM
 

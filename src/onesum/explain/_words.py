@@ -73,7 +73,7 @@ def of_the_losses(x: Array, g: Array | None, target: int | None) -> list[str]:
         odd = np.flatnonzero(~np.isfinite(g) & (x != -np.inf))
         if odd.size:
             notes.append(
-                f"g: {_classes(odd, "class")} {_has(odd)} {', '.join(f'{g[i]:g}' for i in odd[:3])}, "
+                f"g: {_classes(odd, 'class')} {_has(odd)} {', '.join(f'{g[i]:g}' for i in odd[:3])}, "
                 "which is no finite number: the gradient by x is not defined."
             )
         elif np.all(g == g[0]):

@@ -18,6 +18,7 @@ DIGITS = 100
 ARITHMETIC = Context(prec=DIGITS, Emax=10**18 - 1, Emin=1 - 10**18, traps=[])
 ONE, ZERO = Decimal(1), Decimal(0)
 NAN, INFINITY = Decimal("NaN"), Decimal("Infinity")
+MOST_DIGITS = 5000  # of a probability next to 1
 LARGEST = 1e15  # logits whose exponentials decimal can hold
 
 
@@ -39,6 +40,12 @@ def log1p(r: Decimal) -> Decimal:
     return r * (ONE - r * (Decimal("0.5") - r * (ONE / 3 - r / 4)))  # the next term is r^4/5
 
 
+def _less_than_one(rest: Decimal) -> Decimal:
+    """1 - rest in so many digits that the rest is still seen, within reason."""
+    digits = DIGITS + (min(max(-rest.adjusted(), 0), MOST_DIGITS) if rest else 0)
+    return Context(prec=digits, traps=[]).subtract(ONE, rest)
+
+
 class ExactRow:
     """Of finite logits and of -inf, at least one of them finite."""
 
@@ -50,6 +57,7 @@ class ExactRow:
         self.shifted = [(a - self.m).exp() for a in self.x]
         self.r = sum((e for c, e in enumerate(self.shifted) if c != self.pivot), ZERO)
         self.p = [e / (ONE + self.r) for e in self.shifted]
+        self.p[self.pivot] = _less_than_one(self.r / (ONE + self.r))
         self.log_p = [(a - self.m) - log1p(self.r) for a in self.x]
 
     @property

@@ -70,7 +70,7 @@ class Explanation:
         return shown_of(len(self.x), pivot, self.target)
 
     def to_latex(self, *, document: bool = False) -> str:
-        """The derivation as LaTeX, for the packages amsmath and booktabs.
+        """The derivation as LaTeX, for the packages amsmath, booktabs and graphicx.
 
         Parameters
         ----------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ._maths import Node
 from ._mathml import MATHML
 from ._steps import Section, Step, Words
-from ._text import HEADS, comparison, given, place_of, table_title, title
+from ._text import DIGITS_SHOWN, HEADS, comparison, given, place_of, table_title, title
 
 if TYPE_CHECKING:
     from ._explanation import Explanation
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STYLE = """
 .onesum-explain { line-height: 1.5; max-width: 62rem; }
 .onesum-explain math { font-size: 1.1em; }
-.onesum-explain math[display=block] { margin: .35em 0 .35em 1.5em; text-align: left; }
+.onesum-explain math[display=block] { margin: .35em 0 .35em 1.5em; width: max-content; }
 .onesum-explain .wide { overflow-x: auto; }
 .onesum-explain ol { padding-left: 1.8em; }
 .onesum-explain summary { cursor: pointer; font-weight: 600; margin: .6em 0; }
@@ -57,6 +57,7 @@ def page(result: Explanation) -> str:
 
 def _lines(result: Explanation) -> Iterator[str]:
     yield f'<div class="onesum-explain"><h3>{escape(title(result))}</h3>'
+    yield f"<p>{escape(DIGITS_SHOWN)}</p>"
     for equation in given(result):
         yield _display(equation)
     for note in result.notes:
@@ -104,12 +105,11 @@ def _table(result: Explanation) -> Iterator[str]:
     yield '<div class="wide"><table class="onesum-compared">'
     yield f"<thead><tr>{heads}</tr></thead><tbody>"
     for row in comparison(result):
-        name = escape(row.name) if isinstance(row.name, str) else _inline(row.name)
         cells = []
         for place, number in enumerate(row.numbers):
             error = HEADS[place + 1] == "ulps"
             off = number is not None and error and not float(number.value) < OFF
             text = "" if number is None else _inline(number)
             cells.append(f'<td{" class=off" if off else ""}>{text}</td>')
-        yield f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>'
+        yield f'<tr><th scope="row">{words(row.name)}</th>{"".join(cells)}</tr>'
     yield "</tbody></table></div>"

@@ -20,6 +20,9 @@ def _row(*parts: str) -> str:
     return _element("mrow", *parts)
 
 
+_COMMA = _operator(",", separator="true", lspace="0", rspace="0.4em")
+
+
 class MathML:
     """A `Writer` of presentation MathML, within `<math>`."""
 
@@ -42,7 +45,7 @@ class MathML:
         return _row(_operator("−", form="prefix"), number) if negative else number
 
     def subscript(self, base: str, indices: tuple[str, ...]) -> str:
-        comma = _operator(",", separator="true") if any("msup" in i for i in indices) else ""
+        comma = _COMMA if any("msup" in i for i in indices) else ""
         return _element("msub", base, _row(comma.join(indices)))
 
     def power(self, base: str, exponent: str, plain: bool) -> str:
@@ -85,7 +88,7 @@ class MathML:
         return _row(_element("munder", _operator("∑", largeop="true"), limits), body)
 
     def listed(self, items: list[str]) -> str:
-        return _row(_operator(",", separator="true").join(items))
+        return _row(_COMMA.join(items))
 
     def vector(self, items: list[str]) -> str:
         return self.parentheses(self.listed(items))

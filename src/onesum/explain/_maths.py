@@ -13,6 +13,7 @@ from typing import Protocol
 # How tightly a formula holds together. What stands in a product needs more than SUM.
 SUM, PRODUCT, POWER, ATOM = range(4)
 Index = str | int
+ONE, NEAR = Decimal(1), Decimal("1e-5")
 
 
 class Writer(Protocol):
@@ -105,6 +106,16 @@ class Number(Node):
         return PRODUCT if self.parts()[1] is not None and not w.flat else ATOM
 
 
+def number(value: Decimal, digits: int = 6) -> Node:
+    """A number; next to 1, as what it is less."""
+    if value.is_finite():
+        rest = Context(prec=digits, Emin=1 - 10**18).subtract(ONE, abs(value))
+        if 0 < rest < NEAR:
+            near = Add((Number(ONE), Neg(Number(rest, digits))))
+            return Neg(near) if value.is_signed() else near
+    return Number(value, digits)
+
+
 @dataclass(frozen=True)
 class Dots(Node):
     """What is left out."""
@@ -155,7 +166,8 @@ class Mul(Node):
 
     def write(self, w: Writer) -> str:
         written = [f.within(w, POWER if w.flat else PRODUCT) for f in self.factors]
-        dots = [_starts_with_a_digit(f) for f in self.factors[1:]]
+        pairs = zip(self.factors, self.factors[1:], strict=False)
+        dots = [_starts_with_a_digit(b) or isinstance(a, Number) for a, b in pairs]
         return w.product(written, dots)
 
     def binding(self, w: Writer) -> int:
@@ -331,6 +343,10 @@ def _is_rounded(node: Node) -> bool:
     match node:
         case Number():
             return node.is_rounded
+        case Add(parts):  # 1 less a small number
+            return any(map(_is_rounded, parts))
+        case Neg(inner):
+            return _is_rounded(inner)
         case Vector(items):
             return any(map(_is_rounded, items))
         case Matrix(rows):

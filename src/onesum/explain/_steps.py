@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from ._exact import ExactRow
-from ._maths import Dots, Equation, Matrix, Node, Number, Vector
+from ._maths import Dots, Equation, Matrix, Node, Vector, number
 from ._substitute import Numbers
 
 FULL = 8  # classes that are shown one and all
@@ -109,7 +109,7 @@ class Derivation:
         numbers = None
         if value is not None:
             put = Numbers(self.classes, self.alone, self.indexed, self.known)(members[-1], at)
-            given = Number(value)
+            given = number(value)
             numbers = Equation((put,) if put == given else (put, given))
         self.steps.append(Step(words, Equation(members), at, numbers, value, whole))
 
@@ -118,7 +118,7 @@ class Derivation:
 
     def vector(self, name: Node, of: Callable[[int], Decimal]) -> Equation:
         shown = self.shown()
-        items: list[Node] = [Number(of(i)) for i in shown]
+        items: list[Node] = [number(of(i)) for i in shown]
         return Equation((name, Vector(tuple(with_gaps(shown, items, Dots())))))
 
     def matrix(self, name: Node, of: Callable[[int, int], Decimal]) -> Equation:
@@ -126,7 +126,7 @@ class Derivation:
         digits = 6 if self.classes <= 4 else 4
         rows = []
         for i in shown:
-            items: list[Node] = [Number(of(i, j), digits) for j in shown]
+            items: list[Node] = [number(of(i, j), digits) for j in shown]
             rows.append(tuple(with_gaps(shown, items, Dots())))
         gap: tuple[Node, ...] = tuple(Dots() for _ in rows[0])
         return Equation((name, Matrix(tuple(with_gaps(shown, rows, gap)))))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import TypeVar, cast
 
-from ._maths import Add, Case, Cases, Dots, Index, Indexed, Log, Node, Number, Partial, Sum, Symbol
+from ._maths import Add, Case, Cases, Dots, Index, Indexed, Log, Node, Number, Partial, Sum, Symbol, number
 
 Of = Callable[..., Decimal]
 T = TypeVar("T", bound=Node)
@@ -27,16 +27,16 @@ class Numbers:
         """The node for certain indices, with numbers wherever they are known."""
         if node in self.known:
             names, of = self.known[node]
-            return Number(of(*(at[name] for name in names)))
+            return number(of(*(at[name] for name in names)))
         match node:
             case Symbol(name) if name in self.alone:
-                return Number(self.alone[name])
+                return number(self.alone[name])
             case Indexed(Symbol(name), indices):
                 found = tuple(_resolved(index, at) for index in indices)
                 if name == "δ":
                     return Number(Decimal(int(found[0] == found[1])))
                 if name in self.indexed:
-                    return Number(self.indexed[name](*found))
+                    return number(self.indexed[name](*found))
                 return Indexed(node.base, found)
             case Sum():
                 return self._written_out(node, at)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ._latex import LATEX, escaped
 from ._maths import Node
 from ._steps import Step, Words
-from ._text import comparison, given, place_of, table_title, title
+from ._text import DIGITS_SHOWN, comparison, given, place_of, table_title, title
 
 if TYPE_CHECKING:
     from ._explanation import Explanation
@@ -17,9 +17,13 @@ PREAMBLE = r"""\documentclass[11pt]{article}
 \usepackage[a4paper,margin=20mm]{geometry}
 \usepackage{amsmath}
 \usepackage{booktabs}
+\usepackage{graphicx}
 \allowdisplaybreaks
 \begin{document}
 """
+# A formula wider than the line is made as wide as that.
+FIT = r"""\providecommand{\onesumfit}[1]{\sbox0{$\displaystyle #1$}%
+  \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi}"""
 
 
 def latex(result: Explanation, document: bool) -> str:
@@ -28,9 +32,11 @@ def latex(result: Explanation, document: bool) -> str:
 
 
 def _lines(result: Explanation) -> Iterator[str]:
+    yield FIT
     yield rf"\section*{{{escaped(title(result))}}}"
+    yield escaped(DIGITS_SHOWN)
     for equation in given(result):
-        yield rf"\[ {equation.write(LATEX)} \]"
+        yield rf"\[ \onesumfit{{{equation.write(LATEX)}}} \]"
     for note in result.notes:
         yield rf"\paragraph{{Note.}} {escaped(note)}"
     for section in result.sections:
@@ -60,7 +66,7 @@ def _formulas(step: Step) -> Iterator[str]:
     if step.numbers is not None and step.at:
         lines[1] = rf"{place_of(step).write(LATEX)}\colon\quad {lines[1]}"
     yield r"\begin{gather*}"
-    yield " \\\\\n".join(lines)
+    yield " \\\\\n".join(rf"\onesumfit{{{line}}}" for line in lines)
     yield r"\end{gather*}"
 
 
@@ -71,9 +77,8 @@ def _table(result: Explanation) -> Iterator[str]:
     yield r" & exact & naive & ulps & onesum & ulps \\"
     yield r"\midrule"
     for row in comparison(result):
-        name = escaped(row.name) if isinstance(row.name, str) else f"${row.name.write(LATEX)}$"
         numbers = (f"${n.write(LATEX)}$" if n is not None else "" for n in row.numbers)
-        yield rf"{name} & {' & '.join(numbers)} \\"
+        yield rf"{words(row.name)} & {' & '.join(numbers)} \\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
     yield r"\end{center}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ._explanation import Explanation
 
 HEADS = ("", "exact", "naive", "ulps", "onesum", "ulps")
+DIGITS_SHOWN = "Numbers are shown in a few digits, and computed with in a hundred."
 INDENT = " " * 5
 # Those that tell two neighbours of the type apart.
 DIGITS = {"float16": 6, "float32": 10, "float64": 17}
@@ -32,6 +34,7 @@ def title(result: Explanation) -> str:
 
 def _lines(result: Explanation) -> Iterator[str]:
     yield title(result)
+    yield DIGITS_SHOWN
     for equation in given(result):
         yield equation.write(PLAIN)
     for note in result.notes:
@@ -94,7 +97,7 @@ def table_title(result: Explanation) -> str:
 class Row(NamedTuple):
     """A line of the comparison: exact, naive and its error, onesum and its error."""
 
-    name: Node | str
+    name: Words
     numbers: tuple[Number | None, ...]
 
 
@@ -105,20 +108,21 @@ def comparison(result: Explanation, digits: int = 0) -> list[Row]:
     for line in shown_lines(result.lines, result.shown):
         ours, naive = Decimal(float(line.ours)), Decimal(float(line.naive))
         numbers = Number(line.exact, digits), Number(naive, digits), in_ulps(line.naive_ulps)
-        rows.append(Row(line.name, (*numbers, Number(ours, digits), in_ulps(line.ours_ulps))))
+        name = (line.name, " (worst of J)") if line.what == "J" else (line.name,)
+        rows.append(Row(name, (*numbers, Number(ours, digits), in_ulps(line.ours_ulps))))
     worst = in_ulps(result.naive_ulps), in_ulps(result.ours_ulps)
-    return [*rows, Row("largest error", (None, None, worst[0], None, worst[1]))]
+    return [*rows, Row(("largest error",), (None, None, worst[0], None, worst[1]))]
 
 
 def in_ulps(error: float) -> Number:
-    return Number(Decimal(error), 3 if error >= 1 else 2)
+    return Number(Decimal(error if math.isnan(error) else round(error, 2)), 3)
 
 
 def cells(rows: list[Row]) -> list[tuple[str, ...]]:
     """As text."""
     return [
         (
-            row.name if isinstance(row.name, str) else row.name.write(PLAIN),
+            words(row.name),
             *("" if number is None else number.write(PLAIN) for number in row.numbers),
         )
         for row in rows

@@ -107,24 +107,38 @@ def of_the_errors(x: Array, lines: list[Line]) -> list[str]:
             f"the smallest number of {name} ({info.smallest_subnormal:.3g}): 0/0 is NaN."
         )
     zero = [line for line in lines if line.naive == 0 and line.ours != 0]
-    if zero:
+    small = [line for line in zero if line.what == "p"]
+    lost = [line for line in zero if line.what in ("J", "dL/dx", "dℓ/dx")]
+    if small:
         notes.append(
-            f"Naive, cancellation: {_counted(zero)} come{'s' * (len(zero) == 1)} out as 0 that "
-            f"{'is' if len(zero) == 1 else 'are'} not, for a difference from a number that was "
-            "rounded to 1 has no digits left."
+            f"Naive, underflow: of {_counted(small, 'probabilit', 'y', 'ies')} the exponential is 0 "
+            "before it is divided by the small sum of all."
+        )
+    elif lost:
+        notes.append(
+            f"Naive, cancellation: {_counted(lost)} that {_is(lost)} not 0 come{_s(lost)} out as 0: "
+            "a difference from a probability that was rounded to 1 has no digits left."
         )
     rest = [line for line in lines if line.naive != 0 and WRONG < line.naive_ulps < math.inf]
     if rest:
         digits = math.log10(max(line.naive_ulps for line in rest))
         notes.append(
-            f"Naive, lost digits: {_counted(rest)} {'is' if len(rest) == 1 else 'are'} wrong by "
+            f"Naive, lost digits: {_counted(rest)} {_is(rest)} wrong by "
             f"more than {WRONG:g} ulps; at worst {digits:.0f} digits are lost."
         )
     return notes
 
 
-def _counted(lines: list[Line]) -> str:
-    return f"{len(lines)} number{'s' * (len(lines) != 1)}"
+def _counted(lines: list[Line], word: str = "number", one: str = "", more: str = "s") -> str:
+    return f"{len(lines)} {word}{one if len(lines) == 1 else more}"
+
+
+def _is(lines: list[Line]) -> str:
+    return "is" if len(lines) == 1 else "are"
+
+
+def _s(lines: list[Line]) -> str:
+    return "s" * (len(lines) == 1)
 
 
 def _classes(places: Array, word: str = "Class") -> str:

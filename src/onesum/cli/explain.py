@@ -11,8 +11,17 @@ from ..explain import Explanation
 from ..explain import explain as explain_logits
 from ..explain._html import page
 from ..explain._plain import PLAIN
-from ..explain._text import DIGITS_SHOWN, HEADS, cells, comparison, formulas, given
-from ..explain._text import table_title, title, words
+from ..explain._text import (
+    DIGITS_SHOWN,
+    HEADS,
+    cells,
+    comparison,
+    formulas,
+    given,
+    table_title,
+    title,
+    words,
+)
 from .errors import UserError
 from .pictures import file_path, picture_path, save, save_figure
 from .table import show_table
@@ -29,7 +38,7 @@ def explain(
     *,
     grad: Annotated[
         list[float] | None,
-        Parameter(consume_multiple=True, allow_leading_hyphen=True, negative=""),
+        Parameter(consume_multiple=True, negative=""),
     ] = None,
     target: Annotated[int | None, Parameter(allow_leading_hyphen=True)] = None,
     route: Literal["all", "quotient", "logarithm", "kronecker"] = "all",

@@ -65,9 +65,7 @@ def _lines(exact: Values, naive: Results, ours: Results) -> Iterator[Line]:
         yield _line("ℓ", CROSS_ENTROPY, (), exact.loss, naive.loss, ours.loss)
         for i, value in enumerate(exact.target_gradient):
             name = d(CROSS_ENTROPY, x(i))
-            yield _line(
-                "dℓ/dx", name, (i,), value, naive.target_gradient, ours.target_gradient
-            )
+            yield _line("dℓ/dx", name, (i,), value, naive.target_gradient, ours.target_gradient)
 
 
 def _line(
@@ -100,4 +98,3 @@ def shown_lines(lines: list[Line], shown: list[int]) -> list[Line]:
 
 def _wrongness(line: Line) -> float:
     return math.inf if math.isnan(line.naive_ulps) else line.naive_ulps
-

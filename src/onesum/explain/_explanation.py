@@ -115,4 +115,3 @@ class Explanation:
 
     def __repr__(self) -> str:
         return f"<Explanation of {len(self.x)} classes, {self.x.dtype.name}>"
-

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from ._maths import Node
 from ._mathml import MATHML
+from ._maths import Node
 from ._steps import Section, Step, Words
 from ._text import DIGITS_SHOWN, HEADS, comparison, given, place_of, table_title, title
 
@@ -110,6 +110,6 @@ def _table(result: Explanation) -> Iterator[str]:
             error = HEADS[place + 1] == "ulps"
             off = number is not None and error and not float(number.value) < OFF
             text = "" if number is None else _inline(number)
-            cells.append(f'<td{" class=off" if off else ""}>{text}</td>')
+            cells.append(f"<td{' class=off' if off else ''}>{text}</td>")
         yield f'<tr><th scope="row">{words(row.name)}</th>{"".join(cells)}</tr>'
     yield "</tbody></table></div>"

@@ -29,8 +29,12 @@ def jacobian_steps(of: Derivation) -> Section:
         whole=of.vector(Symbol("s"), exact.log_p.__getitem__),
     )
     of.step(
-        ("Its derivative: ", delta("i", "j"), " is 1 if ", Symbol("i"), " = ", Symbol("j"))
-        + (", else 0; the chain rule on ", Log(E), "."),
+        (
+            delta("i", "j"),
+            " is 1 if the indices are the same, else 0; the chain rule on ",
+            Log(E),
+            ".",
+        ),
         slope,
         less(delta("i", "j"), d(Log(E), x("j"))),
         less(delta("i", "j"), mul(over(ONE, E), d(E, x("j")))),

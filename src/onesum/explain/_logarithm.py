@@ -9,8 +9,26 @@ from decimal import Decimal
 
 from ._exact import precise
 from ._maths import Neg, Sum, Symbol
-from ._notation import CROSS_ENTROPY, LN_B, ONE, B, E, L, add, d, delta, exp, g, h, less, log_b
-from ._notation import mul, over, p, x
+from ._notation import (
+    CROSS_ENTROPY,
+    LN_B,
+    ONE,
+    B,
+    E,
+    L,
+    add,
+    d,
+    delta,
+    exp,
+    g,
+    h,
+    less,
+    log_b,
+    mul,
+    over,
+    p,
+    x,
+)
 from ._steps import Derivation, Section
 
 TITLE = "Logarithmic differentiation in base b"
@@ -42,8 +60,7 @@ def jacobian_steps(of: Derivation) -> Section:
         value=slope_value,
     )
     of.step(
-        ("The chain rule, with ", over(ONE, mul(p("j"), LN_B)), " as the slope of ", log_b(p("j")))
-        + (" by ", p("j"), "."),
+        ("The chain rule: the slope of ", log_b(p("j")), " is ", over(ONE, mul(p("j"), LN_B)), "."),
         slope,
         mul(over(ONE, mul(p("j"), LN_B)), d(p("j"), x("i"))),
     )

@@ -8,8 +8,24 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ._maths import Case, Cases, Neg, Power, Sum, Symbol
-from ._notation import CROSS_ENTROPY, ONE, TWO, E, L, add, d, delta, exp, g, jacobian, less, mul
-from ._notation import over, p, x
+from ._notation import (
+    CROSS_ENTROPY,
+    ONE,
+    TWO,
+    E,
+    L,
+    add,
+    d,
+    delta,
+    exp,
+    g,
+    jacobian,
+    less,
+    mul,
+    over,
+    p,
+    x,
+)
 from ._steps import Derivation, Section
 
 TITLE = "Quotient rule, case by case"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ._exact import ZERO, precise
-from ._maths import Case, Cases, Log, Neg, Number, Sum, Symbol
+from ._maths import Case, Cases, Equation, Log, Neg, Number, Sum, Symbol
 from ._notation import CROSS_ENTROPY, ONE, E, L, add, d, exp, g, less, mul, over, p, w, x
 from ._steps import Derivation, Section
 
@@ -48,10 +48,10 @@ def shifted_steps(
     exact, pivot = of.exact, of.exact.pivot
     of.alone |= {"m": exact.m, "r": exact.r}
     at = {"j*": pivot}
+    largest = Equation((M, Number(exact.m)))
     shifted = exp(less(x("k"), M))
     of.step(
-        (f"The largest logit is that of class {pivot}, the pivot: ", M, " = ", Number(exact.m))
-        + (". What all others weigh beside it:",),
+        (f"What all weigh beside the pivot, class {pivot}, with the largest logit ", largest, "."),
         R,
         Sum("k", shifted, PIVOT),
         at=at,
@@ -87,8 +87,7 @@ def shifted_steps(
 def _pivoted(of: Derivation, gradient: list[Decimal]) -> None:
     exact, pivot = of.exact, of.exact.pivot
     away = [
-        a - of.cotangent[pivot] if b else ZERO
-        for a, b in zip(of.cotangent, exact.p, strict=True)
+        a - of.cotangent[pivot] if b else ZERO for a, b in zip(of.cotangent, exact.p, strict=True)
     ]
     total = sum((a * b for a, b in zip(away, exact.p, strict=True)), ZERO)
     of.indexed["w"] = away.__getitem__

@@ -71,7 +71,7 @@ class Derivation:
         if g is not None:
             self.indexed["g"] = g.__getitem__
         self.known: dict[Node, tuple[tuple[str, ...], Callable[..., Decimal]]] = {}
-        # Two classes that serve as examples: they have a probability, of which there is a logarithm.
+        # Two classes serve as examples; they have a probability, of which there is a logarithm.
         probable = [c for c, p in enumerate(exact.p) if p]
         self.one = probable[0]
         self.pair = (probable[0], probable[1]) if len(probable) > 1 else None

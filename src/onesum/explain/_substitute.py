@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import TypeVar, cast
+from typing import TypeVar
 
-from ._maths import Add, Case, Cases, Dots, Index, Indexed, Log, Node, Number, Partial, Sum, Symbol, number
+from ._maths import (
+    Add,
+    Case,
+    Cases,
+    Dots,
+    Index,
+    Indexed,
+    Log,
+    Node,
+    Number,
+    Partial,
+    Sum,
+    Symbol,
+    number,
+)
 
 Of = Callable[..., Decimal]
 T = TypeVar("T", bound=Node)
@@ -26,8 +40,8 @@ class Numbers:
     def __call__(self, node: Node, at: Mapping[str, int]) -> Node:
         """The node for certain indices, with numbers wherever they are known."""
         if node in self.known:
-            names, of = self.known[node]
-            return number(of(*(at[name] for name in names)))
+            names, value = self.known[node]
+            return number(value(*(at[name] for name in names)))
         match node:
             case Symbol(name) if name in self.alone:
                 return number(self.alone[name])
@@ -84,4 +98,4 @@ def _over_parts(node: T, change: Callable[[Node], Node]) -> T:
             changed[name] = change(part)
         elif isinstance(part, tuple) and part and isinstance(part[0], Node):
             changed[name] = tuple(map(change, part))
-    return cast(T, replace(node, **changed)) if changed else node  # type: ignore[type-var]
+    return replace(node, **changed) if changed else node  # type: ignore[type-var]

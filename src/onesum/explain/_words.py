@@ -28,7 +28,9 @@ def undefined(x: Array) -> str | None:
             "on how they came to be infinite: there is no limit, and the answer is NaN."
         )
     if np.all(x == -np.inf):
-        return "All logits are -inf: every exponential is 0, and 0/0 is no number. The answer is NaN."
+        return (
+            "All logits are -inf: every exponential is 0, and 0/0 is no number. The answer is NaN."
+        )
     return None
 
 

@@ -1,18 +1,13 @@
 """The results in a hundred digits, by forms in which nothing is lost however small it is.
 
-`decimal` of the standard library does it: its exponential and its logarithm are correctly rounded
+`decimal` of the standard library does it, under `ARITHMETIC`: its exponential and its logarithm are correctly rounded
 in any number of digits, and its exponents have eighteen digits of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from decimal import Context, Decimal, localcontext
-from functools import wraps
-from typing import ParamSpec, TypeVar
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from collections.abc import Sequence
+from decimal import Context, Decimal
 
 DIGITS = 100
 ARITHMETIC = Context(prec=DIGITS, Emax=10**18 - 1, Emin=1 - 10**18, traps=[])
@@ -20,17 +15,6 @@ ONE, ZERO = Decimal(1), Decimal(0)
 NAN, INFINITY = Decimal("NaN"), Decimal("Infinity")
 MOST_DIGITS = 5000  # of a probability next to 1
 LARGEST = 1e15  # logits whose exponentials decimal can hold
-
-
-def precise(function: Callable[P, T]) -> Callable[P, T]:
-    """Whatever the caller's decimal context is."""
-
-    @wraps(function)
-    def within(*args: P.args, **kwargs: P.kwargs) -> T:
-        with localcontext(ARITHMETIC):
-            return function(*args, **kwargs)
-
-    return within
 
 
 def log1p(r: Decimal) -> Decimal:
@@ -49,7 +33,6 @@ def _less_than_one(rest: Decimal) -> Decimal:
 class ExactRow:
     """Of finite logits and of -inf, at least one of them finite."""
 
-    @precise
     def __init__(self, x: Sequence[float]) -> None:
         self.x = [Decimal(float(a)) for a in x]
         self.m = max(self.x)
@@ -61,30 +44,24 @@ class ExactRow:
         self.log_p = [(a - self.m) - log1p(self.r) for a in self.x]
 
     @property
-    @precise
     def total(self) -> Decimal:
         """The sum of the exponentials."""
         return self.m.exp() * (ONE + self.r)
 
-    @precise
     def exp(self, i: int) -> Decimal:
         return self.x[i].exp()
 
-    @precise
     def complement(self, i: int) -> Decimal:
         """1 - p_i: no other p but the pivot's is more than a half."""
         return self.r / (ONE + self.r) if i == self.pivot else ONE - self.p[i]
 
-    @precise
     def jacobian(self, i: int, j: int) -> Decimal:
         return self.p[i] * self.complement(i) if i == j else -self.p[i] * self.p[j]
 
-    @precise
     def log_jacobian(self, i: int, j: int) -> Decimal:
         """The derivative of log p_i by x_j."""
         return self.complement(i) if i == j else -self.p[j]
 
-    @precise
     def vjp(self, g: Sequence[Decimal]) -> list[Decimal]:
         """The gradient by x where g is that by p; of a class without probability g is not read."""
         # w is measured from the pivot, so that only small p are multiplied by it.
@@ -92,7 +69,6 @@ class ExactRow:
         s = sum((p * a for p, a in zip(self.p, w, strict=True)), ZERO)
         return [p * (a - s) if p else ZERO for p, a in zip(self.p, w, strict=True)]
 
-    @precise
     def cross_entropy(self, target: int) -> tuple[Decimal, list[Decimal]]:
         """-log p of the target, and its gradient."""
         gradient = list(self.p)

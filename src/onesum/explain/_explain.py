@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +14,7 @@ from .._library import as_array, as_floating, dtype_name, namespace
 from ..compare._logits import to_numpy
 from . import _kronecker, _logarithm, _quotient, _words
 from ._compared import Values, compared
-from ._exact import INFINITY, NAN, ONE, ZERO, ExactRow
+from ._exact import ARITHMETIC, INFINITY, NAN, ONE, ZERO, ExactRow
 from ._explanation import Explanation
 from ._floating import naive, ours
 from ._shifted import definition_steps, shifted_steps
@@ -114,7 +114,8 @@ def explain(
     index = _target(target, len(row))
     if not isinstance(route, str) or route not in get_args(Route):
         raise ValueError(f"route: expected one of {', '.join(get_args(Route))}, got {route!r:.60}")
-    return _explanation(row, cotangent, index, route)
+    with localcontext(ARITHMETIC):
+        return _explanation(row, cotangent, index, route)
 
 
 def _row(name: str, value: Any, dtype: Any) -> Array:

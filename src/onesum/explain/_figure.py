@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 BLUE, RED = "tab:blue", "tab:red"
 ROUTES = {
     "Quotient rule": (
-        r"$\frac{\partial p_i}{\partial x_j} = "
-        r"\frac{\delta_{ij} e^{x_i}}{E} - \frac{e^{x_i} e^{x_j}}{E^2}$"
+        r"$\dfrac{\partial p_i}{\partial x_j} = "
+        r"\dfrac{\delta_{ij} e^{x_i}}{E} - \dfrac{e^{x_i} e^{x_j}}{E^2}$"
     ),
     "Logarithm in base b": (
-        r"$\frac{\partial p_j}{\partial x_i} = "
-        r"\frac{\partial \log_b p_j}{\partial x_i}\, p_j \ln b$"
+        r"$\dfrac{\partial p_j}{\partial x_i} = "
+        r"\dfrac{\partial \log_b p_j}{\partial x_i}\, p_j \ln b$"
     ),
     "Kronecker delta": (
-        r"$\frac{\partial p_i}{\partial x_j} = "
-        r"p_i \frac{\partial \ln p_i}{\partial x_j} = p_i (\delta_{ij} - p_j)$"
+        r"$\dfrac{\partial p_i}{\partial x_j} = "
+        r"p_i \dfrac{\partial \ln p_i}{\partial x_j} = p_i (\delta_{ij} - p_j)$"
     ),
 }
 
@@ -36,13 +36,16 @@ def drawn(result: Explanation) -> Figure:
     from matplotlib.figure import Figure
 
     exact = result.exact
-    panels: list[Any] = [(exact.gradient, "dL/dx"), (exact.target_gradient, "gradient of −ln p_t")]
+    panels: list[Any] = [
+        (exact.gradient, r"$\partial L/\partial x$"),
+        (exact.target_gradient, r"$\partial\ell/\partial x$, $\ell = -\ln p_t$"),
+    ]
     gradients = [(values, name) for values, name in panels if values is not None]
     columns = 2 + len(gradients)
     figure = Figure(figsize=(4.2 * columns, 5.6), layout="constrained")
     grid = figure.add_gridspec(2, columns, height_ratios=(3.4, 1))
     figure.suptitle(title(result))
-    _bars(figure.add_subplot(grid[0, 0]), exact.p, "p", BLUE)
+    _bars(figure.add_subplot(grid[0, 0]), exact.p, "$p$", BLUE)
     _heat_map(figure, figure.add_subplot(grid[0, 1]), exact.jacobian)
     for place, (values, name) in enumerate(gradients, 2):
         _bars(figure.add_subplot(grid[0, place]), values, name, None)

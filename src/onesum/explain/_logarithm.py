@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ._exact import precise
 from ._maths import Neg, Sum, Symbol
 from ._notation import (
     CROSS_ENTROPY,
@@ -35,7 +34,6 @@ TITLE = "Logarithmic differentiation in base b"
 BASE = Decimal(2)
 
 
-@precise
 def jacobian_steps(of: Derivation) -> Section:
     exact, ln_b = of.exact, BASE.ln()
     of.alone["b"] = BASE
@@ -83,7 +81,6 @@ def jacobian_steps(of: Derivation) -> Section:
     return of.section(TITLE)
 
 
-@precise
 def backward_steps(of: Derivation, gradient: list[Decimal]) -> Section:
     weighted = [a * b if b else b for a, b in zip(of.cotangent, of.exact.p, strict=True)]
     of.indexed["h"] = weighted.__getitem__
@@ -115,7 +112,6 @@ def backward_steps(of: Derivation, gradient: list[Decimal]) -> Section:
     return of.section(f"{TITLE}: backward")
 
 
-@precise
 def cross_entropy_steps(of: Derivation, gradient: list[Decimal]) -> Section:
     of.alone["b"] = BASE
     at = {**of.same("i"), "t": of.the_target}

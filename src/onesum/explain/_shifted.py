@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ._exact import ZERO, precise
+from ._exact import ZERO
 from ._maths import Case, Cases, Equation, Log, Neg, Number, Sum, Symbol
 from ._notation import CROSS_ENTROPY, ONE, E, L, add, d, exp, g, less, mul, over, p, w, x
 from ._steps import Derivation, Section
@@ -40,7 +40,6 @@ def definition_steps(of: Derivation) -> Section:
     return of.section("Definition")
 
 
-@precise
 def shifted_steps(
     of: Derivation, gradient: list[Decimal] | None, target_gradient: list[Decimal] | None
 ) -> Section:

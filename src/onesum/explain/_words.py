@@ -39,14 +39,15 @@ def without_steps(x: Array) -> str | None:
     high = np.flatnonzero(x == np.inf)
     if high.size:
         return (
-            f"Class {high[0]} has the logit +inf: the formula has inf/inf. The results are the limit "
-            "as that logit grows: its probability is 1, all others are 0, and no derivative is left."
+            f"Class {high[0]} has the logit +inf: the formula has inf/inf. The results are the "
+            "limit as that logit grows: its probability is 1, all others are 0, and no derivative "
+            "is left."
         )
     finite = x[np.isfinite(x)]
     if np.any(np.abs(finite) > LARGEST):
         return (
-            f"A logit is beyond {LARGEST:g}, and its exponential has more digits in its exponent than "
-            "can be written here: the results are those of the shifted form, without the steps."
+            f"A logit is beyond {LARGEST:g}, and its exponential has more digits in its exponent "
+            "than can be written here: the results are those of the shifted form, without the steps."
         )
     return None
 
@@ -75,8 +76,8 @@ def of_the_losses(x: Array, g: Array | None, target: int | None) -> list[str]:
         odd = np.flatnonzero(~np.isfinite(g) & (x != -np.inf))
         if odd.size:
             notes.append(
-                f"g: {_classes(odd, 'class')} {_has(odd)} {', '.join(f'{g[i]:g}' for i in odd[:3])}, "
-                "which is no finite number: the gradient by x is not defined."
+                f"g: {_classes(odd, 'class')} {_has(odd)} no finite number, but {g[odd[0]]:g}: "
+                "the gradient by x is not defined."
             )
         elif np.all(g == g[0]):
             notes.append(
@@ -113,13 +114,13 @@ def of_the_errors(x: Array, lines: list[Line]) -> list[str]:
     lost = [line for line in zero if line.what in ("J", "dL/dx", "dℓ/dx")]
     if small:
         notes.append(
-            f"Naive, underflow: of {_counted(small, 'probabilit', 'y', 'ies')} the exponential is 0 "
-            "before it is divided by the small sum of all."
+            f"Naive, underflow: of {_counted(small, 'probabilit', 'y', 'ies')} the exponential is "
+            "0 before it is divided by the small sum of all."
         )
     elif lost:
         notes.append(
-            f"Naive, cancellation: {_counted(lost)} that {_is(lost)} not 0 come{_s(lost)} out as 0: "
-            "a difference from a probability that was rounded to 1 has no digits left."
+            f"Naive, cancellation: {_counted(lost)} that {_is(lost)} not 0 come{_s(lost)} out as "
+            "0: a difference from a probability that was rounded to 1 has no digits left."
         )
     rest = [line for line in lines if line.naive != 0 and WRONG < line.naive_ulps < math.inf]
     if rest:

@@ -12,7 +12,6 @@ from ..explain import explain as explain_logits
 from ..explain._html import page
 from ..explain._plain import PLAIN
 from ..explain._text import (
-    DIGITS_SHOWN,
     HEADS,
     cells,
     comparison,
@@ -124,7 +123,7 @@ def _show(result: Explanation) -> None:
         )
 
     line(title(result), "bold")
-    line(DIGITS_SHOWN)
+    line(introduction(result))
     for equation in given(result):
         line(equation.write(PLAIN), "cyan")
     for note in result.notes:

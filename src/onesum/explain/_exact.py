@@ -1,7 +1,7 @@
 """The results in a hundred digits, by forms in which nothing is lost however small it is.
 
-`decimal` of the standard library does it, under `ARITHMETIC`: its exponential and its logarithm are correctly rounded
-in any number of digits, and its exponents have eighteen digits of their own.
+`decimal` of the standard library does it, under `ARITHMETIC`: its exponential and its logarithm
+are correctly rounded in any number of digits, and its exponents have eighteen digits of their own.
 """
 
 from __future__ import annotations

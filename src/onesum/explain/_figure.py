@@ -36,9 +36,10 @@ def drawn(result: Explanation) -> Figure:
     from matplotlib.figure import Figure
 
     exact = result.exact
+    loss = r"$\partial\ell/\partial x$ of $\ell = -\ln p_t$"
     panels: list[Any] = [
         (exact.gradient, r"$\partial L/\partial x$"),
-        (exact.target_gradient, r"$\partial\ell/\partial x$, $\ell = -\ln p_t$"),
+        (exact.target_gradient, loss),
     ]
     gradients = [(values, name) for values, name in panels if values is not None]
     columns = 2 + len(gradients)

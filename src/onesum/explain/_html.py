@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ._mathml import MATHML
 from ._maths import Node
 from ._steps import Section, Step, Words
-from ._text import DIGITS_SHOWN, HEADS, comparison, given, place_of, table_title, title
+from ._text import HEADS, comparison, given, introduction, place_of, table_title, title
 
 if TYPE_CHECKING:
     from ._explanation import Explanation
@@ -57,7 +57,7 @@ def page(result: Explanation) -> str:
 
 def _lines(result: Explanation) -> Iterator[str]:
     yield f'<div class="onesum-explain"><h3>{escape(title(result))}</h3>'
-    yield f"<p>{escape(DIGITS_SHOWN)}</p>"
+    yield f"<p>{escape(introduction(result))}</p>"
     for equation in given(result):
         yield _display(equation)
     for note in result.notes:

@@ -8,49 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import Protocol
 
-# How tightly a formula holds together. What stands in a product needs more than SUM.
-SUM, PRODUCT, POWER, ATOM = range(4)
+from ._writing import ATOM, POWER, PRODUCT, SUM, Node, Writer
+
 Index = str | int
 ONE, NEAR = Decimal(1), Decimal("1e-5")
-
-
-class Writer(Protocol):
-    """A way to write formulas; its methods put together what is written already."""
-
-    flat: bool  # whether a fraction is on one line
-
-    def symbol(self, name: str) -> str: ...
-    def number(self, digits: str, exponent: int | None) -> str: ...
-    def subscript(self, base: str, indices: tuple[str, ...]) -> str: ...
-    def power(self, base: str, exponent: str, plain: bool) -> str: ...
-    def fraction(self, above: str, below: str) -> str: ...
-    def minus(self, term: str) -> str: ...
-    def total(self, terms: list[tuple[str, str]]) -> str: ...
-    def product(self, factors: list[str], dots: list[bool]) -> str: ...
-    def parentheses(self, inner: str) -> str: ...
-    def function(self, name: str, base: str | None, argument: str) -> str: ...
-    def partial(self, of: str, by: str) -> str: ...
-    def sum(self, index: str, without: str | None, body: str) -> str: ...
-    def listed(self, items: list[str]) -> str: ...
-    def vector(self, items: list[str]) -> str: ...
-    def matrix(self, rows: list[list[str]]) -> str: ...
-    def cases(self, cases: list[tuple[str, str]]) -> str: ...
-    def relation(self, sides: list[str], signs: list[str]) -> str: ...
-
-
-class Node:
-    def write(self, w: Writer) -> str:
-        raise NotImplementedError
-
-    def binding(self, w: Writer) -> int:
-        return ATOM
-
-    def within(self, w: Writer, least: int) -> str:
-        """In parentheses, if it holds together less than its surroundings."""
-        written = self.write(w)
-        return w.parentheses(written) if self.binding(w) < least else written
 
 
 @dataclass(frozen=True)
@@ -103,7 +65,9 @@ class Number(Node):
     def binding(self, w: Writer) -> int:
         if self.parts()[0].startswith("-"):
             return SUM
-        return PRODUCT if self.parts()[1] is not None and not w.flat else ATOM
+        if self.parts()[1] is None:
+            return ATOM
+        return POWER if w.flat else PRODUCT
 
 
 def number(value: Decimal, digits: int = 6) -> Node:

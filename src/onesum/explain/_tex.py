@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ._latex import LATEX, escaped
 from ._maths import Node
 from ._steps import Step, Words
-from ._text import DIGITS_SHOWN, comparison, given, place_of, table_title, title
+from ._text import comparison, given, introduction, place_of, table_title, title
 
 if TYPE_CHECKING:
     from ._explanation import Explanation
@@ -34,7 +34,7 @@ def latex(result: Explanation, document: bool) -> str:
 def _lines(result: Explanation) -> Iterator[str]:
     yield FIT
     yield rf"\section*{{{escaped(title(result))}}}"
-    yield escaped(DIGITS_SHOWN)
+    yield escaped(introduction(result))
     for equation in given(result):
         yield rf"\[ \onesumfit{{{equation.write(LATEX)}}} \]"
     for note in result.notes:

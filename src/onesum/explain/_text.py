@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ._explanation import Explanation
 
 HEADS = ("", "exact", "naive", "ulps", "onesum", "ulps")
-DIGITS_SHOWN = "Numbers are shown in a few digits, and computed with in a hundred."
 INDENT = " " * 5
 # Those that tell two neighbours of the type apart.
 DIGITS = {"float16": 6, "float32": 10, "float64": 17}
@@ -34,7 +33,7 @@ def title(result: Explanation) -> str:
 
 def _lines(result: Explanation) -> Iterator[str]:
     yield title(result)
-    yield DIGITS_SHOWN
+    yield introduction(result)
     for equation in given(result):
         yield equation.write(PLAIN)
     for note in result.notes:
@@ -46,6 +45,16 @@ def _lines(result: Explanation) -> Iterator[str]:
             yield from (INDENT + line for line in formulas(step))
     yield from ("", table_title(result), "-" * len(table_title(result)))
     yield from aligned([HEADS, *cells(comparison(result))])
+
+
+def introduction(result: Explanation) -> str:
+    """How the numbers are to be read."""
+    line = "Numbers are shown in a few digits, and computed with in a hundred."
+    if len(result.shown) == len(result.x):
+        return line
+    return (
+        f"{line} Of {len(result.x)} classes these are shown: {', '.join(map(str, result.shown))}."
+    )
 
 
 def given(result: Explanation) -> Iterator[Equation]:

@@ -17,6 +17,7 @@ from ..explain._text import (
     comparison,
     formulas,
     given,
+    introduction,
     table_title,
     title,
     words,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ._floating import Results, ulps
-from ._maths import Node
 from ._notation import CROSS_ENTROPY, L, d, jacobian, p, x
+from ._writing import Node
 
 Array = Any
 

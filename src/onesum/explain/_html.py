@@ -7,9 +7,9 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ._mathml import MATHML
-from ._maths import Node
 from ._steps import Section, Step, Words
 from ._text import HEADS, comparison, given, introduction, place_of, table_title, title
+from ._writing import Node
 
 if TYPE_CHECKING:
     from ._explanation import Explanation

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ._maths import Add, Frac, Index, Indexed, Log, Mul, Neg, Node, Number, Partial, Power, Symbol
+from ._maths import Add, Frac, Index, Indexed, Log, Mul, Neg, Number, Partial, Power, Symbol
+from ._writing import Node
 
 ONE, TWO = Number(Decimal(1)), Number(Decimal(2))
 E, B, L, CROSS_ENTROPY = Symbol("E"), Symbol("b"), Symbol("L"), Symbol("ℓ")

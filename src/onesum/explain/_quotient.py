@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ._maths import Case, Cases, Neg, Power, Sum, Symbol
+from ._layout import Case, Cases
+from ._maths import Neg, Power, Sum, Symbol
 from ._notation import (
     CROSS_ENTROPY,
     ONE,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ._exact import ZERO
-from ._maths import Case, Cases, Equation, Log, Neg, Number, Sum, Symbol
+from ._layout import Case, Cases, Equation
+from ._maths import Log, Neg, Number, Sum, Symbol
 from ._notation import CROSS_ENTROPY, ONE, E, L, add, d, exp, g, less, mul, over, p, w, x
 from ._steps import Derivation, Section
 

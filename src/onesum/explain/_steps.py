@@ -8,8 +8,10 @@ from decimal import Decimal
 from typing import TypeVar
 
 from ._exact import ExactRow
-from ._maths import Dots, Equation, Matrix, Node, Vector, number
+from ._layout import Dots, Equation, Matrix, Vector
+from ._maths import number
 from ._substitute import Numbers
+from ._writing import Node
 
 FULL = 8  # classes that are shown one and all
 Words = tuple[str | Node, ...]

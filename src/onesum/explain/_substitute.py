@@ -7,21 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import TypeVar
 
-from ._maths import (
-    Add,
-    Case,
-    Cases,
-    Dots,
-    Index,
-    Indexed,
-    Log,
-    Node,
-    Number,
-    Partial,
-    Sum,
-    Symbol,
-    number,
-)
+from ._layout import Case, Cases, Dots
+from ._maths import Add, Index, Indexed, Log, Number, Partial, Sum, Symbol, number
+from ._writing import Node
 
 Of = Callable[..., Decimal]
 T = TypeVar("T", bound=Node)

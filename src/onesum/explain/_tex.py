@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ._latex import LATEX, escaped
-from ._maths import Node
 from ._steps import Step, Words
 from ._text import comparison, given, introduction, place_of, table_title, title
+from ._writing import Node
 
 if TYPE_CHECKING:
     from ._explanation import Explanation

@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._compared import shown_lines
-from ._maths import Dots, Equation, List, Matrix, Node, Number, Symbol, Vector
+from ._layout import Dots, Equation, List, Matrix, Vector
+from ._maths import Number, Symbol
 from ._notation import L, d
 from ._plain import PLAIN
 from ._steps import Step, Words, with_gaps
+from ._writing import Node
 
 if TYPE_CHECKING:
     from ._explanation import Explanation

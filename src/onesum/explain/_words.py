@@ -47,8 +47,8 @@ def without_steps(x: Array) -> str | None:
     if np.any(np.abs(finite) > LARGEST):
         return (
             f"A logit is beyond {LARGEST:g}, and its exponential has more digits in its exponent "
-            "than can be written here: the results are those of the shifted form, and the steps are "
-            "left out."
+            "than can be written here: the results are those of the shifted form; there are no "
+            "steps."
         )
     return None
 

@@ -13,7 +13,7 @@ DIGITS = 100
 ARITHMETIC = Context(prec=DIGITS, Emax=10**18 - 1, Emin=1 - 10**18, traps=[])
 ONE, ZERO = Decimal(1), Decimal(0)
 NAN, INFINITY = Decimal("NaN"), Decimal("Infinity")
-MOST_DIGITS = 5000  # of a probability next to 1
+MOST_DIGITS = 5000  # that a probability next to 1 begins with
 LARGEST = 1e15  # logits whose exponentials decimal can hold
 
 
@@ -24,10 +24,10 @@ def log1p(r: Decimal) -> Decimal:
     return r * (ONE - r * (Decimal("0.5") - r * (ONE / 3 - r / 4)))  # the next term is r^4/5
 
 
-def _less_than_one(rest: Decimal) -> Decimal:
-    """1 - rest in so many digits that the rest is still seen, within reason."""
-    digits = DIGITS + (min(max(-rest.adjusted(), 0), MOST_DIGITS) if rest else 0)
-    return Context(prec=digits, traps=[]).subtract(ONE, rest)
+def _beside_one(rest: Decimal) -> Context:
+    """With so many digits that 1 + rest keeps a hundred of the rest, within reason."""
+    lost = min(max(-rest.adjusted(), 0), MOST_DIGITS) if rest else 0
+    return Context(prec=DIGITS + lost, Emax=ARITHMETIC.Emax, Emin=ARITHMETIC.Emin, traps=[])
 
 
 class ExactRow:
@@ -40,13 +40,15 @@ class ExactRow:
         self.shifted = [(a - self.m).exp() for a in self.x]
         self.r = sum((e for c, e in enumerate(self.shifted) if c != self.pivot), ZERO)
         self.p = [e / (ONE + self.r) for e in self.shifted]
-        self.p[self.pivot] = _less_than_one(self.r / (ONE + self.r))
+        self._wide = _beside_one(self.r)
+        self.p[self.pivot] = self._wide.subtract(ONE, self.r / (ONE + self.r))
         self.log_p = [(a - self.m) - log1p(self.r) for a in self.x]
 
     @property
     def total(self) -> Decimal:
         """The sum of the exponentials."""
-        return self.m.exp() * (ONE + self.r)
+        wide = self._wide
+        return wide.multiply(wide.exp(self.m), wide.add(ONE, self.r))
 
     def exp(self, i: int) -> Decimal:
         return self.x[i].exp()

@@ -73,7 +73,7 @@ class Number(Node):
 def number(value: Decimal, digits: int = 6) -> Node:
     """A number; next to 1, as what it is less."""
     if value.is_finite():
-        rest = Context(prec=digits, Emin=1 - 10**18).subtract(ONE, value.copy_abs())
+        rest = Context(prec=100, Emin=1 - 10**18).subtract(ONE, value.copy_abs())
         if 0 < rest < NEAR:
             near = Add((Number(ONE), Neg(Number(rest, digits))))
             return Neg(near) if value.is_signed() else near

@@ -55,10 +55,13 @@ def ours(x: Array, g: Array | None, target: int | None) -> Results:
 
 
 def ulps(value: float, exact: Decimal, dtype: Any) -> float:
-    """How far a floating-point number is from the exact one, in units in the last place of that."""
+    """How far a floating-point number is from the exact one, in units in the last place of that.
+
+    Zero has none: whatever else stands in its place is inf off.
+    """
     if math.isnan(value) or exact.is_nan():
         return 0.0 if math.isnan(value) and exact.is_nan() else math.nan
-    if math.isinf(value) or exact.is_infinite():
+    if math.isinf(value) or exact.is_infinite() or not exact:
         return 0.0 if Decimal(value) == exact else math.inf
     with np.errstate(all="ignore"), localcontext(ARITHMETIC):
         rounded = min(np.abs(np.asarray(float(exact)).astype(dtype)), np.finfo(dtype).max)

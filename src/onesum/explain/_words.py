@@ -123,6 +123,12 @@ def of_the_errors(x: Array, lines: list[Line]) -> list[str]:
             f"Naive, cancellation: {_counted(lost)} that {_is(lost)} not 0 come{_s(lost)} out as "
             "0: a difference from a probability that was rounded to 1 has no digits left."
         )
+    residue = [line for line in lines if line.exact == 0 and 0 < abs(line.naive) < math.inf]
+    if residue:
+        notes.append(
+            f"Naive, residue: {_counted(residue)} that {_is(residue)} 0 come{_s(residue)} out as "
+            "what rounding left."
+        )
     rest = [line for line in lines if line.naive != 0 and WRONG < line.naive_ulps < math.inf]
     if rest:
         digits = math.log10(max(line.naive_ulps for line in rest))

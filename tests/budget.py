@@ -173,3 +173,5 @@ EXPLAINED_STEPS = 1e-75
 # Half an ulp of the exact result, where rounding it to float64 on the way to a smaller type may
 # have moved a tie.
 EXPLAINED_HALF_ULP = 2.0**-28
+# Exact results as 30 digits.
+EXPLAINED_SHOWN = 1e-29

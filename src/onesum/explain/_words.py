@@ -44,7 +44,7 @@ def without_steps(x: Array) -> str | None:
             "is left."
         )
     finite = x[np.isfinite(x)]
-    if np.any(np.abs(finite) > LARGEST):
+    if np.any(np.abs(finite.astype(np.float64)) > LARGEST):
         return (
             f"A logit is beyond {LARGEST:g}, and its exponential has more digits in its exponent "
             "than can be written here: the results are those of the shifted form; there are no "

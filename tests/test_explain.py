@@ -252,6 +252,8 @@ def test_many_classes_are_abbreviated():
     assert "e^0 + e^0.010101 + e^0.020202 + … + e^1 ≈ " in text
     assert len(found.exact.p) == 100
     assert len(text) < 16_000
+    assert len([line for line in found.lines if line.what == "J"]) == 36
+    assert "(worst of these in J)" in text
     assert len(explain(np.zeros(8)).shown) == 8
 
 

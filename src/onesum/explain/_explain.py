@@ -15,7 +15,7 @@ from ..compare._logits import to_numpy
 from . import _kronecker, _logarithm, _quotient, _words
 from ._compared import Values, compared
 from ._exact import ARITHMETIC, INFINITY, NAN, ONE, ZERO, ExactRow
-from ._explanation import Explanation
+from ._explanation import Explanation, shown_classes
 from ._floating import naive, ours
 from ._shifted import definition_steps, shifted_steps
 from ._steps import Derivation, Section
@@ -161,7 +161,7 @@ def _explanation(x: Array, g: Array | None, target: int | None, route: str) -> E
     if _words.undefined(x) is None:
         notes += _words.of_the_logits(x) + _words.of_the_losses(x, g, target)
     printed, computed = naive(x, g, target), ours(x, g, target)
-    lines = compared(values, printed, computed)
+    lines = compared(values, printed, computed, shown_classes(x, target))
     notes += _words.of_the_errors(x, lines)
     return Explanation(
         x, g, target, route, values, printed, computed, sections, tuple(notes), lines

@@ -39,7 +39,8 @@ class Explanation:
     notes : tuple of str
         What is special about these numbers, in words.
     lines : list of Line
-        Every number of the results, exact, naive and onesum's, with errors in ulps.
+        Every number of the results, exact, naive and onesum's, with errors in ulps; of the Jacobian
+        of more than 64 classes, the entries of those that are shown.
     """
 
     x: Array
@@ -66,8 +67,7 @@ class Explanation:
     @property
     def shown(self) -> list[int]:
         """The classes that are shown: all up to eight, of more some."""
-        pivot = max(range(len(self.x)), key=lambda i: (self.x[i], -i))
-        return shown_of(len(self.x), pivot, self.target)
+        return shown_classes(self.x, self.target)
 
     def to_latex(self, *, document: bool = False) -> str:
         """The derivation as LaTeX, for the packages amsmath, booktabs and graphicx.
@@ -115,3 +115,8 @@ class Explanation:
 
     def __repr__(self) -> str:
         return f"<Explanation of {len(self.x)} classes, {self.x.dtype.name}>"
+
+
+def shown_classes(x: Array, target: int | None) -> list[int]:
+    """All up to eight, of more some: the likeliest and the target too."""
+    return shown_of(len(x), int(x.argmax()), target)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._compared import shown_lines
+from ._compared import ALL, shown_lines
 from ._layout import Dots, Equation, List, Matrix, Vector
 from ._maths import Number, Symbol
 from ._notation import L, d
@@ -119,7 +119,8 @@ def comparison(result: Explanation, digits: int = 0) -> list[Row]:
     for line in shown_lines(result.lines, result.shown):
         ours, naive = Decimal(float(line.ours)), Decimal(float(line.naive))
         numbers = Number(line.exact, digits), Number(naive, digits), in_ulps(line.naive_ulps)
-        name = (line.name, " (worst of J)") if line.what == "J" else (line.name,)
+        worst_of = "worst of J" if len(result.x) <= ALL else "worst of these in J"
+        name = (line.name, f" ({worst_of})") if line.what == "J" else (line.name,)
         rows.append(Row(name, (*numbers, Number(ours, digits), in_ulps(line.ours_ulps))))
     worst = in_ulps(result.naive_ulps), in_ulps(result.ours_ulps)
     return [*rows, Row(("largest error",), (None, None, worst[0], None, worst[1]))]

@@ -165,3 +165,13 @@ LIKELIHOOD_FLOAT32 = 2.0**-19
 # What `onesum loss` tells: means and standard deviations of some forty float64 losses, each within
 # 4 ulps, by sums, a merge for each block, a root and an exponential: below 100 ulps of 2^-52.
 CLI_STATISTICS = 256 * 2.0**-52
+# What `onesum.explain` has in 100 digits: some ten operations a result, each rounded.
+EXPLAINED = 1e-97
+# The numbers of a step, which have 100 digits, lose some where they cancel: 18 of 1 - p at p = 1 -
+# 4e-18, where log(E) - x loses as many.
+EXPLAINED_STEPS = 1e-75
+# Half an ulp of the exact result, where rounding it to float64 on the way to a smaller type may
+# have moved a tie.
+EXPLAINED_HALF_ULP = 2.0**-28
+# Exact results as 30 digits.
+EXPLAINED_SHOWN = 1e-29

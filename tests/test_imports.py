@@ -23,6 +23,7 @@ FLOORS = [
     {"_functions"},
     {"layers"},
     {"boosting", "compare", "torch"},
+    {"explain"},  # which takes arrays as compare does
     {""},  # the package itself
     {"bench"},
     {"cli"},
@@ -49,6 +50,7 @@ WITHIN_ROOMS = {
     "bench": {"jax", "ml_dtypes", "onnx", "onnxruntime", "torch"},
     "cli": {"dask", "distributed", "rich"},
     "compare": {"matplotlib"},
+    "explain": {"matplotlib"},
 }
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +17,10 @@ from ..compare._gathered import NoSoftmaxError
 from ..compare._table import distributions, summary
 from ..compare.llama_cpp import is_llama_cpp
 from .errors import FailedError, UserError, say
+from .pictures import picture_path, save_figure
 from .progress import progress_bar
 from .table import show_table
 from .values import axes_of
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def compare(
@@ -77,7 +74,7 @@ def compare(
     progress
         Show how far it is; by default on a terminal.
     """
-    picture = None if figure is None else _picture(figure)
+    picture = None if figure is None else picture_path(figure)
     other, other_head = _other(other, hidden, head, other_head)
     sides = _side(base, base_head), _side(other, other_head)
     names = {"base": base, "other": other, "labels": labels or _labelled(base, other, sides)}
@@ -178,30 +175,7 @@ def _show(result: Comparison, base: str, other: str) -> None:
         show_table(heading, table.headings, table.lines)
 
 
-def _picture(name: str) -> Path:
-    """Where the figure goes, if it can be drawn there."""
-    path = Path(name)
-    if path.suffix.lower() not in PICTURES:
-        wanted = ", ".join(PICTURES)
-        raise UserError(f"--figure: expected a name that ends in {wanted}, got {name!r}")
-    if not path.parent.is_dir():
-        raise UserError(f"--figure: {path.parent}: no such directory")
-    if find_spec("matplotlib") is None:
-        raise UserError(
-            "--figure: needs matplotlib, which is not installed: pip install matplotlib"
-        )
-    return path
-
-
 def _draw(result: Comparison, path: Path, title: str) -> None:
-    """The whole picture or nothing under its name."""
     figure = result.figure()
     figure.suptitle(title)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:].lower(), dpi=150)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(drawn.getvalue())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    save_figure(figure, path)

@@ -22,7 +22,7 @@ FLOORS = [
     {"_storage"},
     {"_functions"},
     {"layers"},
-    {"boosting", "compare", "torch"},
+    {"boosting", "compare", "explorer", "torch"},
     {""},  # the package itself
     {"bench"},
     {"cli"},

@@ -15,6 +15,7 @@ from . import signals
 from .bench import bench
 from .compare import compare
 from .errors import FailedError, UserError, say
+from .explore import explore
 from .info import info
 from .log_softmax import log_softmax
 from .logsumexp import logsumexp
@@ -22,7 +23,7 @@ from .loss import loss
 from .softmax import softmax
 
 app = App(name="onesum", help=description, version=__version__)
-for command in (softmax, log_softmax, logsumexp, loss, compare, info):
+for command in (softmax, log_softmax, logsumexp, loss, compare, explore, info):
     app.command(command)
 # Its options are its own, --help too.
 app.command(bench, help_flags=[], version_flags=[])

@@ -165,3 +165,6 @@ LIKELIHOOD_FLOAT32 = 2.0**-19
 # What `onesum loss` tells: means and standard deviations of some forty float64 losses, each within
 # 4 ulps, by sums, a merge for each block, a root and an exponential: below 100 ulps of 2^-52.
 CLI_STATISTICS = 256 * 2.0**-52
+# The explorer's page, in doubles: an exponential of (x - m)/T, whose rounding counts 708 times
+# where p is smallest, and some ten operations. In the oracle's scale; issue 14 asks for it.
+EXPLORER = 1e-12

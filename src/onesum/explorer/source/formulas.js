@@ -30,7 +30,10 @@ const formulasView = (() => {
 
   /* Steps of an equation, which a line break may separate. */
   function equation(title, ...steps) {
-    const parts = steps.map((step, k) => math("math", { displaystyle: "true" }, row(...(k ? [o("=")] : []), step)));
+    const parts = steps.map((step, k) => {
+      const written = math("math", { displaystyle: "true" }, row(...(k ? [o("=")] : []), step));
+      return element("span", { class: "step" }, written);
+    });
     return [element("dt", {}, title), element("dd", {}, ...parts.flatMap((part) => [part, " "]))];
   }
 

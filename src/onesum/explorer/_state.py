@@ -26,9 +26,13 @@ def fragment_of(x: Any, g: Any) -> str:
 
 
 def _numbers(name: str, value: Any) -> list[float]:
-    array = np.asarray(value)
-    if array.dtype.kind == "V":  # as of ml_dtypes
-        array = array.astype(np.float64)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "V" and array.dtype.names is None:  # as bfloat16 of ml_dtypes
+            array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        wanted = "expected one row of numbers"
+        raise TypeError(f"{name}: {wanted}, got a {type(value).__name__}") from None
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
     if array.ndim != 1:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -95,3 +96,23 @@ def cli(
         return (status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, one for the tests of a file."""
+    from browser import chromium
+
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Any]:
+    """What opens pages that may neither complain nor ask for anything but files."""
+    from browser import Watched
+
+    pages = Watched(browser)
+    yield pages
+    pages.close()
+    assert not pages.complaints

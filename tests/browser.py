@@ -42,21 +42,25 @@ class Watched:
     def __init__(self, browser: Browser) -> None:
         self.browser = browser
         self.complaints: list[str] = []
+        self.pages: dict[str, Page] = {}
 
     def open(self, url: str, **options: Any) -> Page:
-        context = self.browser.new_context(**{"color_scheme": "light", **options})
-        page = context.new_page()
+        """A page that is loaded anew, in the window that was opened with these options before."""
+        page = self.pages.get(repr(options)) or self._window(options)
+        self.pages[repr(options)] = page
+        page.emulate_media(color_scheme=options.get("color_scheme", "light"), reduced_motion="null")
+        page.goto("about:blank")
+        page.goto(url)
+        return page
+
+    def _window(self, options: dict[str, Any]) -> Page:
+        page = self.browser.new_context(**options).new_page()
         page.set_default_timeout(10_000)
         page.on("console", lambda message: self._said(message.type, message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", lambda dialog: (self.complaints.append("dialog"), dialog.dismiss()))
         page.route("**/*", self._asked)
-        page.goto(url)
         return page
-
-    def close(self) -> None:
-        for context in self.browser.contexts:
-            context.close()
 
     def _said(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
@@ -68,3 +72,14 @@ class Watched:
         else:
             self.complaints.append(f"asked for {route.request.url}")
             route.abort()
+
+
+def drawn(page: Any) -> None:
+    """When the frame that a change asked for has been drawn."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => done()))")
+
+
+def address(page: Any) -> str:
+    """The state in the address, when it has been written: that is put off by 150 ms."""
+    later = "() => new Promise(done => setTimeout(() => done(location.hash), 200))"
+    return page.evaluate(later).removeprefix("#")

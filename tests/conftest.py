@@ -99,20 +99,17 @@ def cli(
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def windows() -> Iterator[Any]:
     """Chromium, one for the tests of a file."""
-    from browser import chromium
+    from browser import Watched, chromium
 
-    with chromium() as one:
-        yield one
+    with chromium() as browser:
+        yield Watched(browser)
 
 
 @pytest.fixture
-def watched(browser: Any) -> Iterator[Any]:
+def watched(windows: Any) -> Iterator[Any]:
     """What opens pages that may neither complain nor ask for anything but files."""
-    from browser import Watched
-
-    pages = Watched(browser)
-    yield pages
-    pages.close()
-    assert not pages.complaints
+    yield windows
+    complaints, windows.complaints = windows.complaints, []
+    assert not complaints

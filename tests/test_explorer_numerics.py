@@ -9,7 +9,6 @@ import numpy as np
 import oracle
 import oracle_losses
 import pytest
-from browser import Watched
 from budget import EXPLORER
 from numpy.testing import assert_array_equal
 
@@ -20,8 +19,8 @@ TYPES = {"float16": np.float16, "float32": np.float32}
 
 
 @pytest.fixture(scope="module")
-def page(browser: Any) -> Any:
-    return Watched(browser).open(path().as_uri())
+def page(windows: Any) -> Any:
+    return windows.open(path().as_uri())
 
 
 def drawn() -> list[dict[str, Any]]:

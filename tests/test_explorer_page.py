@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browser import address, drawn
 
 import onesum
 from onesum.explorer import explore, path
@@ -27,12 +28,6 @@ def slider(page: Any, name: str) -> Any:
 
 def value(page: Any, name: str) -> float:
     return float(slider(page, name).get_attribute("aria-valuenow"))
-
-
-def address(page: Any) -> str:
-    """Once it is written."""
-    page.wait_for_timeout(250)
-    return page.evaluate("location.hash").removeprefix("#")
 
 
 # --- for everyone ---
@@ -119,7 +114,7 @@ def test_keys(watched):
         ("Home", -10.0),
     ]:
         logit.press(key)
-        page.wait_for_timeout(40)
+        drawn(page)
         assert value(page, "logit of A") == wanted, key
     assert address(page) == FIRST.replace("x=1,", "x=-10,")
 
@@ -144,7 +139,7 @@ def test_drag_by_mouse(watched):
     box = slider(page, "logit of B").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
-    page.wait_for_timeout(40)
+    drawn(page)
     assert value(page, "logit of B") == 0.0
     page.mouse.move(box["x"] + box["width"] + 300, box["y"] + 200, steps=5)
     page.mouse.up()
@@ -183,7 +178,7 @@ def test_numbers_are_typed(watched):
     assert field.get_attribute("aria-invalid") is None
     field.fill("3")
     page.locator("#logits").get_by_label("Slider range").select_option("±10")
-    page.wait_for_timeout(40)
+    drawn(page)
     assert slider(page, "logit of A").get_attribute("aria-valuemax") == "10"
 
 

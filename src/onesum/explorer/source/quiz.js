@@ -23,13 +23,13 @@ const quizView = (() => {
     }
 
     function answer(round, chosen, buttons, said) {
+      if (said.textContent) return; // answered already
       const right = chosen === round.right;
       score.number += 1;
       score.right += right;
       buttons.forEach((button, k) => {
         button.setAttribute("aria-disabled", "true");
-        button.onclick = (event) => event.stopImmediatePropagation();
-        if (k === round.right) button.classList.add("right");
+          if (k === round.right) button.classList.add("right");
         if (k === chosen && !right) button.classList.add("wrong");
       });
       said.textContent =

@@ -1,9 +1,13 @@
-"""Chromium, driven by Playwright, with nothing but files to read."""
+"""Chromium, driven by Playwright, with nothing but files to read.
+
+`python tests/browser.py` tells which one; without any it says what to do, and exits with 1.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,3 +87,10 @@ def address(page: Any) -> str:
     """The state in the address, when it has been written: that is put off by 150 ms."""
     later = "() => new Promise(done => setTimeout(() => done(location.hash), 200))"
     return page.evaluate(later).removeprefix("#")
+
+
+if __name__ == "__main__":
+    try:
+        print(executable())
+    except RuntimeError as error:
+        sys.exit(str(error))

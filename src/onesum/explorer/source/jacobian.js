@@ -27,7 +27,7 @@ const jacobianView = (() => {
           ...row.map((value, j) => cell(value, largest, i, j, chosen)),
         ),
       );
-      root.closest("section").classList.toggle("wide", state.x.length !== 3); // as the simplex beside it
+      root.closest("section").classList.toggle("wide", state.x.length !== 3); // without the simplex there are four others
       root.style.setProperty("--classes", state.x.length);
       root.replaceChildren(
         element("thead", {}, element("tr", {}, element("td"), ...head)),

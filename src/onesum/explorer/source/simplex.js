@@ -102,7 +102,6 @@ const simplexView = (() => {
     function draw(state, { p, vjp, jvp }) {
       const three = state.x.length === 3;
       byId("simplex-shown").hidden = !three;
-      root.closest("section").classList.toggle("wide", !three);
       byId("simplex-not-shown").hidden = three;
       if (!three) return;
       const direction = FIELDS[kind.value](state);

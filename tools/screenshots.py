@@ -14,7 +14,7 @@ from browser import Watched, chromium, drawn  # noqa: E402
 from onesum.explorer import path  # noqa: E402
 
 STATE = "x=1,2.5,3&t=1&g=1,-0.5,0.2&v=0,1,-0.4&y=0"
-DESKTOP = {"viewport": {"width": 1280, "height": 1290}}
+DESKTOP = {"viewport": {"width": 1280, "height": 1316}}
 PICTURES = {
     "light": DESKTOP,
     "dark": {**DESKTOP, "color_scheme": "dark"},

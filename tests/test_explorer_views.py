@@ -172,8 +172,9 @@ def test_the_formulas_follow_the_chosen_cell(watched):
         p[2],
         onesum.log_softmax(x, temperature=t)[2],
         onesum.softmax_jacobian(p, temperature=t).to_dense()[2, 3],
-        p @ g,
+        p @ (np.array(g) - g[3]),
         onesum.softmax_vjp(p, g, temperature=t)[2],
+        p @ (np.array(v) - v[3]),
         onesum.softmax_jvp(p, v, temperature=t)[2],
         onesum.cross_entropy(x, y, temperature=t),
         onesum.cross_entropy_value_and_grad(x, y, temperature=t)[1][2],
@@ -183,6 +184,21 @@ def test_the_formulas_follow_the_chosen_cell(watched):
     page.select_option("#of-i", "0")
     drawn(page)
     assert "The probability of A" in texts(page, "#formulas dt")
+
+
+def test_no_digit_is_lost_in_the_formulas(watched):
+    """Of the largest class, next to 1: what is written gives the result that is written."""
+    page = watched.open(f"{URL}#x=40,0&g=1,0&v=0,1&y=0")
+    page.select_option("#of-j", "0")
+    drawn(page)
+    small = f"4.25e{MINUS}18"
+    lines = dict(zip(texts(page, "#formulas dt"), texts(page, "#formulas dd"), strict=True))
+    assert lines["The Jacobian at A, A"].endswith(f"1({small}) ={small} ")
+    assert lines["The cross entropy of label A"].endswith(
+        f"log(1+{small})-0 ={small} ".replace("-", MINUS)
+    )
+    assert lines["Its gradient"].endswith(f"={MINUS}({small}) ={MINUS}{small} ")
+    assert lines["The gradient (VJP)"].endswith(f"1(0{MINUS}({MINUS}{small})) ={small} ")
 
 
 def test_what_the_types_make_of_it(watched):
@@ -227,7 +243,9 @@ def test_rounds(watched):
         group.nth(0).click()
         said = page.locator("#quiz .said").text_content()
         right = labels.index(page.locator("#quiz .right").text_content())
-        assert said.startswith("Right. " if right == 0 else f"No: {labels[right]}. ")
+        assert said.startswith(
+            "Right. " if right == 0 else f"Not so: \u201c{labels[right]}\u201d. "
+        )
         assert said.endswith(f"of {k + 1} right.")
         group.nth(1).evaluate("button => button.click()")  # too late
         assert page.locator("#quiz .said").text_content() == said

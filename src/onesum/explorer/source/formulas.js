@@ -49,56 +49,70 @@ const formulasView = (() => {
       const difference = row(n(x[k]), o("−"), factor(m));
       return t === 1 ? difference : row(par(difference), o("/"), n(t));
     };
-    const dot = (u) => joined(s.p.map((p, k) => row(n(p), o("·"), factor(u[k]))), "+");
-    const mean = (u) => s.p.reduce((sum, p, k) => sum + p * u[k], 0);
-    const product = (u, result) => [
-      over(t, n(s.p[a]), par(factor(u[a]), o("−"), factor(mean(u)))),
-      n(result[a]),
-    ];
-    const same = a === b;
-    const delta = same ? 1 : 0;
+    const { pivot, r } = s.normalizer;
+    const total = () => row(n(1), o("+"), n(r));
+    /* 1 - p; of the largest class the sum of the others, as it is computed. */
+    const rest = (k) =>
+      k === pivot ? par(joined(s.p.filter((_, j) => j !== k).map(n), "+")) : par(n(1), o("−"), n(s.p[k]));
+    /* A cotangent or tangent measured from that of the largest class, and its mean. */
+    const from = (u) => u.map((value) => value - u[pivot]);
+    const mean = (w) => s.p.reduce((sum, p, k) => sum + p * w[k], 0);
+    const product = (u, result) => {
+      const w = from(u);
+      return [over(t, n(s.p[a]), par(factor(w[a]), o("−"), factor(mean(w)))), n(result[a])];
+    };
+    const measured = (u) => {
+      const w = from(u);
+      const terms = w.map((value, k) => [value, k]).filter(([, k]) => k !== pivot);
+      const written = terms.map(([value, k]) => row(n(s.p[k]), o("·"), factor(value)));
+      return [row(i("S"), o("="), sub(o("∑"), "j"), sub("p", "j"), sub("w", "j")), joined(written, "+"), n(mean(w))];
+    };
+    const large = names[pivot];
     return [
       ...equation("The maximum", row(i("m"), o("="), fn("max"), i("x")), n(m)),
       ...equation(
         `The probability of ${A}`,
         row(sub("p", A), o("="), frac(power(shifted(sub("x", A))), row(sub(o("∑"), "j"), power(shifted(sub("x", "j")))))),
         frac(power(exponent(a)), joined(x.map((_, k) => power(exponent(k))), "+")),
-        frac(n(s.normalizer.e[a]), n(1 + s.normalizer.r)),
+        frac(n(s.normalizer.e[a]), total()),
         n(s.p[a]),
       ),
       ...equation(
         "Its logarithm",
         row(fn("log"), sub("p", A), o("="), frac(row(sub("x", A), o("−"), i("m")), i("T")), o("−"), fn("log"), par(n(1), o("+"), i("r"))),
-        row(n(s.normalizer.d[a]), o("−"), fn("log"), n(1 + s.normalizer.r)),
+        row(n(s.normalizer.d[a]), o("−"), fn("log"), par(total())),
         n(s.logp[a]),
       ),
       ...equation(
         `The Jacobian at ${A}, ${B}`,
         row(partial(sub("p", A), sub("x", B)), o("="), frac(row(sub("p", A), par(sub("δ", row(i(A), i(B))), o("−"), sub("p", B))), i("T"))),
-        over(t, n(s.p[a]), par(n(delta), o("−"), n(s.p[b]))),
+        over(t, n(s.p[a]), a === b ? rest(a) : par(n(0), o("−"), n(s.p[b]))),
         n(s.jacobian[a][b]),
       ),
-      ...equation("The mean of g", row(i("p"), o("·"), i("g")), dot(g), n(mean(g))),
+      ...equation(`The mean of w = g − g(${large})`, ...measured(g)),
       ...equation(
         "The gradient (VJP)",
         row(partial(i("L"), sub("x", A)), o("="), frac(row(sub("p", A), par(sub("g", A), o("−"), i("p"), o("·"), i("g"))), i("T"))),
+        frac(row(sub("p", A), par(sub("w", A), o("−"), i("S"))), i("T")),
         ...product(g, s.vjp),
       ),
+      ...equation(`The mean of w = v − v(${large})`, ...measured(v)),
       ...equation(
         "The change along v (JVP)",
         row(o("d"), sub("p", A), o("="), frac(row(sub("p", A), par(sub("v", A), o("−"), i("p"), o("·"), i("v"))), i("T"))),
+        frac(row(sub("p", A), par(sub("w", A), o("−"), i("S"))), i("T")),
         ...product(v, s.jvp),
       ),
       ...equation(
         `The cross entropy of label ${Y}`,
         row(i("L"), o("="), o("−"), fn("log"), sub("p", Y)),
-        row(o("−"), fn("log"), n(s.p[y])),
+        row(fn("log"), par(total()), o("−"), factor(s.normalizer.d[y])),
         n(s.loss),
       ),
       ...equation(
         "Its gradient",
         row(partial(i("L"), sub("x", A)), o("="), frac(row(sub("p", A), o("−"), sub("δ", row(i(A), i(Y)))), i("T"))),
-        over(t, n(s.p[a]), o("−"), n(a === y ? 1 : 0)),
+        a === y ? over(t, o("−"), rest(a)) : over(t, n(s.p[a]), o("−"), n(0)),
         n(s.gradient[a]),
       ),
     ];

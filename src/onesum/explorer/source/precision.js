@@ -11,8 +11,8 @@ const precisionView = (() => {
     if (exact === 0 && got !== 0) return ["not 0", "bad"];
     if (got === 0 && exact !== 0 && ulps > 0.5) return ["all digits lost", "bad"];
     if (!Number.isFinite(ulps)) return ["infinite", "bad"];
-    const amount = `${text(Number(ulps.toPrecision(2)))} ulp`;
-    return [amount, ulps > 1000 ? "bad" : ulps > 4 ? "poor" : "good"];
+    const amount = ulps === 0 ? "0" : ulps < 0.01 ? "< 0.01" : text(Number(ulps.toPrecision(2)));
+    return [`${amount} ulp`, ulps > 1000 ? "bad" : ulps > 4 ? "poor" : "good"];
   }
 
   function cells(compared, name, i) {

@@ -33,7 +33,7 @@ const quizView = (() => {
         if (k === chosen && !right) button.classList.add("wrong");
       });
       said.textContent =
-        `${right ? "Right" : `No: ${round.choices[round.right]}`}. ${round.why} ` +
+        `${right ? "Right." : `Not so: “${round.choices[round.right]}”.`} ${round.why} ` +
         `${score.right} of ${score.number} right.`;
       const next = element("button", { type: "button", class: "next", onclick: again }, "Next");
       const show = element("button", { type: "button", onclick: () => load(round.state) }, "Show it above");

@@ -102,17 +102,9 @@ def test_keys(watched):
     logit = slider(page, "logit of A")
     assert [logit.get_attribute(f"aria-value{end}") for end in ("min", "max")] == ["-10", "10"]
     assert logit.get_attribute("aria-valuetext") == "1; probability 0.09003"
-    for key, wanted in [
-        ("ArrowRight", 1.1),
-        ("ArrowUp", 1.2),
-        ("ArrowLeft", 1.1),
-        ("ArrowDown", 1.0),
-        ("PageUp", 2.0),
-        ("PageDown", 1.0),
-        ("End", 10.0),
-        ("ArrowRight", 10.0),
-        ("Home", -10.0),
-    ]:
+    keys = "ArrowRight ArrowUp ArrowLeft ArrowDown PageUp PageDown End ArrowRight Home".split()
+    values = [1.1, 1.2, 1.1, 1.0, 2.0, 1.0, 10.0, 10.0, -10.0]
+    for key, wanted in zip(keys, values, strict=True):
         logit.press(key)
         drawn(page)
         assert value(page, "logit of A") == wanted, key
@@ -196,6 +188,25 @@ def test_classes_are_added_and_removed(watched):
 
 
 # --- the address ---
+
+
+def test_the_link_is_copied(watched):
+    page = watched.open(URL)
+    page.evaluate("navigator.clipboard.writeText = async text => { window.copied = text; }")
+    slider(page, "logit of A").press("Home")
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("Copied.").wait_for()
+    assert page.evaluate("window.copied") == f"{URL}#{FIRST.replace('x=1,', 'x=-10,')}"
+
+
+def test_examples(watched):
+    page = watched.open(URL)
+    page.get_by_label("Example").select_option("float32 overflows")
+    assert address(page) == "x=0,50,100&t=1&g=1,0,0&v=0,1,0&y=2"
+    assert slider(page, "logit of A").get_attribute("aria-valuemax") == "100"
+    page.get_by_label("Example").select_option("three classes")
+    assert address(page) == FIRST
+    assert slider(page, "logit of A").get_attribute("aria-valuemax") == "10"
 
 
 def test_the_state_comes_from_the_address_and_changes_with_it(watched):

@@ -24,7 +24,7 @@ demo: $(VENV)/installed $(VENV)/examples
 	$(BIN)/python examples/digits.py
 
 test: $(VENV)/pip
-	@$(MAKE) --no-print-directory --jobs=2 $(VENV)/installed $(VENV)/tests
+	@$(MAKE) --no-print-directory --jobs=2 $(VENV)/installed $(VENV)/tests $(VENV)/browser
 	ONESUM_TEST_REQUIRE_CORE=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-clang: $(CLANG_DIR)/installed
@@ -76,6 +76,12 @@ $(VENV)/examples: $(VENV)/pip pyproject.toml
 $(VENV)/tests $(VENV)/lint $(VENV)/bench: $(VENV)/pip pyproject.toml
 	$(BIN)/pip install --quiet --no-compile --group $(if $(filter tests,$(@F)),test,$(@F))
 	@touch $@
+
+# Chromium, in which the explorer's page is tested: the one that is here or that ONESUM_TEST_BROWSER names, else Debian's and Ubuntu's where we may install it.
+$(VENV)/browser: $(VENV)/tests
+	@$(BIN)/python tests/browser.py > /dev/null 2>&1 || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && \
+	  { apt-get install -y -qq chromium > /dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq chromium > /dev/null; }; }; } || true
+	@$(BIN)/python tests/browser.py && touch $@ || true
 
 # An environment that has its own onesum, and all else from the other one.
 $(CLANG_DIR)/installed: $(VENV)/installed $(VENV)/tests $(CORE)

@@ -175,3 +175,11 @@ EXPLAINED_STEPS = 1e-75
 EXPLAINED_HALF_ULP = 2.0**-28
 # Exact results as 30 digits.
 EXPLAINED_SHOWN = 1e-29
+# The explorer's page, in doubles: an exponential of (x - m)/T, whose rounding counts 708 times
+# where p is smallest, and some ten operations. In the oracle's scale; issue 14 asks for it.
+EXPLORER = 1e-12
+# The explorer's pictures: bars and arrows of 150 pixels and more, of which one may be missing, or
+# the two places to which logits are rounded when p is dragged. Coordinates in SVG are float32,
+# below 512: 2^-16, of arrows half a unit long or more.
+EXPLORER_PIXEL = 0.01
+EXPLORER_DIRECTION = 2.0**-14

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -95,3 +96,20 @@ def cli(
         return (status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="module")
+def windows() -> Iterator[Any]:
+    """Chromium, one for the tests of a file."""
+    from browser import Watched, chromium
+
+    with chromium() as browser:
+        yield Watched(browser)
+
+
+@pytest.fixture
+def watched(windows: Any) -> Iterator[Any]:
+    """What opens pages that may neither complain nor ask for anything but files."""
+    yield windows
+    complaints, windows.complaints = windows.complaints, []
+    assert not complaints

@@ -22,7 +22,7 @@ FLOORS = [
     {"_storage"},
     {"_functions"},
     {"layers"},
-    {"boosting", "compare", "torch"},
+    {"boosting", "compare", "explorer", "torch"},
     {"explain"},  # which takes arrays as compare does
     {""},  # the package itself
     {"bench"},

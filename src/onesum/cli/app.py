@@ -15,6 +15,7 @@ from .bench import bench
 from .compare import compare
 from .errors import FailedError, UserError, say, tell
 from .explain import explain
+from .explore import explore
 from .info import info
 from .log_softmax import log_softmax
 from .logsumexp import logsumexp
@@ -23,7 +24,7 @@ from .softmax import softmax
 from .table import whatever_the_encoding
 
 app = App(name="onesum", help=description, version=__version__)
-for command in (softmax, log_softmax, logsumexp, loss, compare, explain, info):
+for command in (softmax, log_softmax, logsumexp, loss, compare, explain, explore, info):
     app.command(command)
 # Its options are its own, --help too.
 app.command(bench, help_flags=[], version_flags=[])

@@ -23,6 +23,8 @@ FLOORS = [
     {"_functions"},
     {"layers"},
     {"boosting", "compare", "torch"},
+    {"_calibration"},
+    {"metrics", "sklearn"},
     {""},  # the package itself
     {"bench"},
     {"cli"},
@@ -40,6 +42,7 @@ OF_A_LIBRARY = {
     "_library.dask_namespace": "dask",
     "_library.torch_namespace": "torch",
     "cli": "cyclopts",  # it is imported by the command alone
+    "sklearn": "sklearn",
     "torch": "torch",
 }
 # Within functions, too, by those who ask for what these rooms do.
@@ -48,6 +51,7 @@ WITHIN_ROOMS = {
     "bench": {"jax", "ml_dtypes", "onnx", "onnxruntime", "torch"},
     "cli": {"dask", "distributed", "rich"},
     "compare": {"matplotlib"},
+    "metrics": {"matplotlib"},
 }
 
 

@@ -177,5 +177,5 @@ def weights_of(sample_weight: Any, given: Logits) -> Array:
         got = f"{weights[row]:g} in {given.row_name(row)}"
         raise ValueError(f"sample_weight: expected finite numbers >= 0, got {got}")
     if not weights.any():
-        raise ValueError("sample_weight: expected one above 0, got none")
+        raise ValueError("sample_weight: expected a number above zero, got zeros only")
     return weights

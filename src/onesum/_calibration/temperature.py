@@ -57,6 +57,11 @@ class Fit(NamedTuple):
             return math.nan
         return self.temperature / math.sqrt(self.information)
 
+    @property
+    def past(self) -> Past:
+        """All that is kept of the rows, if they are."""
+        return Past(math.log(self.temperature), max(self.information, 0.0))
+
     def problem(self, bounds: tuple[float, float]) -> str | None:
         """Why there is no optimum, and what the temperature is instead; None if there is one."""
         if self.status == "converged":

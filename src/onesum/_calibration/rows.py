@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, get_args
 
@@ -11,7 +11,7 @@ import numpy as np
 from .._arguments.masked import split_mask, unmasked
 from .._typing import From
 from ..compare._logits import Logits, ahead, blocks
-from ..compare._rows import labels_of
+from ..compare._rows import NoSoftmaxError, labels_of
 
 Array = Any
 
@@ -22,6 +22,8 @@ PART = 2**15
 BLOCK = 2**20
 # How far from 1 a row of probabilities may sum: those rounded to float16 are within 2^-11.
 SUM = 1e-3
+# The same of 16-bit numbers, of which the logarithms are off by 2^-9 of some ten.
+SUM_OF_HALVES = 5e-2
 
 
 class Part(NamedTuple):
@@ -29,7 +31,7 @@ class Part(NamedTuple):
 
     first : the number of the first of them.
     x, largest : their logits, float64, and the largest of each.
-    labels, weights : one of each row; None where there are none.
+    labels, weights : those of the rows; None where all count the same.
     """
 
     first: int
@@ -60,8 +62,11 @@ class Rows:
             raise ValueError(f"from_: expected one of {', '.join(FROM)}, got {from_!r}")
         x, mask = split_mask(x)
         self.from_, self.given = from_, Logits(name, x, axis)
-        self.labels = None if labels is None else labels_of(labels, self.given)
+        self.off = SUM_OF_HALVES if self.given.source.dtype.itemsize == 2 else SUM
+        self.labels = labels_of(labels, self.given)
         self.weights = None if sample_weight is None else weights_of(sample_weight, self.given)
+        # Called with how many bytes were read.
+        self.advance: Callable[[int], None] = lambda nbytes: None
         self.where = _kept(where, mask, self.given.shape)
 
     @property
@@ -80,6 +85,7 @@ class Rows:
         """All rows in order; the next ones are read while these are in use."""
         cut = list(blocks(self.given.shape, self.given.axis, max(BLOCK, self.classes)))
         for first, block in self._numbered(ahead(partial(self._read, box) for box in cut)):
+            self.advance(block.nbytes)
             step = max(1, PART // self.classes)
             for start in range(0, len(block), step):
                 yield self._part(first + start, block[start : start + step])
@@ -121,8 +127,8 @@ class Rows:
         if self.from_ == "probabilities":
             with np.errstate(divide="ignore"):
                 x, largest = np.log(x), np.log(largest)
-        labels = None if self.labels is None else self.labels[at]
-        return Part(first, x, largest, labels, None if self.weights is None else self.weights[at])
+        weights = None if self.weights is None else self.weights[at]
+        return Part(first, x, largest, self.labels[at], weights)
 
     def _need_valid(self, first: int, x: Array, largest: Array) -> None:
         """That each row has a softmax, and is what it was declared to be."""
@@ -132,19 +138,22 @@ class Rows:
             return
         p, wanted = x, "probabilities"
         if self.from_ == "log_probabilities":
-            self._need(largest <= SUM, first, "logarithms of probabilities, at most 0", largest)
+            self._need(
+                largest <= self.off, first, "logarithms of probabilities, at most 0", largest
+            )
             p, wanted = np.exp(x), "logarithms of probabilities"
         for extreme in (p.min(axis=-1), p.max(axis=-1)):
-            inside = (extreme >= 0.0) & (extreme <= 1.0 + SUM)
+            inside = (extreme >= 0.0) & (extreme <= 1.0 + self.off)
             self._need(inside, first, "probabilities from 0 to 1", extreme)
         total = p.sum(axis=-1)
-        self._need(abs(total - 1.0) <= SUM, first, f"{wanted} that sum to 1", total, " in all")
+        self._need(abs(total - 1.0) <= self.off, first, f"{wanted} that sum to 1", total, " in all")
 
     def _need(self, good: Array, first: int, wanted: str, got: Array, what: str = "") -> None:
         if not good.all():
             i = int(np.argmin(good))
             row = self.row_name(first + i)
-            raise ValueError(f"{self.given.name}: expected {wanted}, got {got[i]:g}{what} in {row}")
+            text = f"{self.given.name}: expected {wanted}, got {got[i]:g}{what} in {row}"
+            raise (NoSoftmaxError if self.from_ == "logits" else ValueError)(text)
 
 
 def _kept(where: Any, mask: Array | None, shape: tuple[int, ...]) -> Array | None:

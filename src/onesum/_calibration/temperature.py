@@ -62,11 +62,16 @@ class Fit(NamedTuple):
         """All that is kept of the rows, if they are."""
         return Past(math.log(self.temperature), max(self.information, 0.0))
 
+    @property
+    def reason(self) -> str:
+        """Why there is no optimum."""
+        return TELL[self.status]
+
     def problem(self, bounds: tuple[float, float]) -> str | None:
         """Why there is no optimum, and what the temperature is instead; None if there is one."""
         if self.status == "converged":
             return None
-        return f"{TELL[self.status]}: T is {self.temperature:g}" + (
+        return f"{self.reason}: T is {self.temperature:g}" + (
             f", the bound of {bounds[0]:g} to {bounds[1]:g}"
             if self.status in ("separable", "inverse")
             else ""

@@ -13,6 +13,7 @@ from .. import __version__
 from .._storage import StorageError
 from . import signals
 from .bench import bench
+from .calibrate import calibrate
 from .compare import compare
 from .errors import FailedError, UserError, say
 from .info import info
@@ -22,7 +23,7 @@ from .loss import loss
 from .softmax import softmax
 
 app = App(name="onesum", help=description, version=__version__)
-for command in (softmax, log_softmax, logsumexp, loss, compare, info):
+for command in (softmax, log_softmax, logsumexp, loss, calibrate, compare, info):
     app.command(command)
 # Its options are its own, --help too.
 app.command(bench, help_flags=[], version_flags=[])

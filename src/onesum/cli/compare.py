@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +16,11 @@ from ..compare import compare as compare_logits
 from ..compare._rows import NoSoftmaxError
 from ..compare._table import distributions, summary
 from ..compare.llama_cpp import is_llama_cpp
-from .errors import FailedError, UserError, say
+from .errors import FailedError, UserError, renamed, say
+from .figure import picture_of, save
 from .progress import progress_bar
 from .table import show_table
 from .values import axes_of
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def compare(
@@ -77,7 +74,7 @@ def compare(
     progress
         Show how far it is; by default on a terminal.
     """
-    picture = None if figure is None else _picture(figure)
+    picture = None if figure is None else picture_of(figure)
     other, other_head = _other(other, hidden, head, other_head)
     names = {"base": base, "other": other, "labels": labels or "--labels"}
     sides = _side(base, base_head), _side(other, other_head)
@@ -91,7 +88,9 @@ def compare(
     elif not quiet:
         _show(result, base, other)
     if picture is not None:
-        _draw(result, picture, f"{Path(other).name} against {Path(base).name}")
+        drawn = result.figure()
+        drawn.suptitle(f"{Path(other).name} against {Path(base).name}")
+        save(drawn, picture)
     return 0
 
 
@@ -131,7 +130,7 @@ def _side(name: str, head: str | None) -> Any:
     try:
         return LinearLogits(stored, open_array(head))
     except (TypeError, ValueError) as error:
-        raise UserError(_renamed(error, {"hidden": name, "head": head})) from None
+        raise UserError(renamed(error, {"hidden": name, "head": head})) from None
 
 
 def _compared(
@@ -154,15 +153,9 @@ def _compared(
 
             return compare_logits(*sides, labels, axis, progress=progress)
     except NoSoftmaxError as error:
-        raise FailedError(_renamed(error, names)) from None
+        raise FailedError(renamed(error, names)) from None
     except (TypeError, ValueError, IndexError) as error:
-        raise UserError(_renamed(error, names)) from None
-
-
-def _renamed(error: Exception, names: dict[str, str]) -> str:
-    """What the library says of an argument, said of the file that was given for it."""
-    argument, colon, text = str(error).partition(": ")
-    return f"{names.get(argument, argument)}{colon}{text}"
+        raise UserError(renamed(error, names)) from None
 
 
 def _show(result: Comparison, base: str, other: str) -> None:
@@ -170,32 +163,3 @@ def _show(result: Comparison, base: str, other: str) -> None:
     title = f"{other} against {base}: {rows}, in nats"
     for heading, table in ((title, distributions(result)), ("", summary(result))):
         show_table(heading, table.headings, table.lines)
-
-
-def _picture(name: str) -> Path:
-    """Where the figure goes, if it can be drawn there."""
-    path = Path(name)
-    if path.suffix.lower() not in PICTURES:
-        wanted = ", ".join(PICTURES)
-        raise UserError(f"--figure: expected a name that ends in {wanted}, got {name!r}")
-    if not path.parent.is_dir():
-        raise UserError(f"--figure: {path.parent}: no such directory")
-    if find_spec("matplotlib") is None:
-        raise UserError(
-            "--figure: needs matplotlib, which is not installed: pip install matplotlib"
-        )
-    return path
-
-
-def _draw(result: Comparison, path: Path, title: str) -> None:
-    """The whole picture or nothing under its name."""
-    figure = result.figure()
-    figure.suptitle(title)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:].lower(), dpi=150)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(drawn.getvalue())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

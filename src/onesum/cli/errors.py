@@ -17,3 +17,9 @@ def say(line: object) -> None:
     """Tell the user a line beside the output."""
     text = " ".join(str(line).split())
     print(f"onesum: {text}", file=sys.stderr, flush=True)
+
+
+def renamed(error: Exception, names: dict[str, str]) -> str:
+    """What the library says of an argument, said of the file that was given for it."""
+    argument, colon, text = str(error).partition(": ")
+    return f"{names.get(argument, argument)}{colon}{text}"

@@ -90,15 +90,32 @@ def calibration_error(
     if per_class:
         shares, right = probabilities(rows), np.arange(rows.classes) == rows.labels[:, np.newaxis]
     else:
-        shares, right = (a[:, np.newaxis] for a in confidences(rows))
-    number = shares.shape[1]
-    weights = np.ones(rows.number) if rows.weights is None else rows.weights
-    groups = grouped(rows.number, number * bins + 1)
+        shares, right = confidences(rows)
+    return error(shares, right, rows.weights, resampling, bins, strategy)
+
+
+def error(
+    shares: Array,
+    right: Array,
+    given: Array | None,
+    resampling: Resampling,
+    bins: int = BINS,
+    strategy: Strategy = "width",
+) -> Any:
+    """Of rows of which the confidence is known, whether they are right, and the weights given; or
+    of so many columns of these.
+    """
+    one = shares.ndim == 1
+    if one:
+        shares, right = shares[:, np.newaxis], right[:, np.newaxis]
+    rows, number = shares.shape
+    weights = np.ones(rows) if given is None else given
+    groups = grouped(rows, number * bins + 1)
     n_groups = int(groups.max()) + 1
     sums = np.empty((n_groups, number * bins + 1))
     sums[:, -1] = np.bincount(groups, weights, n_groups)
     for c in range(number):
-        inner = edges_of(shares[:, c], rows.weights, bins, strategy)[1:-1]
+        inner = edges_of(shares[:, c], given, bins, strategy)[1:-1]
         gaps = weights * (right[:, c] - shares[:, c])
         place = groups * bins + np.searchsorted(inner, shares[:, c])
         total = np.bincount(place, gaps, n_groups * bins)
@@ -108,7 +125,7 @@ def calibration_error(
         gaps = np.abs(sums[:-1]).reshape(number, bins).sum(axis=-1)
         with np.errstate(invalid="ignore"):  # a resample may have drawn no weight
             errors = gaps / sums[-1]
-        return errors if per_class else errors[0]
+        return errors[0] if one else errors
 
     return resampling.estimate(sums, errors, most=1.0)
 

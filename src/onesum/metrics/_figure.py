@@ -38,12 +38,20 @@ def _diagram(axes: Any, name: str, r: Reliability) -> None:
     axes.plot([0, 1], [0, 1], "--", color="0.4", linewidth=1, label="calibrated")
     there = r.rows > 0
     x, y = r.confidence[there], r.accuracy[there]
-    axes.vlines(x, np.minimum(x, y), np.maximum(x, y), color="tab:red", alpha=0.35, linewidth=6)
+    gap = {"color": "tab:red", "alpha": 0.35, "linewidth": 6, "label": "gap"}
+    axes.vlines(x, np.minimum(x, y), np.maximum(x, y), **gap)
     reach = np.stack([y - r.low[there], r.high[there] - y])
     axes.errorbar(
-        x, y, reach, fmt="o", color="tab:blue", markersize=4, linewidth=1, label="bins, interval"
+        x,
+        y,
+        reach,
+        fmt="o",
+        color="tab:blue",
+        markersize=4,
+        linewidth=1,
+        label="bin, with interval",
     )
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, loc="upper left")
 
 

@@ -124,7 +124,7 @@ def reliability(
     (array([0, 4]), array([  nan, 0.725]), array([ nan, 0.75]))
     """
     bins, strategy = bins_of(bins, strategy)
-    z = NormalDist().inv_cdf(0.5 * (1.0 + confidence_of(confidence)))
+    z = normal_quantile(confidence_of(confidence))
     rows = Rows(x, labels, axis, from_, sample_weight, where)
     if label is None:
         shares, right = confidences(rows)
@@ -163,6 +163,11 @@ def binned(
             low=low,
             high=high,
         )
+
+
+def normal_quantile(confidence: float) -> float:
+    """How many standard errors an interval reaches."""
+    return NormalDist().inv_cdf(0.5 * (1.0 + confidence))
 
 
 def _wilson(p: Array, n: Array, z: float) -> tuple[Array, Array]:

@@ -258,10 +258,22 @@ def _mean(
 ) -> Any:
     """A function of the weighted mean of one number a row."""
     values = np.concatenate([of(part) for part in rows.parts()]).astype(np.float64)
-    weights = np.ones(rows.number) if rows.weights is None else rows.weights
+    return mean(values, rows.weights, resampling, function, least, most)
+
+
+def mean(
+    values: Array,
+    weights: Array | None,
+    resampling: Resampling,
+    function: Callable[[Array], Array] = lambda mean: mean,
+    least: float = 0.0,
+    most: float = math.inf,
+) -> Any:
+    """The same of the numbers themselves."""
+    weights = np.ones(len(values)) if weights is None else weights
     with np.errstate(invalid="ignore"):  # an infinite loss without weight counts nothing
         weighted = np.where(weights > 0.0, weights * values, 0.0)
-    sums = group_sums(np.stack([weighted, weights], axis=-1), grouped(rows.number, 2))
+    sums = group_sums(np.stack([weighted, weights], axis=-1), grouped(len(values), 2))
 
     def of_mean(sums: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):

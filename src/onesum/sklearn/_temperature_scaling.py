@@ -201,7 +201,8 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
             stand for logits wherever these are asked for.
         """
         check_is_fitted(self)
-        rows = Rows(self._data(X, False), None, -1, self.from_, None, where, "X")
+        data = self._data(X, False)
+        rows = Rows(data, np.zeros(len(data), int), -1, self.from_, None, where, "X")
         x = np.concatenate([part.x for part in rows.parts()])
         dtype = np.float32 if rows.given.source.dtype == np.float32 else np.float64
         return log_softmax(x, temperature=self.temperature_).astype(dtype, copy=False)

@@ -165,3 +165,15 @@ LIKELIHOOD_FLOAT32 = 2.0**-19
 # What `onesum loss` tells: means and standard deviations of some forty float64 losses, each within
 # 4 ulps, by sums, a merge for each block, a root and an exponential: below 100 ulps of 2^-52.
 CLI_STATISTICS = 256 * 2.0**-52
+# A temperature: Newton's last step leaves an error of about its square, 1e-14, and the slope is a
+# sum of some thousand terms, each rounded, of either sign: relative.
+TEMPERATURE = 1e-12
+# What a search by values of a loss finds: values differ by a rounding of 2^-52 within its root,
+# 1.5e-8, of the optimum, over the root of the curvature, which is near 1 here.
+BY_VALUES = 1e-7
+# Means of some thousand float64 numbers near 1, and another library's in another order.
+METRICS = 1e-13
+# torchmetrics' bins and their sums are in float32.
+METRICS_FLOAT32 = 1e-6
+# How far `partial_fit` may be from `fit`, in standard errors: third derivatives, seen to be 0.1.
+PARTIAL_FIT = 0.25

@@ -51,16 +51,13 @@ def qualities(
             top = at.x.argmax(axis=-1)
             share = np.take_along_axis(softmax(at.x), top[:, np.newaxis], axis=-1)[:, 0]
             found[t].append((losses(at), squares(at), share, top == at.labels))
-    before, after = (
-        _quality(*map(np.concatenate, zip(*found[t], strict=True)), bins, confidence, seed)
-        for t in temperatures
-    )
+    before, after = (_quality(found[t], bins, confidence, seed) for t in temperatures)
     return before, after
 
 
-def _quality(
-    loss: Any, square: Any, share: Any, right: Any, bins: int, confidence: float, seed: int
-) -> Quality:
+def _quality(found: list[Any], bins: int, confidence: float, seed: int) -> Quality:
+    loss, square, share, right = (np.concatenate(parts) for parts in zip(*found, strict=True))
+
     def resampling() -> Resampling:
         return Resampling.of(confidence, RESAMPLES, seed)
 

@@ -19,8 +19,10 @@ def diagrams(named: Mapping[str, Reliability]) -> Figure:
     A matplotlib figure of its own, which no window shows.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(4.4 * len(named), 5.6), layout="constrained")
+    layout = ConstrainedLayoutEngine(wspace=0.06)
+    figure = Figure(figsize=(4.4 * len(named), 5.6), layout=layout)
     axes = figure.subplots(
         2, len(named), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1)
     )

@@ -148,7 +148,7 @@ def binned(
     s = np.ones(len(shares)) if weights is None else weights
 
     def total(values: Array) -> Array:
-        return np.bincount(place, values, bins)
+        return np.bincount(place, values, bins).astype(np.float64, copy=False)
 
     weight, squares = total(s), total(s * s)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -136,7 +136,8 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         need_two_classes(rows.labels, self.classes_)
         found = fit(rows, *self._limits())
         self._learn(found)
-        self._past, self._kept = found.past, None
+        self._past: Past = found.past
+        self._kept: Rows | None = None
         return self
 
     def partial_fit(

@@ -180,7 +180,7 @@ def test_a_figure_that_cannot_be_written_leaves_nothing(files, capsys, monkeypat
 
 def test_a_figure_without_matplotlib(files, capsys, monkeypatch):
     """It is told before anything is computed."""
-    monkeypatch.setattr("onesum.cli.compare.find_spec", lambda name: None)
+    monkeypatch.setattr("onesum.cli.figure.find_spec", lambda name: None)
     status, out, err = run(capsys, "base.npy", "other.npy", "--figure", "a.png")
     assert (status, out) == (2, "")
     assert err.startswith("onesum: --figure: needs matplotlib, which is not installed")

@@ -243,9 +243,13 @@ def losses(part: Part) -> Array:
 
 
 def squares(part: Part) -> Array:
-    """The squared distances: the gradient of the loss is p less the label's, with all digits."""
+    """The squared distances: the gradient of the loss is p less the label's, with all digits.
+
+    A logit of -inf has no gradient; where it is the label's, that is 1 away.
+    """
     difference = cross_entropy_value_and_grad(part.x, part.labels, reduction="sum")[1]
-    return np.vecdot(difference, difference)
+    own = np.take_along_axis(part.x, part.labels[:, np.newaxis], axis=-1)[:, 0]
+    return np.vecdot(difference, difference) + (own == -np.inf)
 
 
 def _mean(

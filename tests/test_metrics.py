@@ -80,6 +80,17 @@ def test_bins_against_scikit_learn(strategy, theirs):
     np.testing.assert_allclose(got, errors, rtol=METRICS)
 
 
+def test_edges_belong_to_the_bin_below():
+    """Probabilities are put into bins as they are given."""
+    p = np.linspace(0.5, 1.0, 6)
+    r = metrics.reliability(
+        np.stack([1 - p, p], axis=-1), [1] * 6, bins=10, from_="probabilities", label=1
+    )
+    inner = np.linspace(0.0, 1.0, 11)[1:-1]
+    assert list(r.rows) == [int((np.searchsorted(inner, p) == i).sum()) for i in range(10)]
+    assert r.rows[-1] == 1
+
+
 def test_bins_of_equal_mass():
     x, y, _, weights = data()
     rows = metrics.reliability(x, y, bins=8, strategy="mass").rows

@@ -32,6 +32,7 @@ class Part(NamedTuple):
     first : the number of the first of them.
     x, largest : their logits, float64, and the largest of each.
     labels, weights : those of the rows; None where all count the same.
+    p : their probabilities, where it is these that were given.
     """
 
     first: int
@@ -39,6 +40,7 @@ class Part(NamedTuple):
     largest: Array
     labels: Array
     weights: Array | None
+    p: Array | None = None
 
 
 class Rows:
@@ -124,11 +126,12 @@ class Rows:
         x = rows.astype(np.float64, copy=False)
         largest = x.max(axis=-1)
         self._need_valid(first, x, largest)
+        p = None
         if self.from_ == "probabilities":
             with np.errstate(divide="ignore"):
-                x, largest = np.log(x), np.log(largest)
+                p, x, largest = x, np.log(x), np.log(largest)
         weights = None if self.weights is None else self.weights[at]
-        return Part(first, x, largest, self.labels[at], weights)
+        return Part(first, x, largest, self.labels[at], weights, p)
 
     def _need_valid(self, first: int, x: Array, largest: Array) -> None:
         """That each row has a softmax, and is what it was declared to be."""

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._calibration.rows import Rows
-from .._functions.softmax import softmax
 from ..metrics import Estimate, Reliability
 from ..metrics._bootstrap import RESAMPLES, Resampling
-from ..metrics._calibration import error
+from ..metrics._calibration import confidence_of_part, error
 from ..metrics._reliability import binned, normal_quantile
 from ..metrics._scores import losses, mean, squares
 
@@ -43,14 +42,13 @@ def qualities(
     found: dict[float, list[Any]] = {t: [] for t in temperatures}
     for part in rows.parts():
         counts = slice(None) if part.weights is None else part.weights > 0.0
-        chosen = part._replace(x=part.x[counts], labels=part.labels[counts], weights=None)
+        p = None if part.p is None else part.p[counts]
+        chosen = part._replace(x=part.x[counts], labels=part.labels[counts], weights=None, p=p)
         if not len(chosen.x):
             continue
         for t in temperatures:
-            at = chosen if t == 1.0 else chosen._replace(x=chosen.x / t)
-            top = at.x.argmax(axis=-1)
-            share = np.take_along_axis(softmax(at.x), top[:, np.newaxis], axis=-1)[:, 0]
-            found[t].append((losses(at), squares(at), share, top == at.labels))
+            at = chosen if t == 1.0 else chosen._replace(x=chosen.x / t, p=None)
+            found[t].append((losses(at), squares(at), *confidence_of_part(at)))
     before, after = (_quality(found[t], bins, confidence, seed) for t in temperatures)
     return before, after
 

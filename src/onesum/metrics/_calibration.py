@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from .._calibration.rows import Rows
+from .._calibration.rows import Part, Rows
 from .._functions.softmax import softmax
 from .._typing import From
 from ._bootstrap import RESAMPLES, Resampling, grouped
@@ -80,7 +80,7 @@ def calibration_error(
     >>> from onesum.metrics import calibration_error
     >>> p = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]]
     >>> round(calibration_error(p, [0, 1, 1, 1], bins=5, from_="probabilities"), 6)
-    0.325
+    0.175
     >>> calibration_error(p, [0, 1, 1, 1], per_class=True, from_="probabilities").round(6)
     array([0.325, 0.325])
     """
@@ -159,13 +159,22 @@ def confidences(rows: Rows) -> tuple[Array, Array]:
     shares, right = np.empty(rows.number), np.empty(rows.number, bool)
     for part in rows.parts():
         at = slice(part.first, part.first + len(part.x))
-        top = part.x.argmax(axis=-1)
-        shares[at] = np.take_along_axis(softmax(part.x), top[:, np.newaxis], axis=-1)[:, 0]
-        right[at] = top == part.labels
+        shares[at], right[at] = confidence_of_part(part)
     return shares, right
+
+
+def confidence_of_part(part: Part) -> tuple[Array, Array]:
+    top = part.x.argmax(axis=-1)
+    share = np.take_along_axis(shares_of(part), top[:, np.newaxis], axis=-1)[:, 0]
+    return share, top == part.labels
+
+
+def shares_of(part: Part) -> Array:
+    """The probabilities: as they were given, so that one on the edge of a bin stays there."""
+    return softmax(part.x) if part.p is None else part.p
 
 
 def probabilities(rows: Rows, label: int | None = None) -> Array:
     """Those of all classes, or of one."""
     at = slice(None) if label is None else label
-    return np.concatenate([softmax(part.x)[:, at] for part in rows.parts()])
+    return np.concatenate([shares_of(part)[:, at] for part in rows.parts()])

@@ -45,7 +45,7 @@ def negative_log_likelihood(
         The class axis, by default the last.
     from_ : {"logits", "log_probabilities", "probabilities"}, optional
         What x holds; it is never guessed. Rows of probabilities sum to 1 within 0.001, and are
-        divided by their sum.
+        divided by their sum but where they are put into bins.
     sample_weight : array_like, optional
         Weights of the rows, >= 0.
     where : array_like of bool, optional

@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import onesum
 from onesum._calibration import temperature as search
+from onesum._calibration.moments import moments
 from onesum._calibration.rows import Rows
 from onesum._calibration.temperature import fit
 from onesum.sklearn import TemperatureScaling
@@ -128,6 +129,22 @@ def test_as_scikit_learn(n, classes, dtype):
     assert abs(loss - other) <= 1e-14 * other
     if n * classes > search.WORTH * search.SAMPLE:
         assert ours.n_iter_ <= 4  # from where a sample has its optimum
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
+def test_the_derivatives(temperature):
+    """Against central differences of the loss, away from its optimum."""
+    x, y = data(50, 4)
+    rows = Rows(x, y)
+    step = 1e-4
+    below, here, above = (
+        float(onesum.cross_entropy(x, y, temperature=temperature * math.exp(u), reduction="sum"))
+        for u in (-step, 0.0, step)
+    )
+    of = moments(rows, rows.parts(), temperature)
+    # They err by the square of the step; by a rounding of 2^-52 of the loss over it, or its square.
+    assert of.slope == pytest.approx((above - below) / (2 * step), rel=1e-6)
+    assert of.curvature == pytest.approx((above - 2 * here + below) / step**2, rel=1e-5)
 
 
 def test_the_sample_changes_nothing(monkeypatch):

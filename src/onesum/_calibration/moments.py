@@ -29,7 +29,7 @@ class Moments(NamedTuple):
     """Sums over rows, with their weights.
 
     slope : of dL/du.
-    information : of Var d / T^2, so that the second derivative is this less the slope.
+    information : of Var d / T^2, which is never negative.
     separable : whether the label has the largest logit in every row.
     constant : whether all logits of a row are equal, in every row.
     """
@@ -38,6 +38,11 @@ class Moments(NamedTuple):
     information: float
     separable: bool
     constant: bool
+
+    @property
+    def curvature(self) -> float:
+        """The sum of d^2L/du^2."""
+        return self.information - self.slope
 
 
 def moments(rows: Rows, parts: Iterable[Part], temperature: float) -> Moments:

@@ -115,7 +115,7 @@ def solve(
             return Fit(min(max(t, bounds[0]), bounds[1]), 0.0, iteration, status)  # type: ignore[arg-type]
         slope = of.slope + past.information * (u - past.log_temperature)
         positive = of.information + past.information
-        information = positive - of.slope
+        information = of.curvature + past.information
         if (u == edges[0] and slope > 0.0) or (u == edges[1] and slope < 0.0):
             status = "separable" if slope > 0.0 else "inverse"
             return Fit(bounds[slope < 0.0], 0.0, iteration, status)  # type: ignore[arg-type]

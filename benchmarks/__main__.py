@@ -19,6 +19,7 @@ COMMANDS = {
     "memory": "what a call takes beyond its operands and its result",
     "accuracy": "largest errors of the same libraries, in ulps",
     "boosting": "what an objective costs LightGBM and XGBoost, alone and in whole rounds",
+    "calibration": "the temperature of a classifier's logits, beside scikit-learn's",
     "linear": "the cross entropy of a linear layer, in time and memory, beside PyTorch",
     "arrays": "gradients of PyTorch's and JAX's arrays, beside those libraries' own functions",
     "vocab_parallel": "the loss of a vocabulary sharded over two processes, beside PyTorch's",
@@ -43,7 +44,7 @@ def arguments() -> argparse.Namespace:
                 command.set_defaults(threads=min(2, processors()))
             continue
         command.add_argument("--quick", action="store_true", help="one tiny case, for a trial")
-        if name in ("growth", "memory", "boosting", "linear", "arrays"):
+        if name in ("growth", "memory", "boosting", "calibration", "linear", "arrays"):
             command.add_argument("--threads", type=int, default=min(2, processors()))
         if name == "growth":
             command.add_argument("--largest", type=int, metavar="N", help="elements of an array")
@@ -101,6 +102,10 @@ def main() -> int:
         from . import boosting
 
         boosting.run(results, args.quick, args.threads)
+    elif args.command == "calibration":
+        from . import calibration
+
+        calibration.run(results, args.quick, args.threads)
     elif args.command == "linear":
         from . import linear
 

@@ -183,3 +183,15 @@ EXPLORER = 1e-12
 # below 512: 2^-16, of arrows half a unit long or more.
 EXPLORER_PIXEL = 0.01
 EXPLORER_DIRECTION = 2.0**-14
+# A temperature: Newton's last step leaves an error of about its square, 1e-14, and the slope is a
+# sum of some thousand terms, each rounded, of either sign: relative.
+TEMPERATURE = 1e-12
+# What a search by values of a loss finds: values differ by a rounding of 2^-52 within its root,
+# 1.5e-8, of the optimum, over the root of the curvature, which is near 1 here.
+BY_VALUES = 1e-7
+# Means of some thousand float64 numbers near 1, and another library's in another order.
+METRICS = 1e-13
+# torchmetrics adds some thousand confidences in float32, each addition with a rounding of 2^-24.
+METRICS_FLOAT32 = 2e-5
+# How far `partial_fit` may be from `fit`, in standard errors: third derivatives, seen to be 0.1.
+PARTIAL_FIT = 0.25

@@ -24,6 +24,8 @@ FLOORS = [
     {"layers"},
     {"boosting", "compare", "explorer", "torch"},
     {"explain"},  # which takes arrays as compare does
+    {"_calibration"},
+    {"metrics", "sklearn"},
     {""},  # the package itself
     {"bench"},
     {"cli"},
@@ -42,6 +44,7 @@ OF_A_LIBRARY = {
     "_library.dask_namespace": "dask",
     "_library.torch_namespace": "torch",
     "cli": "cyclopts",  # it is imported by the command alone
+    "sklearn": "sklearn",
     "torch": "torch",
 }
 # Within functions, too, by those who ask for what these rooms do.
@@ -51,6 +54,7 @@ WITHIN_ROOMS = {
     "cli": {"dask", "distributed", "rich"},
     "compare": {"matplotlib"},
     "explain": {"matplotlib"},
+    "metrics": {"matplotlib"},
 }
 
 

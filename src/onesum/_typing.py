@@ -73,6 +73,7 @@ DTypeLike: TypeAlias = (
 BatchIndex: TypeAlias = SupportsIndex | slice | EllipsisType | Nested[int] | NDArray[Any]
 Total: TypeAlias = Literal["mean", "sum"]
 Reduction: TypeAlias = Literal[Total, "none"]
+From: TypeAlias = Literal["logits", "log_probabilities", "probabilities"]
 Curvature: TypeAlias = Literal["diagonal", "scaled", "upper_bound", "absolute"]
 
 D = TypeVar("D", bound=DTypeLike)  # None where the type of the result is to be told from x

@@ -12,6 +12,7 @@ from .. import __doc__ as description
 from .. import __version__
 from .._storage import StorageError
 from .bench import bench
+from .calibrate import calibrate
 from .compare import compare
 from .errors import FailedError, UserError, say, tell
 from .explain import explain
@@ -24,7 +25,17 @@ from .softmax import softmax
 from .table import whatever_the_encoding
 
 app = App(name="onesum", help=description, version=__version__)
-for command in (softmax, log_softmax, logsumexp, loss, compare, explain, explore, info):
+for command in (
+    softmax,
+    log_softmax,
+    logsumexp,
+    loss,
+    calibrate,
+    compare,
+    explain,
+    explore,
+    info,
+):
     app.command(command)
 # Its options are its own, --help too.
 app.command(bench, help_flags=[], version_flags=[])

@@ -16,7 +16,7 @@ from ..compare import compare as compare_logits
 from ..compare._gathered import NoSoftmaxError
 from ..compare._table import distributions, summary
 from ..compare.llama_cpp import is_llama_cpp
-from .errors import FailedError, UserError, say
+from .errors import FailedError, UserError, renamed, say
 from .pictures import picture_path, save_figure
 from .progress import progress_bar
 from .table import show_table
@@ -89,7 +89,9 @@ def compare(
     elif not quiet:
         _show(result, base, other)
     if picture is not None:
-        _draw(result, picture, f"{Path(other).name} against {Path(base).name}")
+        drawn = result.figure()
+        drawn.suptitle(f"{Path(other).name} against {Path(base).name}")
+        save_figure(drawn, picture)
     return 0
 
 
@@ -129,7 +131,7 @@ def _side(name: str, head: str | None) -> Any:
     try:
         return LinearLogits(stored, open_array(head))
     except (TypeError, ValueError) as error:
-        raise UserError(_renamed(error, {"hidden": name, "head": head})) from None
+        raise UserError(renamed(error, {"hidden": name, "head": head})) from None
 
 
 def _labelled(base: str, other: str, sides: tuple[Any, Any]) -> str:
@@ -157,15 +159,9 @@ def _compared(
 
             return compare_logits(*sides, labels, axis, progress=progress)
     except NoSoftmaxError as error:
-        raise FailedError(_renamed(error, names)) from None
+        raise FailedError(renamed(error, names)) from None
     except (TypeError, ValueError, IndexError) as error:
-        raise UserError(_renamed(error, names)) from None
-
-
-def _renamed(error: Exception, names: dict[str, str]) -> str:
-    """What the library says of an argument, said of the file that was given for it."""
-    argument, colon, text = str(error).partition(": ")
-    return f"{names.get(argument, argument)}{colon}{text}"
+        raise UserError(renamed(error, names)) from None
 
 
 def _show(result: Comparison, base: str, other: str) -> None:
@@ -173,9 +169,3 @@ def _show(result: Comparison, base: str, other: str) -> None:
     title = f"{other} against {base}: {rows}, in nats"
     for heading, table in ((title, distributions(result)), ("", summary(result))):
         show_table(heading, table.headings, table.lines)
-
-
-def _draw(result: Comparison, path: Path, title: str) -> None:
-    figure = result.figure()
-    figure.suptitle(title)
-    save_figure(figure, path)

@@ -22,3 +22,9 @@ def say(line: object) -> None:
 def tell(error: BaseException, message: str) -> None:
     """The same of an error, with the notes that were added to it."""
     say("; ".join([message, *getattr(error, "__notes__", [])]))
+
+
+def renamed(error: Exception, names: dict[str, str]) -> str:
+    """What the library says of an argument, said of the file that was given for it."""
+    argument, colon, text = str(error).partition(": ")
+    return f"{names.get(argument, argument)}{colon}{text}"

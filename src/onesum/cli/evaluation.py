@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .. import Normalizer, cross_entropy
+from .._functions.ranks import before
 from .._storage import Stored
 from .._storage.blocks import Blocks, blocks_of
 from .._storage.region import Box, Buffer, lengths_of, numbers_in
@@ -95,7 +96,7 @@ class _Work:
         if task.kind == "gather":
             return self._gather(x, labels, task.box)
         own = self.own[..., None]
-        return _before(self._rows(x), self._indices(task.box), own, labels[..., None])
+        return before(self._rows(x), self._indices(task.box), own, labels[..., None])
 
     def _whole(self, x: Array, labels: Array, box: Box) -> tuple[Array, Array, Array]:
         """The loss and the rank of each row, and whether it has NaN."""
@@ -113,7 +114,7 @@ class _Work:
         rows = self._rows(x)
         safe = np.where(self._counted(labels), labels, 0)[..., None].astype(np.int64)
         own = np.take_along_axis(rows, safe, -1)
-        rank = _before(rows, np.arange(self.classes), own, safe)
+        rank = before(rows, np.arange(self.classes), own, safe)
         return np.asarray(losses), rank, np.asarray(np.isnan(x).any(axis=given.axes))
 
     def _gather(self, x: Array, labels: Array, box: Box) -> tuple[Normalizer, Array, Array]:
@@ -179,9 +180,3 @@ class _Work:
         result.losses.add(losses[counted])
         result.first += int(np.count_nonzero((rank == 0) & counted))
         result.within += int(np.count_nonzero((rank < self.given.k) & counted))
-
-
-def _before(rows: Array, classes: Array, own: Array, labels: Array) -> Array:
-    """How many of some classes come before the label: larger, or equal with a lower index."""
-    larger = np.count_nonzero(rows > own, axis=-1)
-    return np.asarray(larger + np.count_nonzero((rows == own) & (classes < labels), axis=-1))

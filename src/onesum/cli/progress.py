@@ -10,8 +10,10 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def progress_bar(title: str, total: int, done: int, shown: bool | None) -> Iterator[Advance]:
-    """Bytes gone through of a total: what they are told by. Shown on terminals, or as asked."""
+def progress_bar(title: str, total: int | None, done: int, shown: bool | None) -> Iterator[Advance]:
+    """Bytes gone through, of a total if it is known: what they are told by. Shown on terminals, or
+    as asked.
+    """
     if not (sys.stderr.isatty() if shown is None else shown):
         yield lambda n: None
         return

@@ -1,0 +1,286 @@
+"""`TemperatureScaling`."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from .._arguments.masked import split_mask
+from .._calibration.rows import Rows
+from .._calibration.temperature import BOUNDS, ITERATIONS, Fit, Past, fit
+from .._functions.log_softmax import log_softmax
+from .._typing import From
+from ._labels import classes_of, indices_of, joined, need_two_classes
+
+Array = Any
+
+# Rows are kept by partial_fit until log T is known to a tenth: the inverse of its square.
+ENOUGH = 100.0
+
+
+class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Calibrate a classifier by one number: its probabilities become softmax(logits / T).
+
+    T is where the mean cross entropy of the labels is least. With p = softmax(x / T), the
+    derivatives of the loss of a row x with the label y by u = log T are
+
+    .. math:: \frac{dL}{du} = -\frac{E_p x - x_y}{T}, \qquad
+        \frac{d^2 L}{du^2} = \frac{\mathrm{Var}_p\, x}{T^2} - \frac{dL}{du},
+
+    and Newton's method on u, kept on the right side of every sign of the first, finds the optimum.
+    The class that is likeliest stays so.
+
+    Parameters
+    ----------
+    from_ : {"logits", "log_probabilities", "probabilities"}, default="logits"
+        What X holds; it is declared and never guessed. A probability of 0 is a logit of -inf.
+        Probabilities outside [0, 1], or of which a row does not sum to 1 within 0.001, are refused.
+    classes : array-like of shape (n_classes,), default=None
+        The labels that the columns of X stand for, in their order. By default the sorted labels
+        of y, if there are as many as columns; else 0, 1, ..., if y has no other integers.
+    bounds : tuple of two floats, default=(1e-4, 1e4)
+        Where T may be.
+    max_iter : int, default=100
+        How many times `fit` may go through X. A handful are enough.
+
+    Attributes
+    ----------
+    temperature_ : float
+    temperature_stderr_ : float
+        The standard error of T, from the observed information (the second derivative of the summed
+        loss) by the delta method; a weight counts as that many rows. NaN where there is no optimum.
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+        The number of classes, which is that of the columns.
+    feature_names_in_ : ndarray of str
+        The names of the columns, if X has any that are strings.
+    n_iter_ : int
+        How many times all of X was gone through; of `partial_fit`, for the last rows.
+
+    Notes
+    -----
+    There is no optimum, and a `ConvergenceWarning` says so, where every label has the largest
+    logit (T is the lower bound), where the labels' logits are on average no larger than the others
+    (T is the upper bound), and where the logits of each row are equal (T is 1).
+
+    Logits of -inf take no part; beside `where`, which does the same, the mask of a `numpy.ma` array
+    is heeded.
+
+    References
+    ----------
+    C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks", 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from onesum.sklearn import TemperatureScaling
+    >>> X = np.array([[2.0, 0.0], [3.0, 0.0], [0.0, 2.0], [2.0, 0.0]])
+    >>> scaling = TemperatureScaling().fit(X, ["cat", "cat", "dog", "dog"])
+    >>> round(scaling.temperature_, 6)
+    1.835684
+    >>> scaling.predict_proba(X[:1]).round(3)
+    array([[0.748, 0.252]])
+    """
+
+    def __init__(
+        self,
+        from_: From = "logits",
+        *,
+        classes: Any = None,
+        bounds: tuple[float, float] = BOUNDS,
+        max_iter: int = ITERATIONS,
+    ) -> None:
+        self.from_ = from_
+        self.classes = classes
+        self.bounds = bounds
+        self.max_iter = max_iter
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, where: Any = None) -> Self:  # noqa: N803
+        """Find the temperature.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_classes)
+            What `from_` says, of rows that the classifier was not trained with. float32 is computed
+            with in float64.
+        y : array-like of shape (n_samples,)
+            The labels: integers, strings, or whatever `classes` has.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, >= 0.
+        where : array-like of bool, default=None
+            The classes that a row may be of, broadcast to the shape of X.
+
+        Returns
+        -------
+        self : TemperatureScaling
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not what `from_` says, a row of it has no softmax, a label is no class or has a
+            logit of -inf; if an argument or a parameter is not as said above.
+        """
+        rows = self._labelled(X, y, sample_weight, where, y, True)
+        need_two_classes(rows.labels, self.classes_)
+        found = fit(rows, *self._limits())
+        self._learn(found)
+        self._past: Past = found.past
+        self._kept: Rows | None = None
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        classes: Any = None,
+        where: Any = None,
+    ) -> Self:
+        """Take some more rows into account.
+
+        Until all rows so far tell log T to a tenth (some hundred rows do), they are kept, and the
+        temperature is exactly that of `fit` with all of them. From then on what is kept of them is
+        two numbers: where their loss is least, and its second derivative there. The next rows' loss
+        is added to the parabola of these, and the least of both found by Newton's method. The
+        result is near that of `fit` with all rows, closer than its standard error by a factor that
+        grows with their number, and depends, as little, on their order.
+
+        Parameters
+        ----------
+        X, y, sample_weight, where
+            As in `fit`.
+        classes : array-like, default=None
+            All labels that there are: for the first call, in the place of those of y, if not every
+            label is in these rows.
+
+        Returns
+        -------
+        self : TemperatureScaling
+
+        Raises
+        ------
+        ValueError, TypeError
+            As from `fit`.
+        """
+        first = not hasattr(self, "classes_")
+        rows = self._labelled(X, y, sample_weight, where, y if classes is None else classes, first)
+        past = Past() if first else self._past
+        if not past.information:
+            rows = joined(rows, None if first else self._kept)
+        found = fit(rows, *self._limits(), past)
+        self._learn(found)
+        known = found.information >= ENOUGH or past.information > 0.0
+        self._past, self._kept = (found.past, None) if known else (past, rows)
+        return self
+
+    def transform(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
+        """The calibrated log-probabilities: the logarithms of `predict_proba`, no digit lost.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_classes)
+        where : array-like of bool, default=None
+            As in `fit`.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            float32 or float64 as X is, else float64. Its softmax is `predict_proba`, so that it may
+            stand for logits wherever these are asked for.
+        """
+        check_is_fitted(self)
+        data = self._data(X, False)
+        rows = Rows(data, np.zeros(len(data), int), -1, self.from_, None, where, "X")
+        x = np.concatenate([part.x for part in rows.parts()])
+        dtype = np.float32 if rows.given.source.dtype == np.float32 else np.float64
+        return log_softmax(x, temperature=self.temperature_).astype(dtype, copy=False)
+
+    def predict_log_proba(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
+        """The same as `transform`."""
+        return self.transform(X, where=where)
+
+    def predict_proba(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
+        """The calibrated probabilities, of shape (n_samples, n_classes)."""
+        return np.exp(self.transform(X, where=where))
+
+    def predict(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
+        """The likeliest class of each row, the first of equal ones, whatever the temperature."""
+        best = np.argmax(self.transform(X, where=where), axis=1)
+        return self.classes_[best]
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """The names of the columns of `transform`: the classes."""
+        check_is_fitted(self)
+        return np.array([str(label) for label in self.classes_], dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "temperature_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.classifier_tags.poor_score = True  # it learns no classes
+        return tags
+
+    def _learn(self, found: Fit) -> None:
+        problem = found.problem(self.bounds)
+        if problem is not None:
+            warnings.warn(problem, ConvergenceWarning, stacklevel=3)
+        self.temperature_ = found.temperature
+        self.temperature_stderr_ = found.stderr
+        self.n_iter_ = found.iterations
+
+    def _limits(self) -> tuple[tuple[float, float], int]:
+        """The parameters of the search, checked."""
+        try:
+            low, high = (float(bound) for bound in self.bounds)
+        except (TypeError, ValueError):
+            raise TypeError(f"bounds: expected two numbers, got {self.bounds!r:.60}") from None
+        if not 0.0 < low < high < math.inf:
+            raise ValueError(f"bounds: expected 0 < low < high, got {self.bounds}")
+        if not isinstance(self.max_iter, (int, np.integer)) or self.max_iter < 1:
+            raise ValueError(f"max_iter: expected an int of at least 1, got {self.max_iter!r}")
+        return (low, high), int(self.max_iter)
+
+    def _labelled(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any,
+        where: Any,
+        labels: Any,
+        reset: bool,
+    ) -> Rows:
+        """Rows, and of each the number of its class; if it is not known yet, that is found from all
+        labels."""
+        data = self._data(X, reset)
+        if y is None:
+            name = type(self).__name__
+            raise ValueError(f"{name} requires y to be passed, but the target y is None")
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(data, y)
+        check_classification_targets(y)
+        if reset:
+            self.classes_ = classes_of(labels, data.shape[1], self.classes)
+        indices = indices_of(y, self.classes_)
+        return Rows(data, indices, -1, self.from_, sample_weight, where, "X")
+
+    def _data(self, X: Any, reset: bool) -> Array:  # noqa: N803
+        """X as an array, perhaps a masked one."""
+        data, mask = split_mask(X, hidden=0.0)
+        types = (np.float64, np.float32)
+        data = validate_data(self, data, dtype=types, ensure_all_finite=False, reset=reset)
+        return data if mask is None else np.ma.MaskedArray(data, mask)

@@ -25,6 +25,7 @@ FLOORS = [
     {"boosting", "compare", "torch"},
     {""},  # the package itself
     {"bench"},
+    {"audit"},
     {"cli"},
     {"__main__"},
 ]
@@ -45,6 +46,7 @@ OF_A_LIBRARY = {
 # Within functions, too, by those who ask for what these rooms do.
 WITHIN_ROOMS = {
     "_storage": {"ml_dtypes", "safetensors", "zarr"},
+    "audit": {"jax", "ml_dtypes", "rich"},
     "bench": {"jax", "ml_dtypes", "onnx", "onnxruntime", "torch"},
     "cli": {"dask", "distributed", "rich"},
     "compare": {"matplotlib"},

@@ -12,6 +12,7 @@ from .. import __doc__ as description
 from .. import __version__
 from .._storage import StorageError
 from . import signals
+from .audit import audit
 from .bench import bench
 from .compare import compare
 from .errors import FailedError, UserError, say
@@ -22,7 +23,7 @@ from .loss import loss
 from .softmax import softmax
 
 app = App(name="onesum", help=description, version=__version__)
-for command in (softmax, log_softmax, logsumexp, loss, compare, info):
+for command in (softmax, log_softmax, logsumexp, loss, compare, audit, info):
     app.command(command)
 # Its options are its own, --help too.
 app.command(bench, help_flags=[], version_flags=[])

@@ -1,0 +1,64 @@
+"""Calls that may never return."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Outcome(NamedTuple):
+    value: Any
+    error: BaseException | None
+    printed: str
+
+
+class TimeLimitError(Exception):
+    """A call did not return in time."""
+
+
+class Limited:
+    """Calls in a thread of their own, which is left behind when one of them does not return."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._calls: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True, name="onesum.audit")
+        self._thread.start()
+
+    def __call__(self, call: Callable[[], Any]) -> Outcome:
+        """Its result or what it raised, and what it printed."""
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            self._calls.put(call)
+            try:
+                value, error = self._outcomes.get(timeout=self.seconds)
+            except queue.Empty:
+                self._leave()
+                raise TimeLimitError from None
+        return Outcome(value, error, printed.getvalue())
+
+    def close(self) -> None:
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        with np.errstate(all="ignore"):
+            while (call := self._calls.get()) is not None:
+                try:
+                    outcome: tuple[Any, BaseException | None] = call(), None
+                except BaseException as error:
+                    outcome = None, error
+                self._outcomes.put(outcome)
+
+    def _leave(self) -> None:
+        """Python code ends at its next instruction; other code goes on until the process ends."""
+        self.close()
+        ident = ctypes.c_ulong(self._thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))

@@ -162,7 +162,7 @@ def untouched(audit: Audit) -> None:
     """What it is given stays as it is."""
     arrays = operands(audit, _logits(3, 5))
     given = [a.copy() for a in arrays]
-    if audit.ask("input", "unchanged", *given) is None:
+    if audit.answer(*given) is None:
         return
     changed = [not np.array_equal(a, b) for a, b in zip(arrays, given, strict=True)]
     names = ("p", "g") if len(arrays) > 1 else ("x",)

@@ -26,7 +26,6 @@ from ._subject import FORWARDS, KINDS, NoAnswerError, Subject
 Part = Callable[[Audit], None]
 
 _FORWARD: tuple[Part, ...] = (
-    _forward_mistakes.recognise,
     _regimes.regimes,
     _regimes.limits,
     _types.integers,
@@ -34,7 +33,6 @@ _FORWARD: tuple[Part, ...] = (
     _types.result_type,
 )
 _BACKWARD: tuple[Part, ...] = (
-    _backward_mistakes.recognise,
     _backward.regimes,
     _backward.limits,
 )
@@ -127,13 +125,16 @@ def check(
     except TimeLimitError:
         return _unusable(function, kind, asked, f"did not return within {limit:g} s")
     audit = Audit(subject, asked)
-    parts = _FORWARD if kind in FORWARDS else _BACKWARD
+    forward = kind in FORWARDS
+    recognise = (_forward_mistakes if forward else _backward_mistakes).recognise
+    parts = _FORWARD if forward else _BACKWARD
     try:
-        if _answers(audit):
-            _arrays.untouched(audit)
-            for part in (*parts, *_BOTH):
-                with np.errstate(all="ignore"):
-                    part(audit)
+        answers = _answers(audit)
+        _arrays.untouched(audit)
+        with np.errstate(all="ignore"):
+            recognise(audit)
+            for part in (*parts, *_BOTH) if answers else ():
+                part(audit)
     except TimeLimitError:
         last = audit.findings[-1].section if audit.findings else "the first call"
         audit.note("calls", "time", False, f"did not return within {limit:g} s, after {last}")

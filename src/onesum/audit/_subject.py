@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -102,37 +103,38 @@ class Subject:
     def _how(self, library: str | None) -> tuple[str, str | None, bool]:
         """The library, the name of the axis, and whether it takes one row at a time: the first
         way in which it answers an ordinary call."""
-        x = np.array([[0.5, -1.0, 2.0, 0.25], [1.5, 0.0, -0.5, 1.0]])
+        x = np.array([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5], [0.25, 1.0, -2.0]])
         arrays = {
-            "softmax_vjp": (np.full((2, 4), 0.25), x),
-            "log_softmax_vjp": (np.full((2, 4), -np.log(4.0)), x),
-            "cross_entropy": (x, np.array([0, 2])),
+            "softmax_vjp": (np.full(x.shape, 1 / 3), x),
+            "log_softmax_vjp": (np.full(x.shape, -np.log(3.0)), x),
+            "cross_entropy": (x, np.array([0, 2, 1])),
         }.get(self.kind, (x,))
         first: NoAnswerError | None = None
         for name in [library] if library else _libraries(self.function):
-            for keyword in (None,) if self.kind == "cross_entropy" else self._keywords():
-                for by_row in (False,) if self.kind == "cross_entropy" else (False, True):
-                    given = tuple(a[0] for a in arrays) if by_row else arrays
-                    try:
-                        answer = self._answer(given, -1, keyword, name, {})
-                    except NoAnswerError as error:
-                        first = first or error
-                        continue
-                    used = type(self.returned).__module__.partition(".")[0]
-                    if not library and used in ("jax", "jaxlib"):
-                        name = "jax"
-                    self._mean = answer.ndim == 0
-                    return name, keyword, by_row
+            for keyword, by_row in self._ways():
+                given = tuple(a[0] for a in arrays) if by_row else arrays
+                try:
+                    answer = self._answer(given, -1, keyword, name, {})
+                except NoAnswerError as error:
+                    first = first or error
+                    continue
+                used = type(self.returned).__module__.partition(".")[0]
+                if not library and used in ("jax", "jaxlib"):
+                    name = "jax"
+                self._mean = answer.ndim == 0
+                return name, keyword, by_row
         assert first is not None
         raise first
 
-    def _keywords(self) -> tuple[str | None, ...]:
-        if self.options is None:
-            return (*_KEYWORDS, None)
-        named = [name for name in _KEYWORDS if name in self.options]
+    def _ways(self) -> list[tuple[str | None, bool]]:
+        """The axis in a keyword, no axis, and rows one by one where there is no axis."""
+        if self.kind == "cross_entropy":
+            return [(None, False)]
+        named = [name for name in _KEYWORDS if self.options is not None and name in self.options]
         if named:
-            return (named[0],)
-        return (*_KEYWORDS, None) if "**" in self.options else (None,)
+            return [(named[0], False)]
+        tried = self.options is None or "**" in self.options
+        return [*((name, False) for name in _KEYWORDS if tried), (None, False), (None, True)]
 
     def _losses(self, x: Array) -> Array:
         answer, dtype = np.empty(x.shape, np.float64), x.dtype
@@ -151,7 +153,7 @@ class Subject:
 
     def _by_row(self, arrays: tuple[Array, ...], axis: int) -> Array:
         moved = [np.moveaxis(a, axis, -1) for a in arrays]
-        rows = [a.reshape(-1, a.shape[-1]) for a in moved]
+        rows = [a.reshape(math.prod(a.shape[:-1]), a.shape[-1]) for a in moved]
         answers = [
             self._shaped(row, -1, self.keyword, self.library, {}) for row in zip(*rows, strict=True)
         ]
@@ -214,8 +216,8 @@ class Subject:
             return
         import jax
 
-        enable = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64
-        with enable(True):
+        home = jax if hasattr(jax, "enable_x64") else jax.experimental
+        with home.enable_x64(True):
             yield
 
 

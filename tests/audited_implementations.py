@@ -1,7 +1,7 @@
 """Functions to be audited: each usual mistake in several hands, and right ones in as many.
 
-WRONG and WRONG_BACKWARDS say which mistake each makes, RIGHT and RIGHT_BACKWARDS hold those that are
-not to be accused of any. All are by kind.
+WRONG and WRONG_BACKWARDS say which mistake each makes, RIGHT and RIGHT_BACKWARDS hold those that
+are not to be accused of any. All are by kind.
 """
 
 from __future__ import annotations
@@ -105,8 +105,7 @@ def log_softmax_by_one_maximum(x, axis=-1):
 @wrong("global_max", "cross_entropy")
 def cross_entropy_by_one_maximum(x, target):
     d = x - np.max(x)
-    losses = np.log(np.exp(d).sum(axis=1)) - d[np.arange(len(x)), target]
-    return losses
+    return np.log(np.exp(d).sum(axis=1)) - d[np.arange(len(x)), target]
 
 
 @wrong("log_of_softmax", "log_softmax")

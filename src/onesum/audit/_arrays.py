@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 
 from . import _exact
 from ._audit import Audit
+from ._subject import NoAnswerError
 
 Array = Any
 
@@ -160,10 +162,10 @@ def batches(audit: Audit) -> None:
 
 def untouched(audit: Audit) -> None:
     """What it is given stays as it is."""
-    arrays = operands(audit, _logits(3, 5))
+    arrays = operands(audit, _logits(3, 4))
     given = [a.copy() for a in arrays]
-    if audit.answer(*given) is None:
-        return
+    with contextlib.suppress(NoAnswerError):
+        audit.subject(*given)
     changed = [not np.array_equal(a, b) for a, b in zip(arrays, given, strict=True)]
     names = ("p", "g") if len(arrays) > 1 else ("x",)
     which = " and ".join(name for name, c in zip(names, changed, strict=True) if c)

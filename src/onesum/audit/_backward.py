@@ -21,7 +21,7 @@ def regimes(audit: Audit) -> None:
         ordinary = operands(audit, rng.normal(0, 3, (5, 7)).astype(dtype))
         audit.judge("ordinary logits", dtype, *ordinary)
         half = 40.0 if single else 340.0
-        spread = operands(audit, rng.uniform(-half, half, (4, 7)).astype(dtype))
+        spread = operands(audit, rng.uniform(-half, half, (5, 7)).astype(dtype))
         audit.judge("wide spread", dtype, *spread)
         first, g = ordinary
         audit.judge(

@@ -21,7 +21,7 @@ from ._audit import Audit
 from ._limit import TimeLimitError
 from ._profile import Profile, profile_of
 from ._report import Evidence, Finding, Report
-from ._subject import FORWARDS, KINDS, NoAnswerError, Subject
+from ._subject import FORWARDS, KINDS, NoAnswerError, Subject, name_of
 
 Part = Callable[[Audit], None]
 
@@ -160,7 +160,8 @@ def _answers(audit: Audit) -> bool:
 
 
 def _unusable(function: Any, kind: str, profile: Profile, told: str) -> Report:
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
     finding = Finding("calls", "an ordinary call", "fault", None, None, told)
     evidence: tuple[Evidence, ...] = ()
-    return Report(name, kind, profile, profile.library or "numpy", (finding,), evidence, {})
+    return Report(
+        name_of(function), kind, profile, profile.library or "numpy", (finding,), evidence, {}
+    )

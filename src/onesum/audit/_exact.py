@@ -71,7 +71,7 @@ def ulps(got: Array, wanted: Exact, dtype: Any, floor: bool = True) -> float:
     least, digits = _FORMATS.get(dtype_name(dtype), _FLOAT64)
     worst = 0.0
     flat = np.asarray(got, dtype=np.float64).reshape(-1)
-    values, scales = wanted.value.reshape(-1), wanted.scale.reshape(-1)
+    values, scales = np.ravel(wanted.value), np.ravel(wanted.scale)
     for number, value, scale in zip(flat, values, scales, strict=True):
         if not np.isfinite(number):
             if not (value.is_infinite() and float(value) == number):

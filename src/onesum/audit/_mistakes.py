@@ -138,7 +138,7 @@ MISTAKES = {
             "p * (g - (p * g).sum(axis, keepdims=True))",
         ),
         Told(
-            "g, or g * (1 - p), or g - p",
+            "g, or g - p",
             "the sum of g over the classes is left out",
             "g - p * g.sum(axis, keepdims=True)",
         ),

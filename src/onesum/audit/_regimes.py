@@ -19,7 +19,7 @@ def regimes(audit: Audit) -> None:
         rng = np.random.default_rng(0)
 
         def drawn(low: float, high: float, *, rng: Any = rng, dtype: str = dtype) -> Array:
-            return rng.uniform(low, high, (4, 7)).astype(dtype)
+            return rng.uniform(low, high, (5, 7)).astype(dtype)
 
         audit.judge("ordinary logits", dtype, rng.normal(0, 3, (5, 7)).astype(dtype))
         half = 42.0 if single else 350.0
@@ -29,7 +29,7 @@ def regimes(audit: Audit) -> None:
         x[:, 0] = 0.25
         audit.judge("wide spread", f"{dtype}, subnormal p", x, topic="subnormal")
         # Not a multiple of the last place: neighbours that differ by one to six of them.
-        steps = rng.integers(0, 7, (4, 7)) * np.finfo(dtype).eps
+        steps = rng.integers(0, 7, (5, 7)) * np.finfo(dtype).eps
         audit.judge("near ties", dtype, (1 + steps).astype(dtype))
         audit.judge("p near 1", dtype, _winner(20.0 if single else 40.0, dtype))
         offset = 1e3 if single else 1e6

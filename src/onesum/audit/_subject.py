@@ -39,7 +39,7 @@ class Subject:
         self, function: Callable[..., Any], kind: str, library: str | None, limit: float
     ) -> None:
         self.function, self.kind = function, kind
-        self.name = getattr(function, "__qualname__", None) or type(function).__qualname__
+        self.name = name_of(function)
         self.limited = Limited(limit)
         self.printed = ""
         self.returned: Any = None  # what the last call returned, as it was
@@ -103,11 +103,13 @@ class Subject:
     def _how(self, library: str | None) -> tuple[str, str | None, bool]:
         """The library, the name of the axis, and whether it takes one row at a time: the first
         way in which it answers an ordinary call."""
-        x = np.array([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5], [0.25, 1.0, -2.0]])
+        x = np.linspace(-2.0, 2.0, 16).reshape(
+            4, 4
+        )  # square: nothing depends on which axis is which
         arrays = {
-            "softmax_vjp": (np.full(x.shape, 1 / 3), x),
-            "log_softmax_vjp": (np.full(x.shape, -np.log(3.0)), x),
-            "cross_entropy": (x, np.array([0, 2, 1])),
+            "softmax_vjp": (np.full(x.shape, 0.25), x),
+            "log_softmax_vjp": (np.full(x.shape, -np.log(4.0)), x),
+            "cross_entropy": (x, np.array([0, 2, 1, 3])),
         }.get(self.kind, (x,))
         first: NoAnswerError | None = None
         for name in [library] if library else _libraries(self.function):
@@ -219,6 +221,10 @@ class Subject:
         home = jax if hasattr(jax, "enable_x64") else jax.experimental
         with home.enable_x64(True):
             yield
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _options(function: Callable[..., Any]) -> frozenset[str] | None:

@@ -69,7 +69,7 @@ def half_types(audit: Audit) -> None:
 
 def result_type(audit: Audit) -> None:
     """That of floating logits; float64 of integers."""
-    rows = [[1, 0, 2], [0, 1, 1]]
+    rows = [[1, 0, 2, 0], [0, 1, 1, 0]]
     types = [np.dtype(t) for t in ("float32", "float64", "int64")] + _halves(audit)
     for dtype in types:
         got = audit.answer(np.array(rows, dtype))

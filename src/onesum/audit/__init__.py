@@ -2,6 +2,7 @@
 
 _check.py               `check`: one part of the audit after another
 _subject.py _limit.py   how the function is called: its library, its axis, its time
+_process.py             the audit in a process of its own, for the command
 _exact.py               what it should have returned
 _regimes.py _types.py _arrays.py _backward.py _gradient.py    what it is asked, by kind of input
 _forward_mistakes.py _sum_mistakes.py _backward_mistakes.py   mistakes, known by what they return

@@ -101,8 +101,8 @@ class Audit:
     def _at_least_one(self, wanted: _exact.Exact) -> _exact.Exact:
         if self.exact_kind not in ("log_softmax", "logsumexp"):
             return wanted
-        scale = np.maximum(abs(wanted.scale), Decimal(1))
-        return wanted._replace(scale=np.asarray(scale, dtype=object))
+        scale = [max(abs(s), Decimal(1)) for s in np.ravel(wanted.scale)]
+        return _exact.Exact(np.ravel(wanted.value), np.array(scale, dtype=object))
 
     def accuse(self, mistake: str, shown: str, *, topic: str = "") -> None:
         """A mistake that was recognised. One of a topic that is not to be named is a finding."""

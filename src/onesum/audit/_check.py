@@ -83,7 +83,7 @@ def check(
         fulfil; "numpy", "scipy", "torch", "jax", the same with the arrays of that library.
         By default that of strict, but mistakes that only 8- and 16-bit types show are not named.
     limit : float, optional
-        Seconds that a call may take. One that takes longer is a fault, and ends the audit.
+        Seconds that a call may take. One that takes longer is a fault; the third ends the audit.
 
     Returns
     -------
@@ -120,10 +120,8 @@ def check(
     asked = profile_of(profile)
     try:
         subject = Subject(function, kind, asked.library, limit)
-    except NoAnswerError as error:
-        return _unusable(function, kind, asked, str(error))
-    except TimeLimitError:
-        return _unusable(function, kind, asked, f"did not return within {limit:g} s")
+    except (NoAnswerError, TimeLimitError) as error:
+        return unusable(name_of(function), kind, asked, str(error))
     audit = Audit(subject, asked)
     forward = kind in FORWARDS
     recognise = (_forward_mistakes if forward else _backward_mistakes).recognise
@@ -135,14 +133,13 @@ def check(
             recognise(audit)
             for part in (*parts, *_BOTH) if answers else ():
                 part(audit)
-    except TimeLimitError:
-        last = audit.findings[-1].section if audit.findings else "the first call"
-        audit.note("calls", "time", False, f"did not return within {limit:g} s, after {last}")
+    except TimeLimitError as error:
+        audit.note("calls", "time", False, f"{error}; the audit ends here")
     finally:
         subject.limited.close()
     if subject.printed:
         told = " ".join(subject.printed.split())
-        audit.note("calls", "output", False, f"prints {told[:60]!r}", topic="prints")
+        audit.remark("calls", "output", f"prints {told[:60]!r}")
     return Report(
         subject.name,
         kind,
@@ -159,9 +156,8 @@ def _answers(audit: Audit) -> bool:
     return audit.ask("calls", "an ordinary call", *_arrays.operands(audit, x)) is not None
 
 
-def _unusable(function: Any, kind: str, profile: Profile, told: str) -> Report:
+def unusable(name: str, kind: str, profile: Profile, told: str) -> Report:
+    """Of a function that answers no call at all."""
     finding = Finding("calls", "an ordinary call", "fault", None, None, told)
     evidence: tuple[Evidence, ...] = ()
-    return Report(
-        name_of(function), kind, profile, profile.library or "numpy", (finding,), evidence, {}
-    )
+    return Report(name, kind, profile, profile.library or "numpy", (finding,), evidence, {})

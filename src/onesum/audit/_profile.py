@@ -73,7 +73,6 @@ _TOLERATED = frozenset(
         "empty",
         "result type",
         "half types",
-        "prints",
     }
 )
 

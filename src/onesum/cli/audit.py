@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..audit import PROFILES, Report, check
+from ..audit import PROFILES, Report
+from ..audit._process import NoFunctionError, check_named
 from ..audit._subject import KINDS
 from .errors import UserError
 
@@ -25,7 +22,7 @@ def audit(
     kind: str | None = None,
     profile: str | None = None,
     limit: float = 10.0,
-    as_json: Annotated[str | None, Parameter(name="--json")] = None,
+    as_json: Annotated[str | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
     quiet: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Anybody's softmax, or its derivative: how exact it is, and which usual mistakes it makes.
@@ -61,11 +58,14 @@ def audit(
         raise UserError(f"--profile: expected one of {', '.join(PROFILES)}, got {profile!r}")
     if as_json not in (None, "-") and not Path(str(as_json)).parent.is_dir():
         raise UserError(f"--json: {Path(str(as_json)).parent}: no such directory")
-    wanted = [(_function("MODULE:FUNCTION", function), kind or _kind_of(function))]
+    wanted = [("MODULE:FUNCTION", function, kind or _kind_of(function))]
     if vjp is not None:
-        backward = wanted[0][1] if wanted[0][1] in ("softmax", "log_softmax") else "softmax"
-        wanted.append((_function("--vjp", vjp), f"{backward}_vjp"))
-    reports = [check(f, kind, profile=profile, limit=limit) for f, kind in wanted]
+        forward = wanted[0][2] if wanted[0][2] in ("softmax", "log_softmax") else "softmax"
+        wanted.append(("--vjp", vjp, f"{forward}_vjp"))
+    for option, name, _ in wanted:
+        if not all(name.partition(":")):
+            raise UserError(f"{option}: expected MODULE:FUNCTION, got {name!r}")
+    reports = [_check(*each, profile, limit) for each in wanted]
     if as_json is not None:
         _write(reports, as_json)
     if not quiet and as_json != "-":
@@ -79,29 +79,11 @@ def _kind_of(name: str) -> str:
     return max((k for k in KINDS if k in last), key=len, default="softmax")
 
 
-def _function(option: str, name: str) -> Callable[..., Any]:
-    module, colon, path = name.partition(":")
-    if not (module and colon and path):
-        raise UserError(f"{option}: expected MODULE:FUNCTION, got {name!r}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as python -m has it
+def _check(option: str, name: str, kind: str, profile: str | None, limit: float) -> Report:
     try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        missing = f"no module {error.name!r}" if error.name else str(error)
-        raise UserError(f"{option}: cannot import {module}: {missing}") from None
-    except (Exception, SystemExit) as error:
-        told = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise UserError(f"{option}: cannot import {module}: {told}") from None
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise UserError(f"{option}: {module} has no {path!r}") from None
-    if not callable(found):
-        raise UserError(f"{option}: expected a function, got {type(found).__name__} {name}")
-    function: Callable[..., Any] = found
-    return function
+        return check_named(name, kind, profile, limit)
+    except NoFunctionError as error:
+        raise UserError(f"{option}: {error}") from None
 
 
 def _write(reports: list[Report], path: str) -> None:

@@ -119,11 +119,6 @@ def log_of_softmax_loss(x, target):
     return -np.log(p[np.arange(len(x)), target]).mean()
 
 
-@wrong("log_of_softmax", "log_softmax")
-def log_of_softmax_jax(x, axis=-1):
-    return jnp.log(jax.nn.softmax(x, axis=axis))
-
-
 @wrong("clipped")
 def clipped_logits(x, axis=-1):
     return scipy.special.softmax(np.clip(x, -30, 30), axis=axis)
@@ -311,11 +306,10 @@ for _kind in ("softmax", "log_softmax", "logsumexp"):
     right(_kind)(getattr(onesum, _kind))
     right(_kind)(getattr(scipy.special, _kind))
     right(_kind)(getattr(torch, _kind))
-    right(_kind)(getattr(jax.nn, _kind))
+right()(jax.nn.softmax)
 right("cross_entropy")(onesum.cross_entropy)
 right("cross_entropy")(torch.nn.functional.cross_entropy)
 right()(torch.nn.Softmax(dim=-1))
-right()(jax.jit(jax.nn.softmax, static_argnames="axis"))
 right()(onesum.Softmax())
 
 
@@ -565,9 +559,10 @@ def pivoted_torch(p, g, dim=-1):
 
 
 @right("softmax_vjp")
-def pivoted_jax(p, g, axis=-1):
-    w = g - jnp.take_along_axis(g, jnp.expand_dims(p.argmax(axis=axis), axis), axis=axis)
-    return p * (w - (p * w).sum(axis=axis, keepdims=True))
+@jax.jit
+def pivoted_jax(p, g):
+    w = g - jnp.take_along_axis(g, p.argmax(axis=-1, keepdims=True), axis=-1)
+    return p * (w - (p * w).sum(axis=-1, keepdims=True))
 
 
 @right("softmax_vjp")

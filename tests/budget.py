@@ -165,3 +165,6 @@ LIKELIHOOD_FLOAT32 = 2.0**-19
 # What `onesum loss` tells: means and standard deviations of some forty float64 losses, each within
 # 4 ulps, by sums, a merge for each block, a root and an exponential: below 100 ulps of 2^-52.
 CLI_STATISTICS = 256 * 2.0**-52
+# The exact results of an audit, in 60 digits of decimal arithmetic, beside the oracle's, which come
+# in np.longdouble: two of its half ulps. Relative to the scale.
+AUDIT_EXACT = 2.0**-63

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -90,19 +89,13 @@ class Audit:
         if got is None:
             return None
         wanted = wanted or self.exact(*arrays, axis=axis)
-        if self.profile.logs_of_one and not {section, topic} & self.profile.remarks:
-            wanted = self._at_least_one(wanted)
+        if self.profile.by_terms and not {section, topic} & self.profile.remarks:
+            wanted = _exact.by_terms(self.exact_kind, wanted, arrays, axis)
         dtype = arrays[0].dtype if arrays[0].dtype.kind not in "iub" else got.dtype
         error = _exact.ulps(got, wanted, dtype, floor)
         allowed = self.profile.allowed(section, dtype)
         self.note(section, case, error <= allowed, topic=topic, error=error, allowed=allowed)
         return got
-
-    def _at_least_one(self, wanted: _exact.Exact) -> _exact.Exact:
-        if self.exact_kind not in ("log_softmax", "logsumexp"):
-            return wanted
-        scale = [max(abs(s), Decimal(1)) for s in np.ravel(wanted.scale)]
-        return _exact.Exact(np.ravel(wanted.value), np.array(scale, dtype=object))
 
     def accuse(self, mistake: str, shown: str, *, topic: str = "") -> None:
         """A mistake that was recognised. One of a topic that is not to be named is a finding."""

@@ -123,14 +123,11 @@ def check(
     except (NoAnswerError, TimeLimitError) as error:
         return unusable(name_of(function), kind, asked, str(error))
     audit = Audit(subject, asked)
-    forward = kind in FORWARDS
-    recognise = (_forward_mistakes if forward else _backward_mistakes).recognise
-    parts = _FORWARD if forward else _BACKWARD
     try:
         answers = _answers(audit)
-        _arrays.untouched(audit)
+        name_mistakes(audit)
+        parts = _FORWARD if kind in FORWARDS else _BACKWARD
         with np.errstate(all="ignore"):
-            recognise(audit)
             for part in (*parts, *_BOTH) if answers else ():
                 part(audit)
     except TimeLimitError as error:
@@ -149,6 +146,13 @@ def check(
         tuple(audit.evidence),
         audit.speed,
     )
+
+
+def name_mistakes(audit: Audit) -> None:
+    forward = audit.subject.kind in FORWARDS
+    _arrays.untouched(audit)
+    with np.errstate(all="ignore"):
+        (_forward_mistakes if forward else _backward_mistakes).recognise(audit)
 
 
 def _answers(audit: Audit) -> bool:

@@ -41,7 +41,8 @@ def forward(
     pairs = [_FORWARD[kind](_Row(row, counts)) for row in rows]
     value, scale = (_array([pair[i] for pair in pairs]) for i in (0, 1))
     if kind == "logsumexp":
-        return Exact(back(value[:, None])[..., 0], back(scale[:, None])[..., 0])
+        each = (np.asarray(back(a[:, None])[..., 0], dtype=object) for a in (value, scale))
+        return Exact(*each)
     return Exact(back(value), back(scale))
 
 
@@ -61,6 +62,25 @@ def backward(
     pairs = [formula(_Row(a, counts), b) for a, b in zip(rows, cotangents, strict=True)]
     value, scale = (_array([pair[i] for pair in pairs]) for i in (0, 1))
     return Exact(back(value), back(scale))
+
+
+def by_terms(kind: str, wanted: Exact, arrays: tuple[Array, ...], axis: int) -> Exact:
+    """The same, with the size of the terms of the usual formulas for the magnitude."""
+    if kind == "softmax":
+        return wanted
+    if len(arrays) == 1:
+        scale = np.maximum(abs(wanted.scale.astype(np.float64)), 1.0)
+    else:
+        first, g = (a.astype(np.float64) for a in arrays)
+        size = abs(g)
+        if kind == "softmax_vjp":
+            scale = first * (size + (first * size).sum(axis=axis, keepdims=True))
+        else:
+            scale = size + np.exp(first) * size.sum(axis=axis, keepdims=True)
+    magnitudes = [
+        max(Decimal(s), abs(w)) for s, w in zip(scale.flat, wanted.scale.flat, strict=True)
+    ]
+    return Exact(np.ravel(wanted.value), _array(magnitudes))
 
 
 def ulps(got: Array, wanted: Exact, dtype: Any, floor: bool = True) -> float:

@@ -23,9 +23,10 @@ class Profile:
         The largest error of float32 and float64 by section; "" is for those not named.
     half_ulps : float
         That of float16 and bfloat16.
-    logs_of_one : bool
-        Whether the error of a logarithm below 1 is counted in ulps of 1: what is left where log p
-        is the difference of x - m and the logarithm of a sum. Sections of `remarks` do not.
+    by_terms : bool
+        Whether errors are counted in ulps of the terms of the usual formulas: of 1 for a logarithm
+        below 1, and of p (|g| + sum p |g|), or of |g| + p sum |g|, for a derivative. What is in
+        `remarks` is not.
     remarks : frozenset of str
         Sections, or topics within them, in which what is wrong is a remark and no fault.
     unnamed : frozenset of str
@@ -36,7 +37,7 @@ class Profile:
     library: str | None = None
     ulps: dict[str, float] = field(default_factory=lambda: {"": 2.0})
     half_ulps: float = HALF
-    logs_of_one: bool = False
+    by_terms: bool = False
     remarks: frozenset[str] = frozenset()
     unnamed: frozenset[str] = frozenset()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ def speed(audit: Audit) -> None:
             if name not in ("onesum", "NumPy") and _MODULES.get(name) not in sys.modules:
                 continue
             try:
-                found = peer(kind, arrays, -1, out)
+                with _settings_kept():
+                    found = peer(kind, arrays, -1, out)
                 if found is not None:
                     found.fresh()
                     calls[name] = found.fresh
@@ -41,6 +43,19 @@ def speed(audit: Audit) -> None:
                 continue
         calls[""] = audit.subject.prepared(*arrays)
         audit.speed[f"{shape[0]} x {shape[1]}, float32"] = _times(audit, calls)
+
+
+@contextlib.contextmanager
+def _settings_kept() -> Iterator[None]:
+    """A benchmark may set what JAX is to do in the whole process; an audit may not."""
+    config: Any = getattr(sys.modules.get("jax"), "config", None)
+    names = ("jax_enable_x64", "jax_cpu_enable_async_dispatch")
+    before = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            config.update(name, value)
 
 
 def _operands(kind: str, x: Any) -> tuple[Any, ...]:

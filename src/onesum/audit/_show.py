@@ -37,10 +37,9 @@ def _lines(report: Report, passed: bool = True) -> Lines:
         right = [f for f in found if f.verdict == "ok"]
         if right and passed:
             worst = max(right, key=lambda f: f.error if f.error is not None else -1.0)
-            count = (
-                f"all {len(right)}" if len(right) == len(found) else f"{len(right)} of {len(found)}"
-            )
-            lines.append((section, count, _error(worst), "ok"))
+            of = f" of {len(found)}" * (len(right) < len(found))
+            case = worst.case if len(found) == 1 else f"{len(right)}{of} cases"
+            lines.append((section, case, _error(worst), "ok"))
         for f in found:
             if f.verdict != "ok":
                 lines.append((section, f.case, f.text or _error(f), _SIGNS[f.verdict]))
@@ -50,8 +49,9 @@ def _lines(report: Report, passed: bool = True) -> Lines:
 def _error(f: Finding) -> str:
     if f.error is None:
         return ""
-    error = "not finite" if math.isinf(f.error) else f"{f.error:.2g} ulp"
-    return f"{error}, at most {f.allowed:g}"
+    digits = 2 if f.error < 100 else 3
+    error = "not finite" if math.isinf(f.error) else f"{f.error:.{digits}g} ulp"
+    return f"{error} ({f.allowed:g} allowed)"
 
 
 def _mistakes(report: Report) -> list[tuple[str, str, str, str, str]]:
@@ -107,7 +107,7 @@ def rich(report: Report) -> RenderableType:
     parts.append(table)
     if report.speed:
         times = Table(box=SIMPLE_HEAD)
-        for head in ("size", "time", "others (audited / other)"):
+        for head in ("size", "time", "others (times theirs)"):
             times.add_column(head, overflow="fold")
         for line in _speed(report):
             times.add_row(*line)
@@ -126,12 +126,15 @@ def html(report: Report) -> str:
             f"mend: <code>{escape(mend)}</code></p>"
         )
     rows = "".join(
-        f"<tr><td>{escape(section)}</td><td>{escape(case)}</td><td>{escape(told)}</td>"
+        f"<tr style='text-align:left'><td>{escape(section)}</td><td>{escape(case)}</td><td>{escape(told)}</td>"
         f"<td style='color:{colours[sign]}'>{sign}</td></tr>"
         for section, case, told, sign in _lines(report)
     )
-    heads = "".join(f"<th>{head}</th>" for head in ("section", "case", "found", ""))
+    heads = "".join(
+        f"<th style='text-align:left'>{head}</th>" for head in ("section", "case", "found", "")
+    )
     parts.append(f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>")
     for size, own, others in _speed(report):
-        parts.append(f"<p>{escape(size)}: {escape(own)}; {escape(others)}</p>")
+        told = f"{size}: {own}; others, and how many times theirs that is: {others}"
+        parts.append(f"<p>{escape(told)}</p>")
     return "\n".join(parts)

@@ -126,7 +126,8 @@ def html(report: Report) -> str:
             f"mend: <code>{escape(mend)}</code></p>"
         )
     rows = "".join(
-        f"<tr style='text-align:left'><td>{escape(section)}</td><td>{escape(case)}</td><td>{escape(told)}</td>"
+        f"<tr style='text-align:left'>"
+        f"<td>{escape(section)}</td><td>{escape(case)}</td><td>{escape(told)}</td>"
         f"<td style='color:{colours[sign]}'>{sign}</td></tr>"
         for section, case, told, sign in _lines(report)
     )

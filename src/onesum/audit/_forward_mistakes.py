@@ -30,7 +30,8 @@ def recognise(audit: Audit) -> None:
     _upper_bound(audit)
     epsilon_added(audit)
     half_precision_sum(audit)
-    integer_overflow(audit)
+    if not _accused(audit, "no_max_shift"):  # exp overflows sooner where integers become halves
+        integer_overflow(audit)
     _batch(audit)
     _not_normalized(audit)
 

@@ -35,6 +35,7 @@ NAMES = [
 COMES_WITH = {
     "clipped": ["log_of_softmax"],
     "epsilon_added": ["log_of_softmax"],
+    "log_of_softmax": ["no_max_shift"],
     "wrong_axis": ["global_max"],
     "elementwise": ["diagonal_only"],
     "diagonal_only": ["elementwise"],

@@ -195,3 +195,6 @@ METRICS = 1e-13
 METRICS_FLOAT32 = 2e-5
 # How far `partial_fit` may be from `fit`, in standard errors: third derivatives, seen to be 0.1.
 PARTIAL_FIT = 0.25
+# The exact results of an audit, in 60 digits of decimal arithmetic, beside the oracle's, which come
+# in np.longdouble: two of its half ulps. Relative to the scale.
+AUDIT_EXACT = 2.0**-63

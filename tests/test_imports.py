@@ -28,6 +28,7 @@ FLOORS = [
     {"metrics", "sklearn"},
     {""},  # the package itself
     {"bench"},
+    {"audit"},
     {"cli"},
     {"__main__"},
 ]
@@ -50,6 +51,7 @@ OF_A_LIBRARY = {
 # Within functions, too, by those who ask for what these rooms do.
 WITHIN_ROOMS = {
     "_storage": {"ml_dtypes", "safetensors", "zarr"},
+    "audit": {"jax", "ml_dtypes", "rich"},
     "bench": {"jax", "ml_dtypes", "onnx", "onnxruntime", "torch"},
     "cli": {"dask", "distributed", "rich"},
     "compare": {"matplotlib"},

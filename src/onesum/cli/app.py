@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 from .. import __doc__ as description
 from .. import __version__
 from .._storage import StorageError
+from .audit import audit
 from .bench import bench
 from .calibrate import calibrate
 from .compare import compare
@@ -32,6 +33,7 @@ for command in (
     loss,
     calibrate,
     compare,
+    audit,
     explain,
     explore,
     info,

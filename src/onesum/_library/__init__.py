@@ -53,7 +53,8 @@ def as_array(name: str, value: Any) -> Any:
         from .torch_namespace import dense
 
         return dense(name, value)
-    library = comes_from(type(value), _COMPAT)
+    # torch.compile cannot look at what a list is derived from.
+    library = None if isinstance(value, (list, tuple)) else comes_from(type(value), _COMPAT)
     if library == "dask":
         return _of_dask(name, value)
     if hasattr(value, "__array_namespace__") or library:

@@ -27,7 +27,7 @@ SIZES, QUICK = (1, 2, 4, 8), (0.05,)
 CHUNK = (512, 4096)  # 8 MiB; there is one block of rows, of more and more classes
 EXPRESSIONS = ("onesum", "natural")
 ROUNDS = 3
-PATIENCE = 600.0  # seconds
+PATIENCE = 180.0  # seconds: its workers may pause for good, when all their memory is held
 # As Dask starts its workers, each array has new pages from the system, which take longer than what
 # is computed in them. So memory that is given back is used again. The workers have this from the
 # process that starts them: what a cluster is told of their environment comes too late for malloc.

@@ -20,10 +20,13 @@ Lines = list[tuple[str, ...]]
 def headline(report: Report) -> str:
     faults, remarks = len(report.faults), len(report.remarks)
     verdict = "passes" if report.ok else "does not pass"
-    counts = [f"{len(report.findings)} checks"]
-    for number, what in ((len(report.mistakes), "mistake"), (faults, "fault"), (remarks, "remark")):
-        if number:
-            counts.append(f"{number} {what}{'s' * (number != 1)}")
+    numbers = {
+        "check": len(report.findings),
+        "mistake": len(report.mistakes),
+        "fault": faults,
+        "remark": remarks,
+    }
+    counts = [f"{n} {what}{'s' * (n != 1)}" for what, n in numbers.items() if n]
     asked = f"{report.kind}, profile {report.profile.name}, {report.library} arrays"
     return f"{report.name} ({asked}): {verdict}; {', '.join(counts)}"
 

@@ -27,11 +27,15 @@ SIZES, QUICK = (1, 2, 4, 8), (0.05,)
 CHUNK = (512, 4096)  # 8 MiB; there is one block of rows, of more and more classes
 EXPRESSIONS = ("onesum", "natural")
 ROUNDS = 3
-PATIENCE = 180.0  # seconds: its workers may pause for good, when all their memory is held
-# As Dask starts its workers, each array has new pages from the system, which take longer than what
-# is computed in them. So memory that is given back is used again. The workers have this from the
-# process that starts them: what a cluster is told of their environment comes too late for malloc.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(64 * MIB), "MALLOC_TRIM_THRESHOLD_": str(128 * MIB)}
+PATIENCE = 120.0  # seconds: workers of which all memory is held may pause for good
+# As Dask starts its workers, each array has new pages from the system. Or memory that is given back
+# is used again: the workers have that from the process that starts them, for what a cluster is told
+# of their environment comes too late for malloc.
+MALLOC: dict[str, dict[str, str]] = {
+    "Dask's": {},
+    "kept": {"MALLOC_MMAP_THRESHOLD_": str(64 * MIB), "MALLOC_TRIM_THRESHOLD_": str(128 * MIB)},
+}
+RUNS = [(memory, name) for memory in MALLOC for name in EXPRESSIONS]
 
 
 def run(results: Path, quick: bool, sizes: list[float] | None = None) -> None:
@@ -41,13 +45,18 @@ def run(results: Path, quick: bool, sizes: list[float] | None = None) -> None:
         for size in sizes or (QUICK if quick else SIZES):
             source = Path(directory) / "x.zarr"
             shape = write(source, size)
-            runs: dict[str, list[dict[str, Any]]] = {name: [] for name in EXPRESSIONS}
+            runs: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in RUNS}
             for _ in range(1 if quick else ROUNDS):
-                for name, done in runs.items():
-                    done.append(in_a_process(name, source, Path(directory) / "y.zarr"))
-                    print(size, name, done[-1], flush=True)
-            for name, done in runs.items():
-                rows.append({"gigabytes": size, "shape": shape, "expression": name} | whole(done))
+                for (memory, name), done in runs.items():
+                    if done and "failed" in done[-1]:
+                        continue
+                    if not quick:
+                        fill(Path(directory) / "holes")
+                    done.append(in_a_process(name, source, Path(directory) / "y.zarr", memory))
+                    print(size, memory, name, done[-1], flush=True)
+            for (memory, name), done in runs.items():
+                about_it = {"gigabytes": size, "shape": shape, "memory": memory, "expression": name}
+                rows.append(about_it | whole(done))
             host.save(results / "dask.json", {**about, "rows": rows})
             shutil.rmtree(source)
 
@@ -98,11 +107,28 @@ def empty(path: Path, shape: tuple[int, int]) -> Any:
     return zarr.create_array(store=path, shape=shape, **options)
 
 
-def in_a_process(expression: str, source: Path, target: Path) -> dict[str, Any]:
+def fill(path: Path) -> None:
+    """Put all but a gigabyte of the memory to use, by reading holes of a file.
+
+    What a virtual machine has not used for a while comes from its host at first, and takes ten
+    times as long as memory that the system takes from its own cache: as on a machine long in use.
+    """
+    import psutil
+
+    path.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        file.truncate(max(0, psutil.virtual_memory().free - GB))
+    with path.open("rb", buffering=0) as file:
+        buffer = bytearray(MIB)
+        while file.readinto(buffer):
+            pass
+
+
+def in_a_process(expression: str, source: Path, target: Path, memory: str) -> dict[str, Any]:
     """Seconds and memory, or why there are none."""
     command = [sys.executable, "-m", "benchmarks.dask", expression, str(source), str(target)]
     try:
-        env = {**os.environ, **host.environment(1), **MALLOC}  # one thread in each worker
+        env = {**os.environ, **host.environment(1), **MALLOC[memory]}  # one thread in each worker
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         return {"failed": f"not done after {PATIENCE:.0f} seconds"}

@@ -8,20 +8,23 @@ Result = dict[str, Any]
 
 
 def dask(result: Result) -> str:
-    heads = ["GB", "onesum", "natural expression", "times as long", "peak of a worker", "spilled"]
-    sizes: dict[float, dict[str, Result]] = {}
+    heads = ["GB", "memory", "onesum", "natural expression", "times as long"]
+    heads += ["peak of a worker", "spilled"]
+    sizes: dict[tuple[float, str], dict[str, Result]] = {}
     for row in result["rows"]:
-        sizes.setdefault(row["gigabytes"], {})[row["expression"]] = row
+        sizes.setdefault((row["gigabytes"], row["memory"]), {})[row["expression"]] = row
     rows = []
-    for size, of in sizes.items():
+    for (size, memory), of in sizes.items():
         ours, natural = of["onesum"], of["natural"]
-        seconds = [f"{r['seconds']:.1f} s" if "seconds" in r else "failed" for r in (ours, natural)]
+        seconds = [
+            f"{r['seconds']:.1f} s" if "seconds" in r else r["failed"] for r in (ours, natural)
+        ]
         both = "seconds" in ours and "seconds" in natural
         ratio = f"{natural['seconds'] / ours['seconds']:.1f}" if both else "-"
         peaks = " / ".join(_most(r.get("peak MiB")) for r in (ours, natural))
         spilled = " / ".join(_mib(r.get("spilled MiB")) for r in (ours, natural))
-        rows.append([f"{size:g}", *seconds, ratio, peaks, spilled])
-    what = f"{result['workers']} worker processes of {result['limit']}, onesum / natural expression"
+        rows.append([f"{size:g}", memory, *seconds, ratio, peaks, spilled])
+    what = f"{result['workers']} worker processes of {result['limit']}, medians of runs in turns"
     return f"{table(heads, rows)}\n\n{_told(result, what)}"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import forward
 from .linear import Linear, pair
-from .numbers import Temperature, temperature_words
+from .numbers import Temperature, exp, temperature_words
 from .rows import at, is_at, over, pivot_of, product, summed
 
 compiled = functools.partial(jax.jit, static_argnames=("axis", "dtype"))
@@ -101,7 +101,7 @@ def _lives(dead, p, axis):
 
 def _log_softmax_vjp(logp, g, t, axis):
     """(g_i - p_i sum g) / T; at the pivot (g_pivot sum p - p_pivot sum g) / T, sums of others."""
-    pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, jnp.exp(logp)
+    pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, exp(logp)
     g = over(jnp.where(dead, 0.0, g), t)
     g_pivot, there = at(g, pivot, axis), is_at(pivot, g, axis)
     others = summed(jnp.where(there, 0.0, g), axis)
@@ -112,7 +112,7 @@ def _log_softmax_vjp(logp, g, t, axis):
 
 def _log_softmax_jvp(logp, v, t, axis):
     """(w_i - S) / T, with w = v - v_pivot and S = sum p w."""
-    pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, jnp.exp(logp)
+    pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, exp(logp)
     w = over(jnp.where(dead, 0.0, v - at(v, pivot, axis)), t)
     result = w - summed(p * w, axis)
     return jnp.where(_lives(dead, p, axis), result, 0.0)
@@ -184,7 +184,7 @@ def softmax_diagonal(p, temperature, axis, dtype):
 def log_softmax_diagonal(logp, temperature, axis, dtype):
     """(1 - p_i) / T; 0 where p = 0, as everywhere in that row and column of the Jacobian."""
     logp, _, t = _products(temperature, dtype, logp, logp)
-    p, there = jnp.exp(logp), is_at(pivot_of(logp, axis), logp, axis)
+    p, there = exp(logp), is_at(pivot_of(logp, axis), logp, axis)
     rest = summed(jnp.where(there, 0.0, p), axis)
     result = over(jnp.where(there, rest, jnp.where(p > 0.5, -jnp.expm1(logp), 1.0 - p)), t)
     return jnp.where(_lives(logp == -jnp.inf, p, axis), result, 0.0).astype(dtype)

@@ -13,6 +13,7 @@ sum, and it adds up constants: (a + 1.0) - 1.0 is a. So numbers are cut in two b
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -168,9 +169,23 @@ def exponentials(x, m, t):
     q = form.q[-1]
     for c in form.q[-2::-1]:
         q = q * r + c
-    e = power + power * (r + r * r * q)
+    s = r + r * r * q
+    # Near the smallest normal number a product with s would be below it, which XLA takes for 0.
+    e = jnp.where(z <= one + form.mantissa, power * (1.0 + s), power + power * s)
     e = jnp.where(z <= one, 0.0, e)  # not for NaN, which is to stay
     return jnp.where(x == m, 1.0, e)
+
+
+@jax.custom_jvp
+def exp(x):
+    """exp(x), within an ulp for x <= 0: a device's own may be off by one for each unit of x."""
+    return jnp.where(x > 0.0, jnp.exp(x), exponentials(x, jnp.zeros((), x.dtype), None))
+
+
+@exp.defjvp
+def _exp_rule(primals, tangents):
+    value = exp(*primals)
+    return value, value * tangents[0]
 
 
 def log1p(r):

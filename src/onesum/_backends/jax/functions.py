@@ -14,7 +14,7 @@ import numpy as np
 from . import forward
 from .linear import Linear, pair
 from .numbers import Temperature, exp, temperature_words
-from .rows import at, is_at, over, pivot_of, product, summed
+from .rows import at, is_at, over, pivot_of, product, summed, summed_in_words
 
 compiled = functools.partial(jax.jit, static_argnames=("axis", "dtype"))
 
@@ -102,12 +102,12 @@ def _lives(dead, p, axis):
 def _log_softmax_vjp(logp, g, t, axis):
     """(g_i - p_i sum g) / T; at the pivot (g_pivot sum p - p_pivot sum g) / T, sums of others."""
     pivot, dead, p = pivot_of(logp, axis), logp == -jnp.inf, exp(logp)
-    g = over(jnp.where(dead, 0.0, g), t)
+    g = jnp.where(dead, 0.0, g)
     g_pivot, there = at(g, pivot, axis), is_at(pivot, g, axis)
-    others = summed(jnp.where(there, 0.0, g), axis)
+    others, total = summed_in_words(jnp.where(there, 0.0, g), axis), summed_in_words(g, axis)
     rest = summed(jnp.where(there, 0.0, p), axis)
-    result = jnp.where(there, rest * g_pivot, g) - p * jnp.where(there, others, others + g_pivot)
-    return jnp.where(_lives(dead, p, axis), result, 0.0)
+    result = jnp.where(there, rest * g_pivot, g) - p * jnp.where(there, others, total)
+    return jnp.where(_lives(dead, p, axis), over(result, t), 0.0)
 
 
 def _log_softmax_jvp(logp, v, t, axis):

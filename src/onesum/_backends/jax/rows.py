@@ -11,6 +11,7 @@ times its sum. The one transposes to the other, so that the VJP is as exact as t
 is 1 to the last bit: there all weight is on that class.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -94,6 +95,24 @@ def divided(a, total, factor=1.0):
 
 def summed(a, axis):
     return jnp.sum(a, axis=axis, keepdims=True)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def summed_in_words(a, axis):
+    """The sum of terms that may cancel, its rounding errors added up beside it."""
+    zero = jnp.zeros((), a.dtype)
+    hi, lo = lax.reduce((a, jnp.zeros_like(a)), (zero, zero), _add_words, (axis % a.ndim,))
+    return jnp.expand_dims(jnp.where(jnp.isfinite(lo), hi + lo, hi), axis)
+
+
+@summed_in_words.defjvp
+def _summed_in_words_rule(axis, primals, tangents):
+    return summed_in_words(*primals, axis), summed(*tangents, axis)
+
+
+def _add_words(a, b):
+    hi, error = two_sum(a[0], b[0])
+    return hi, (a[1] + b[1]) + error
 
 
 @jax.custom_jvp

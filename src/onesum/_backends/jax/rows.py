@@ -107,7 +107,8 @@ def summed_in_words(a, axis):
 
 @summed_in_words.defjvp
 def _summed_in_words_rule(axis, primals, tangents):
-    return summed_in_words(*primals, axis), summed(*tangents, axis)
+    (a,), (da,) = primals, tangents
+    return summed_in_words(a, axis), summed(da, axis)
 
 
 def _add_words(a, b):

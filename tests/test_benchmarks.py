@@ -122,9 +122,9 @@ def test_losses(tmp_path):
     assert {name for name, modes in both["times"].items() if "out" in modes} <= with_out
     assert {"onesum", "NumPy"} <= both["times"].keys() <= {*with_out, "torch"}
     program = (
-        "import sys; from pathlib import Path; from benchmarks import report; "
+        "import sys; from pathlib import Path; from benchmarks.report import losses; "
         "from onesum.bench import host; result = host.load(Path(sys.argv[1])); "
-        "print(report.losses(result), report.every_loss(result))"
+        "print(losses.beside_the_best(result), losses.every(result))"
     )
     text = python("-c", program, path)
     assert "| 128x10 | " in text
@@ -217,8 +217,8 @@ def test_goals_of_the_losses():
         cell_of(VALUE_AND_GRAD, (1, 10), onesum={"fresh": 31}, torch={"fresh": 100}),
     ]
     program = (
-        "import json, sys; from benchmarks import report; "
-        "print(json.dumps(report.loss_goals(json.loads(sys.argv[1]))))"
+        "import json, sys; from benchmarks.report import losses; "
+        "print(json.dumps(losses.goals(json.loads(sys.argv[1]))))"
     )
     table, below = json.loads(python("-c", program, json.dumps(cells)))
     assert f"| {VALUE_AND_GRAD} (fresh), torch | 3.0 | 2.9 | 3.1 | - | - |  |" in table

@@ -125,7 +125,7 @@ def test_the_readme_shows_the_two_commands_and_an_example():
 
 def test_links_lead_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        for target in re.findall(r"""(?:\]\(|src(?:set)?=")([^)#\s"]+)""", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 

@@ -10,12 +10,7 @@ from onesum.bench import host
 from .. import IMAGES, ROOT
 from ..cuda.tables import on_a_gpu
 from ..markdown import filled
-from . import accuracy, losses, scale, speed
-from .arrays import arrays
-from .boosting import boosting
-from .calibration import calibration
-from .linear import linear
-from .memory import importing, memory
+from . import accuracy, arrays, boosting, calibration, linear, losses, memory, scale, speed
 
 DOCS = ROOT / "docs"
 
@@ -59,26 +54,27 @@ def pages(results: Path) -> dict[Path, dict[str, str]]:
         },
         DOCS / "comparison.md": {"accuracy": accuracy.largest(errors)},
         DOCS / "performance.md": {
-            "means": speed.means([*every_speed, of_losses]),
+            "means": speed.means([on_two, of_losses]),
             "speed": speed.beside_the_best(on_two),
             "losses": losses.beside_the_best(of_losses),
-            "memory": memory(host.load(results / "memory.json")),
-            "import": importing(host.load(results / "import.json")),
+            "memory": memory.calls(host.load(results / "memory.json")),
+            "import": memory.importing(host.load(results / "import.json")),
         },
         DOCS / "performance-log.md": {
+            "means": speed.means(every_speed),
             "lost": "\n\n".join(map(speed.lost, every_speed)),
             "losses": losses.every(of_losses),
             "speed": "\n\n".join(map(speed.every, every_speed)),
         },
         DOCS / "arrays.md": {
-            "speed": arrays(host.load(results / "arrays.json")),
+            "speed": arrays.tables(host.load(results / "arrays.json")),
             "gpu": on_a_gpu(host.load(gpu) if gpu.exists() else None),
         },
-        DOCS / "boosting.md": {"boosting": boosting(host.load(results / "boosting.json"))},
+        DOCS / "boosting.md": {"boosting": boosting.tables(host.load(results / "boosting.json"))},
         DOCS / "calibration.md": {
-            "calibration": calibration(host.load(fits) if fits.exists() else None)
+            "calibration": calibration.tables(host.load(fits) if fits.exists() else None)
         },
-        DOCS / "linear.md": {"linear": linear(host.load(results / "linear.json"))},
+        DOCS / "linear.md": {"linear": linear.tables(host.load(results / "linear.json"))},
         DOCS / "scale.md": {
             name: getattr(scale, name)(host.load(results / f"{name}.json"))
             for name in ("dask", "vocab_parallel", "files")

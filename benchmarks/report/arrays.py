@@ -14,7 +14,7 @@ from .measured import measured
 CALL = "1x10"  # the shape at which the cost of a call is measured
 
 
-def arrays(result: Result) -> str:
+def tables(result: Result) -> str:
     """How many times as fast as the array's own library, and the mean over all but calls."""
     heads, lines = ["", *OPERATIONS], []
     for lane in LANES:

@@ -8,7 +8,7 @@ from ..markdown import table
 from .measured import measured
 
 
-def boosting(result: Result) -> str:
+def tables(result: Result) -> str:
     """The objective alone, and whole rounds with the part of it that the objective takes."""
     calls, rounds = [], []
     for cell in result["cells"]:

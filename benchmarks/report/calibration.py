@@ -11,7 +11,7 @@ from .measured import measured
 NOTHING = "Not measured yet: `python -m benchmarks calibration` measures it."
 
 
-def calibration(result: Result | None) -> str:
+def tables(result: Result | None) -> str:
     if result is None:
         return NOTHING
     others = [name for name in result["rows"][0]["times"] if name != ONESUM]

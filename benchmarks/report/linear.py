@@ -7,7 +7,7 @@ from ..markdown import table
 from .measured import measured
 
 
-def linear(result: Result) -> str:
+def tables(result: Result) -> str:
     """Time and memory of a linear layer's loss and gradients, and of the bare products."""
     parts = []
     for row in result["rows"]:

@@ -9,7 +9,7 @@ from ..markdown import table
 from .measured import ALL, measured
 
 
-def memory(result: Result) -> str:
+def calls(result: Result) -> str:
     names = list(result["rows"][0]["extra"])
     rows = []
     for row in result["rows"]:

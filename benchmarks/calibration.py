@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -34,6 +35,7 @@ Call = Callable[[], float]
 def run(results: Path, quick: bool, threads: int) -> None:
     host.pin(threads, None)  # for the processes too
     about = {"host": host.describe(), "threads": threads}
+    about["host"]["versions"]["scikit-learn"] = version("scikit-learn")
     unit = "microseconds: lower quartile, median, upper quartile; the temperatures found"
     rows: list[dict[str, Any]] = []
     for shape in QUICK if quick else SHAPES:

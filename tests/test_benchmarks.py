@@ -49,16 +49,6 @@ def load(path: Path) -> dict:
     return result
 
 
-def test_tables_are_made_from_the_results():
-    benchmarks("report", "--check")
-
-
-def test_report_shows_the_tables():
-    text = benchmarks("report", "--quick", "--results", RESULTS)
-    assert "| softmax, float32 |" in text
-    assert "`import onesum` takes" in text
-
-
 def test_the_cells():
     """Every dtype, and every kind of cell; the classes and the bytes as defined."""
     everything = cases()
@@ -122,9 +112,9 @@ def test_losses(tmp_path):
     assert {name for name, modes in both["times"].items() if "out" in modes} <= with_out
     assert {"onesum", "NumPy"} <= both["times"].keys() <= {*with_out, "torch"}
     program = (
-        "import sys; from pathlib import Path; from benchmarks import report; "
+        "import sys; from pathlib import Path; from benchmarks.report import losses; "
         "from onesum.bench import host; result = host.load(Path(sys.argv[1])); "
-        "print(report.losses(result), report.every_loss(result))"
+        "print(losses.beside_the_best(result), losses.every(result))"
     )
     text = python("-c", program, path)
     assert "| 128x10 | " in text
@@ -207,22 +197,6 @@ def test_in_place_others_count_with_their_best():
     alone = cell_of(LOSS, onesum={"fresh": 1}, torch={"fresh": 2})
     assert figures.modes(alone) == ["fresh"]
     assert figures.ratio(alone, "torch", "out") is None
-
-
-def test_goals_of_the_losses():
-    """A ratio below its goal is named, one that reaches it is not; what is not measured is -."""
-    cells = [
-        cell_of(VALUE_AND_GRAD, (65536, 10), onesum={"fresh": 10}, torch={"fresh": 29}),
-        cell_of(VALUE_AND_GRAD, (4096, 1000), onesum={"fresh": 10}, torch={"fresh": 31}),
-        cell_of(VALUE_AND_GRAD, (1, 10), onesum={"fresh": 31}, torch={"fresh": 100}),
-    ]
-    program = (
-        "import json, sys; from benchmarks import report; "
-        "print(json.dumps(report.loss_goals(json.loads(sys.argv[1]))))"
-    )
-    table, below = json.loads(python("-c", program, json.dumps(cells)))
-    assert f"| {VALUE_AND_GRAD} (fresh), torch | 3.0 | 2.9 | 3.1 | - | - |  |" in table
-    assert [line.partition(": ")[2] for line in below] == ["torch 2.9 of 3.0", "torch 3.2 of 3.3"]
 
 
 @pytest.mark.usefixtures("_one_thread")

@@ -369,9 +369,9 @@ def test_the_benchmark(tmp_path):
         for name, within in cell["within"].items():
             assert within[1] < cell["round"][name][1]
     program = (
-        "import sys; from pathlib import Path; from benchmarks import report; "
+        "import sys; from pathlib import Path; from benchmarks.report import boosting; "
         "from onesum.bench import host; "
-        "print(report.boosting(host.load(Path(sys.argv[1]) / 'boosting.json')))"
+        "print(boosting.tables(host.load(Path(sys.argv[1]) / 'boosting.json')))"
     )
     text = python("-c", program, tmp_path)
     assert "| LightGBM, 4 classes |" in text

@@ -123,11 +123,23 @@ def test_the_readme_shows_the_two_commands_and_an_example():
     assert BLOCK.findall(text)
 
 
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as they are made of them on the web."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere():
+    """Pages, pictures, and the headings of pages."""
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target in re.findall(r"""(?:\]\(|src(?:set)?=")([^)\s"]+)""", page.read_text()):
+            if "://" in target:
+                continue
+            path, _, anchor = target.partition("#")
+            there = page.parent / path if path else page
+            assert there.exists(), f"{page.name} links to {target}"
+            if anchor:
+                assert anchor in anchors(there), f"{page.name} links to {target}"
 
 
 def test_show_config(capsys):

@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.report import filled, table  # noqa: E402
+from benchmarks.markdown import filled, table  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "decisions-binding.json"
 PAGE = ROOT / "docs" / "decisions" / "0002-binding.md"

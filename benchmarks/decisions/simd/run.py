@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.report import filled, table  # noqa: E402
+from benchmarks.markdown import filled, table  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "decisions-simd.json"
 PAGE = ROOT / "docs" / "decisions" / "0001-simd.md"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .markdown import table
+from ..markdown import table
 
 Result = dict[str, Any]
 

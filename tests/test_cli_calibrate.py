@@ -148,3 +148,22 @@ def test_mistakes(cli, files, tmp_path):
         assert told == ""
         assert message in errors
         assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("padding", [np.nan, -np.inf])
+def test_ignored_rows_may_hold_anything(cli, files, tmp_path, padding):
+    x, y, _, _ = files
+    counted = np.arange(600) % 3 > 0
+    labels = save(tmp_path, "npy", np.where(counted, y, -100), "i")
+    given = save(tmp_path, "npy", np.where(counted[:, None], x, padding), "z")
+    got = answered(cli, given, labels, "--ignore-index=-100", "--holdout=0.5")
+    assert (got["rows_fitted"], got["rows_scored"]) == (200, 200)
+    clean = save(tmp_path, "npy", np.where(counted[:, None], x, 0.0), "c")
+    assert got == answered(cli, clean, labels, "--ignore-index=-100", "--holdout=0.5")
+
+
+def test_one_row(cli, tmp_path):
+    logits, label = save(tmp_path, "npy", np.zeros(5), "a"), save(tmp_path, "npy", np.array(2), "b")
+    status, _, errors = cli("calibrate", logits, label)
+    assert status == 2
+    assert "b.npy: expected two classes or more, got class 2 alone" in errors

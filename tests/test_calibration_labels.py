@@ -1,0 +1,154 @@
+"""`TemperatureScaling`: what columns and labels stand for, and what a call leaves behind."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from budget import PARTIAL_FIT, TEMPERATURE
+from sklearn.exceptions import ConvergenceWarning
+
+import onesum
+from onesum.sklearn import TemperatureScaling
+
+
+def data(n=300, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0.0, 3.0, (n, classes))
+    return x, (x / 1.7 + rng.gumbel(size=x.shape)).argmax(axis=1)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_logits_relative_to_the_first_class(classes):
+    """With one column less, which a decision function of two classes has too."""
+    x, y = data(classes=classes)
+    relative = x[:, 1:] - x[:, :1]
+    names = np.array(["a", "b", "c", "d", "e"])[:classes]
+    wanted = TemperatureScaling(classes=names).fit(x, names[y])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = TemperatureScaling(classes=names).fit(relative, names[y])
+    assert got.temperature_ == pytest.approx(wanted.temperature_, rel=TEMPERATURE)
+    assert list(got.classes_) == list(names)
+    assert got.n_features_in_ == classes - 1
+    p = got.predict_proba(relative)
+    np.testing.assert_allclose(p, wanted.predict_proba(x), rtol=1e-11)
+    assert np.array_equal(got.predict(relative), wanted.predict(x))
+    parts = TemperatureScaling().partial_fit(relative[:9], names[y[:9]], classes=names)
+    parts.partial_fit(relative[9:], names[y[9:]])
+    assert parts.temperature_ == pytest.approx(wanted.temperature_, rel=1e-9)
+
+
+def test_relative_logits_are_told_of_where_nobody_said_so():
+    x, y = data()
+    relative = x[:, 1:] - x[:, :1]
+    with pytest.warns(
+        UserWarning, match="y: 3 labels for 2 columns of X, .* relative to that of 0"
+    ):
+        TemperatureScaling().fit(relative, y)
+    for labels in (np.where(y == 2, -100, y), y + 1):
+        with pytest.raises(ValueError, match="y: expected 2 labels for X of 2 feature"):
+            TemperatureScaling().fit(relative, labels)
+    p = onesum.softmax(x)[:, 1:]
+    with pytest.raises(ValueError, match="y: expected 2 labels for X of 2 feature"):
+        TemperatureScaling("probabilities").fit(p, y)
+
+
+def test_a_mask_of_relative_logits():
+    x, y = data()
+    kept = np.ones(x.shape, bool)
+    kept[y == 0, 2] = False
+    wanted = TemperatureScaling().fit(x, y, where=kept)
+    names = np.array(["a", "b", "c"])
+    relative = np.where(kept[:, 1:], x[:, 1:] - x[:, :1], np.nan)
+    got = TemperatureScaling(classes=names).fit(relative, names[y], where=kept[:, 1:])
+    assert got.temperature_ == pytest.approx(wanted.temperature_, rel=TEMPERATURE)
+    masked = np.ma.MaskedArray(relative, ~kept[:, 1:])
+    assert got.fit(masked, names[y]).temperature_ == pytest.approx(
+        wanted.temperature_, rel=TEMPERATURE
+    )
+
+
+def test_rows_without_weight_may_hold_anything():
+    x, y = data()
+    kept = np.arange(300) % 3 > 0
+    damaged = np.where(kept[:, None], x, [np.nan, np.inf, -np.inf])
+    wanted = TemperatureScaling().fit(x[kept], y[kept]).temperature_
+    got = TemperatureScaling().fit(damaged, y, kept).temperature_
+    assert got == pytest.approx(wanted, rel=TEMPERATURE)
+    with pytest.raises(ValueError, match="y: expected labels of two classes or more, got one"):
+        TemperatureScaling().fit(x, y, y == 1)
+    parts = TemperatureScaling().partial_fit(damaged[:10], y[:10], kept[:10], classes=[0, 1, 2])
+    assert parts.partial_fit(damaged[10:], y[10:], kept[10:]).temperature_ == pytest.approx(
+        wanted, rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("weight", [1e101, 1e-101, 1e308])
+def test_weights_beyond_sums(weight):
+    x, y = data()
+    with pytest.raises(ValueError, match="sample_weight: expected 0, or numbers from 1e-100 to"):
+        TemperatureScaling().fit(x, y, np.full(300, weight))
+    near = 1e99 if weight > 1 else 1e-99
+    got = TemperatureScaling().fit(x, y, np.full(300, near))
+    assert got.temperature_ == pytest.approx(
+        TemperatureScaling().fit(x, y).temperature_, rel=TEMPERATURE
+    )
+
+
+def test_a_first_part_that_is_refused():
+    x, y = data()
+    scaling = TemperatureScaling()
+    with pytest.raises(ValueError, match="got nan in row 0"):
+        scaling.partial_fit(np.full((20, 3), np.nan), y[:20])
+    assert not hasattr(scaling, "classes_")
+    wanted = TemperatureScaling().fit(x, y).temperature_
+    assert scaling.partial_fit(x, y).temperature_ == pytest.approx(wanted, rel=TEMPERATURE)
+
+
+def test_parts_of_other_classes():
+    x, y = data()
+    scaling = TemperatureScaling().partial_fit(x, y, classes=[0, 1, 2])
+    scaling.partial_fit(x, y, classes=[2, 1, 0])
+    with pytest.raises(ValueError, match=r"classes: expected labels of the first call, .*7"):
+        scaling.partial_fit(x, y, classes=[0, 1, 7])
+
+
+def test_parts_whose_optimum_is_beyond_a_bound():
+    """What was learnt there is not forgotten: the bound is left as late as by all rows at once."""
+    x, y = data(4000)
+    low, high = x[:2000] / 3.0, x[2000:]
+    bounded = TemperatureScaling(bounds=(0.8, 1e4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for start in range(0, 2000, 500):
+            bounded.partial_fit(low[start : start + 500], y[start : start + 500])
+    assert bounded.temperature_ == 0.8
+    bounded.partial_fit(high, y[2000:])
+    whole = TemperatureScaling().fit(np.concatenate([low, high]), y)
+    off = bounded.temperature_ - whole.temperature_
+    assert abs(off) <= 4 * PARTIAL_FIT * whole.temperature_stderr_
+
+
+@pytest.mark.parametrize(
+    ("bounds", "told"), [((2, 5), "falls to the lower"), ((0.1, 0.5), "grows to the upper")]
+)
+def test_what_is_said_at_a_bound(bounds, told):
+    x, y = data()
+    with pytest.warns(ConvergenceWarning, match=f"^the loss falls as T {told} bound") as said:
+        scaling = TemperatureScaling(bounds=bounds).fit(x, y)
+    assert scaling.temperature_ in bounds
+    assert "every label has the largest" not in str(said[0].message)
+
+
+def test_tensors():
+    x, y = data()
+    wanted = TemperatureScaling().fit(x, y)
+    tensor = torch.from_numpy(x).requires_grad_()
+    assert TemperatureScaling().fit(tensor, y).temperature_ == wanted.temperature_
+    assert np.array_equal(wanted.transform(tensor), wanted.transform(x))
+    half = torch.from_numpy(x).bfloat16()
+    same = TemperatureScaling().fit(half.double().numpy(), y).temperature_
+    assert TemperatureScaling().fit(half, y).temperature_ == pytest.approx(same, rel=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -152,3 +153,15 @@ def test_tensors():
     half = torch.from_numpy(x).bfloat16()
     same = TemperatureScaling().fit(half.double().numpy(), y).temperature_
     assert TemperatureScaling().fit(half, y).temperature_ == pytest.approx(same, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", ml_dtypes.bfloat16])
+@pytest.mark.parametrize("from_", ["probabilities", "log_probabilities"])
+def test_what_was_rounded_to_16_bits(from_, dtype):
+    """Such rows do not sum to 1 as others do."""
+    x, y = data(classes=50)
+    given = {"probabilities": onesum.softmax, "log_probabilities": onesum.log_softmax}[from_](x)
+    scaling = TemperatureScaling(from_, classes=range(50)).fit(given.astype(dtype), y)
+    wanted = TemperatureScaling(classes=range(50)).fit(x, y)
+    assert scaling.temperature_ == pytest.approx(wanted.temperature_, rel=2**-8)
+    assert scaling.predict_proba(given.astype(dtype)).shape == (300, 50)

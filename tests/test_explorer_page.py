@@ -289,7 +289,7 @@ def test_in_a_notebook(watched):
     box = frame.get_by_role("slider", name="logit of A")
     assert box.get_attribute("aria-valuenow") == "3"
     box.press("End")
-    frame.wait_for_function("document.querySelector('[role=slider]').ariaValueNow === '10'")
+    expect(box).to_have_attribute("aria-valuenow", "10")
     code = frame.locator("#python").text_content()
     assert "[10, 1], [0, 1], [0, 1], 1" in code
     assert frame.get_by_role("button", name="Copy link").is_hidden()

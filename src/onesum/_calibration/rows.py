@@ -68,7 +68,7 @@ class Rows:
             raise ValueError(f"from_: expected one of {', '.join(FROM)}, got {from_!r}")
         x, mask = split_mask(x)
         self.from_, self.given = from_, Logits(name, x, axis)
-        self.off = SUM_OF_HALVES if self.given.source.dtype.itemsize == 2 else SUM
+        self.off = off_of(self.given.source)
         self.labels = labels_of(labels, self.given)
         self.weights = None if sample_weight is None else weights_of(sample_weight, self.given)
         # Called with how many bytes were read.
@@ -176,6 +176,11 @@ class Rows:
             row = self.row_name(int(numbers[i]))
             text = f"{self.given.name}: expected {wanted}, got {got[i]:g}{what} in {row}"
             raise (NoSoftmaxError if self.from_ == "logits" else ValueError)(text)
+
+
+def off_of(x: Any) -> float:
+    """How far from 1 a row of probabilities may sum, by what they were rounded to."""
+    return SUM_OF_HALVES if getattr(getattr(x, "dtype", None), "itemsize", 0) == 2 else SUM
 
 
 def kept_of(where: Any, mask: Array | None, shape: tuple[int, ...]) -> Array | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from .._arguments.options import count_of
 from .moments import Moments, moments
 from .rows import Rows
 
@@ -82,6 +83,17 @@ class Fit(NamedTuple):
             if self.status in ("separable", "low", "high")
             else ""
         )
+
+
+def limits_of(bounds: Any, max_iter: Any) -> tuple[tuple[float, float], int]:
+    """What the search is limited by, checked."""
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        raise TypeError(f"bounds: expected two numbers, got {bounds!r:.60}") from None
+    if not 0.0 < low < high < math.inf:
+        raise ValueError(f"bounds: expected 0 < low < high, got {bounds}")
+    return (low, high), count_of("max_iter", max_iter)
 
 
 def fit(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any, Self
 
@@ -18,9 +17,8 @@ from sklearn.utils.validation import (
 )
 
 from .._arguments.masked import split_mask
-from .._arguments.options import count_of
-from .._calibration.rows import Rows, kept_of
-from .._calibration.temperature import BOUNDS, ITERATIONS, Fit, Past, fit
+from .._calibration.rows import Rows, kept_of, off_of
+from .._calibration.temperature import BOUNDS, ITERATIONS, Fit, Past, fit, limits_of
 from .._functions.log_softmax import log_softmax
 from .._library import is_torch
 from .._typing import From
@@ -139,7 +137,7 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         """
         rows, labels = self._labelled(X, y, sample_weight, where, None, True)
         need_two_classes(rows.labels[rows.counted], labels)
-        found = fit(rows, *self._limits())
+        found = fit(rows, *limits_of(self.bounds, self.max_iter))
         self._learn(found, labels)
         self._past: Past = found.past
         self._kept: Rows | None = None
@@ -190,7 +188,7 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         past = Past() if first else self._past
         if not past.information:
             rows = joined(rows, None if first else self._kept)
-        found = fit(rows, *self._limits(), past)
+        found = fit(rows, *limits_of(self.bounds, self.max_iter), past)
         self._learn(found, labels)
         known = found.information >= ENOUGH or past.information > 0.0
         self._past, self._kept = (found.past, None) if known else (past, rows)
@@ -213,9 +211,7 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         """
         check_is_fitted(self)
         data, kept = self._data(X, where, False)
-        if len(self.classes_) > data.shape[1]:
-            data, kept = with_first(data, kept)
-        rows = Rows(data, np.zeros(len(data), int), -1, self.from_, None, kept, "X")
+        rows = self._rows(X, data, kept, self.classes_, np.zeros(len(data), int))
         x = np.concatenate([part.x for part in rows.parts()])
         dtype = np.float32 if rows.given.source.dtype == np.float32 else np.float64
         return log_softmax(x, temperature=self.temperature_).astype(dtype, copy=False)
@@ -256,16 +252,6 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         self.temperature_stderr_ = found.stderr
         self.n_iter_ = found.iterations
 
-    def _limits(self) -> tuple[tuple[float, float], int]:
-        """The parameters of the search, checked."""
-        try:
-            low, high = (float(bound) for bound in self.bounds)
-        except (TypeError, ValueError):
-            raise TypeError(f"bounds: expected two numbers, got {self.bounds!r:.60}") from None
-        if not 0.0 < low < high < math.inf:
-            raise ValueError(f"bounds: expected 0 < low < high, got {self.bounds}")
-        return (low, high), count_of("max_iter", self.max_iter)
-
     def _labelled(
         self,
         X: Any,  # noqa: N803
@@ -287,9 +273,23 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         columns = data.shape[1]
         labels = classes_of(y, columns, self.classes, known, self.from_) if reset else self.classes_
         indices = indices_of(y, labels)
-        if len(labels) > columns:
+        return self._rows(X, data, kept, labels, indices, sample_weight), labels
+
+    def _rows(
+        self,
+        X: Any,  # noqa: N803
+        data: Array,
+        kept: Array | None,
+        classes: Array,
+        indices: Array,
+        sample_weight: Any = None,
+    ) -> Rows:
+        """The rows of X, which data has in single or double precision."""
+        if len(classes) > data.shape[1]:
             data, kept = with_first(data, kept)
-        return Rows(data, indices, -1, self.from_, sample_weight, kept, "X"), labels
+        rows = Rows(data, indices, -1, self.from_, sample_weight, kept, "X")
+        rows.off = off_of(X)
+        return rows
 
     def _data(self, X: Any, where: Any, reset: bool) -> tuple[Array, Array | None]:  # noqa: N803
         """X as an array, and what of it is not left out."""

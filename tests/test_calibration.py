@@ -10,6 +10,8 @@ import mpmath
 import numpy as np
 import pytest
 from budget import BY_VALUES, PARTIAL_FIT, TEMPERATURE
+from scipy.optimize import brentq
+from sklearn._loss.loss import HalfMultinomialLoss
 from sklearn.calibration import _TemperatureScaling
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
@@ -99,6 +101,20 @@ def test_as_scikit_learn(n, classes, dtype):
     assert abs(loss - other) <= 1e-14 * other
     if n * classes > search.WORTH * search.SAMPLE:
         assert ours.n_iter_ <= 4  # from where a sample has its optimum
+
+
+@pytest.mark.parametrize(("n", "classes"), [(500, 2), (2000, 10)])
+def test_the_optimum_of_scikit_learns_loss(n, classes):
+    """Where the slope that scikit-learn's own loss has is 0, which its search does not look at."""
+    x, y = data(n, classes)
+    loss = HalfMultinomialLoss(n_classes=classes)
+
+    def slope(beta):
+        return np.vdot(loss.gradient(y.astype(float), beta * x), x)
+
+    beta = brentq(slope, 0.1, 10.0, xtol=1e-14, rtol=1e-14)
+    ours = TemperatureScaling(classes=range(classes)).fit(x, y)
+    assert abs(ours.temperature_ * beta - 1) <= TEMPERATURE
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import ml_dtypes
@@ -107,6 +108,13 @@ def test_a_first_part_that_is_refused():
     assert not hasattr(scaling, "classes_")
     wanted = TemperatureScaling().fit(x, y).temperature_
     assert scaling.partial_fit(x, y).temperature_ == pytest.approx(wanted, rel=TEMPERATURE)
+
+
+def test_rows_that_are_kept_are_pickled():
+    x, y = data()
+    scaling = TemperatureScaling().partial_fit(x[:30], y[:30])
+    again = pickle.loads(pickle.dumps(scaling)).partial_fit(x[30:], y[30:])
+    assert again.temperature_ == scaling.partial_fit(x[30:], y[30:]).temperature_
 
 
 def test_parts_of_other_classes():

@@ -72,7 +72,7 @@ class Rows:
         self.labels = labels_of(labels, self.given)
         self.weights = None if sample_weight is None else weights_of(sample_weight, self.given)
         # Called with how many bytes were read.
-        self.advance: Callable[[int], None] = lambda nbytes: None
+        self.advance: Callable[[int], None] | None = None
         self.where = kept_of(where, mask, self.given.shape)
 
     @property
@@ -96,7 +96,8 @@ class Rows:
         """All rows in order; the next ones are read while these are in use."""
         boxes = self._blocks(BLOCK).rows()
         for first, block in self._numbered(ahead(partial(self._read, box) for box in boxes)):
-            self.advance(block.nbytes)
+            if self.advance is not None:
+                self.advance(block.nbytes)
             step = max(1, PART // self.classes)
             for start in range(0, len(block), step):
                 part = self._part(first + start, block[start : start + step])

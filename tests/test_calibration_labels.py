@@ -126,19 +126,20 @@ def test_parts_of_other_classes():
 
 
 def test_parts_whose_optimum_is_beyond_a_bound():
-    """What was learnt there is not forgotten: the bound is left as late as by all rows at once."""
-    x, y = data(4000)
-    low, high = x[:2000] / 3.0, x[2000:]
-    bounded = TemperatureScaling(bounds=(0.8, 1e4))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for start in range(0, 2000, 500):
-            bounded.partial_fit(low[start : start + 500], y[start : start + 500])
-    assert bounded.temperature_ == 0.8
-    bounded.partial_fit(high, y[2000:])
-    whole = TemperatureScaling().fit(np.concatenate([low, high]), y)
-    off = bounded.temperature_ - whole.temperature_
-    assert abs(off) <= 4 * PARTIAL_FIT * whole.temperature_stderr_
+    """What was learnt before is not forgotten there."""
+    x, y = data(6000)
+    x[1500:3000] /= 1.3
+    x[3000:] *= 1.15
+    whole = TemperatureScaling().fit(x, y)
+    scaling = TemperatureScaling(bounds=(1.6, 1e4)).fit(x[:1500], y[:1500])
+    assert scaling.temperature_ > 1.6
+    with pytest.warns(ConvergenceWarning, match="the loss falls as T falls to the lower bound: T"):
+        scaling.partial_fit(x[1500:3000], y[1500:3000])
+    assert scaling.temperature_ == 1.6
+    scaling.partial_fit(x[3000:], y[3000:])
+    off = scaling.temperature_ - whole.temperature_
+    assert abs(off) <= PARTIAL_FIT * whole.temperature_stderr_
+    assert scaling.temperature_stderr_ == pytest.approx(whole.temperature_stderr_, rel=0.05)
 
 
 @pytest.mark.parametrize(

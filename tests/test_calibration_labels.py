@@ -58,6 +58,18 @@ def test_relative_logits_are_told_of_where_nobody_said_so():
         TemperatureScaling("probabilities").fit(p, y)
 
 
+@pytest.mark.parametrize("dtype", [str, object])
+def test_mistaken_strings_are_shown(dtype):
+    """As tables have them, which is as objects, too."""
+    x, _ = data(3, 2)
+    with pytest.raises(ValueError, match="y: expected labels of two classes .* one class: 'b'"):
+        TemperatureScaling(classes=np.array(["a", "b"], dtype)).fit(x, np.array(["b"] * 3, dtype))
+    with pytest.raises(ValueError, match="y: expected one of the classes 'a', 'b', got 'c' in row"):
+        TemperatureScaling(classes=["a", "b"]).fit(x, np.array(["a", "b", "c"], dtype))
+    with pytest.warns(UserWarning, match="relative to that of 'a'"):
+        TemperatureScaling().fit(data(6, 2)[0], np.array(["c", "a", "b"] * 2, dtype))
+
+
 def test_a_mask_of_relative_logits():
     x, y = data()
     kept = np.ones(x.shape, bool)

@@ -44,7 +44,7 @@ def classes_of(y: Any, columns: int, classes: Any, known: Any, from_: str) -> Ar
 def _tell(found: Array, columns: int) -> None:
     """That logits are taken for relative ones, which nobody has said."""
     text = f"y: {len(found)} labels for {columns} columns of X, which are taken for logits relative"
-    text += f" to that of {found[:1].tolist()[0]!r}; list all labels by classes= to say so"
+    text += f" to that of {_shown(found, 0)}; list all labels by classes= to say so"
     warnings.warn(text, stacklevel=5)
 
 
@@ -66,7 +66,7 @@ def with_first(x: Array, kept: Array | None) -> tuple[Array, Array | None]:
 
 def need_two_classes(indices: Array, classes: Array) -> None:
     if len(indices) and np.all(indices == indices[0]):
-        got = f"one class: {classes[indices[0]].item()!r}"
+        got = f"one class: {_shown(classes, indices[0])}"
         raise ValueError(f"y: expected labels of two classes or more, got {got}")
 
 
@@ -82,8 +82,13 @@ def indices_of(y: Array, classes: Array) -> Array:
     if np.any(wrong):
         i = int(np.argmax(wrong))
         shown = ", ".join(repr(c) for c in classes[:5].tolist()) + ", ..." * (len(classes) > 5)
-        raise ValueError(f"y: expected one of the classes {shown}, got {y[i].item()!r} in row {i}")
+        raise ValueError(f"y: expected one of the classes {shown}, got {_shown(y, i)} in row {i}")
     return np.asarray(columns)
+
+
+def _shown(labels: Array, i: int) -> str:
+    """One of them as Python writes it, whatever the dtype, object too."""
+    return repr(labels[i : i + 1].tolist()[0])
 
 
 def joined(rows: Rows, others: Rows | None) -> Rows:

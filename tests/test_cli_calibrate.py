@@ -135,7 +135,8 @@ def test_mistakes(cli, files, tmp_path):
         (2, "--from: expected one of", [logits, labels, "--from=odds"]),
         (2, "--holdout: expected a number between 0 and 1", [logits, labels, "--holdout=1"]),
         (2, "--holdout: expected a part", [logits, labels, "--holdout=1e-6"]),
-        (2, "--bins: expected at least 1", [logits, labels, "--bins=0"]),
+        (2, "--bins: expected from 1 to 65536, got 0", [logits, labels, "--bins=0"]),
+        (2, "--bins: expected from 1 to 65536, got 1000000", [logits, labels, "--bins=1000000"]),
         (2, "--confidence: expected", [logits, labels, "--confidence=95"]),
         (2, "--seed: expected at least 0", [logits, labels, "--seed=-1"]),
         (2, "--figure: expected a name", [logits, labels, "--figure=f.txt"]),
@@ -148,3 +149,22 @@ def test_mistakes(cli, files, tmp_path):
         assert told == ""
         assert message in errors
         assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("padding", [np.nan, -np.inf])
+def test_ignored_rows_may_hold_anything(cli, files, tmp_path, padding):
+    x, y, _, _ = files
+    counted = np.arange(600) % 3 > 0
+    labels = save(tmp_path, "npy", np.where(counted, y, -100), "i")
+    given = save(tmp_path, "npy", np.where(counted[:, None], x, padding), "z")
+    got = answered(cli, given, labels, "--ignore-index=-100", "--holdout=0.5")
+    assert (got["rows_fitted"], got["rows_scored"]) == (200, 200)
+    clean = save(tmp_path, "npy", np.where(counted[:, None], x, 0.0), "c")
+    assert got == answered(cli, clean, labels, "--ignore-index=-100", "--holdout=0.5")
+
+
+def test_one_row(cli, tmp_path):
+    logits, label = save(tmp_path, "npy", np.zeros(5), "a"), save(tmp_path, "npy", np.array(2), "b")
+    status, _, errors = cli("calibrate", logits, label)
+    assert status == 2
+    assert "b.npy: expected two classes or more, got class 2 alone" in errors

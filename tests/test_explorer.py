@@ -11,7 +11,9 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from onesum.explorer import Explorer, explore, path
 
@@ -59,6 +61,9 @@ def test_no_text_is_read_as_html():
         (np.array([True, False]), None, "x=1,0"),
         (np.array([0.5, 2], np.float16), None, "x=0.5,2"),
         (np.array([0.5, 2], ml_dtypes.bfloat16), None, "x=0.5,2"),
+        (torch.tensor([0.5, 2], requires_grad=True), None, "x=0.5,2"),
+        (torch.tensor([0.5, 2], dtype=torch.bfloat16), [1, 0], "x=0.5,2&g=1,0"),
+        (pd.Series([1, 2], index=["a", "b"]), None, "x=1,2"),
         (range(8), None, "x=0,1,2,3,4,5,6,7"),
     ],
 )
@@ -81,7 +86,13 @@ MISTAKES = {
     "text": (["1", "2"], None, TypeError, "x: expected real numbers, got dtype <U1"),
     "complex": ([1j, 2], None, TypeError, "x: expected real numbers, got dtype complex128"),
     "objects": ([None, 2], None, TypeError, "x: expected real numbers, got dtype object"),
-    "ragged": ([[1, 2], [3]], None, TypeError, "x: expected one row of numbers, got a list"),
+    "ragged": ([[1, 2], [3]], None, ValueError, "x: expected .* evenly nested numbers, got "),
+    "masked": (
+        np.ma.array([1, 2, 3], mask=[0, 1, 0]),
+        None,
+        ValueError,
+        "x: .* masked .* at position 1",
+    ),
     "records": (np.zeros(2, "i4,i4"), None, TypeError, "x: expected real numbers, got dtype"),
     "g too short": ([1, 2], [1], ValueError, "g: expected 2 numbers, one for each logit, got 1"),
     "g alone": (None, [1, 2], ValueError, "g: expected 3 numbers, one for each logit, got 2"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import address, drawn
+from playwright.sync_api import expect
 
 import onesum
 from onesum.explorer import explore, path
@@ -216,7 +217,7 @@ def test_the_state_comes_from_the_address_and_changes_with_it(watched):
     assert address(page) == state
     assert value(page, "logit of D") == 999
     page.evaluate("location.hash = '#x=4,5'")
-    page.wait_for_function("document.querySelectorAll('#logits .row').length === 2")
+    expect(page.locator("#logits .row")).to_have_count(2)
     assert address(page) == "x=4,5&t=1&g=1,0&v=0,1&y=1"
 
 
@@ -288,7 +289,7 @@ def test_in_a_notebook(watched):
     box = frame.get_by_role("slider", name="logit of A")
     assert box.get_attribute("aria-valuenow") == "3"
     box.press("End")
-    frame.wait_for_function("document.querySelector('[role=slider]').ariaValueNow === '10'")
+    expect(box).to_have_attribute("aria-valuenow", "10")
     code = frame.locator("#python").text_content()
     assert "[10, 1], [0, 1], [0, 1], 1" in code
     assert frame.get_by_role("button", name="Copy link").is_hidden()

@@ -265,13 +265,16 @@ def test_the_answers_of_the_rounds_are_true(watched):
     for seed in range(1, 40):
         by_kind = page.evaluate(DRAW, seed)
         answers = [one["choices"][one["right"]] for one in by_kind]
+        for one in by_kind:
+            assert len(set(one["choices"])) == 3
+            assert all(len(str(x)) <= 4 for x in one["state"]["x"]), "as a person writes it"
         shift, ratio, heat, sign, constant, label, overflow, small = by_kind
         assert answers[0] == "Nothing"
         x = np.array(shift["state"]["x"])
         assert onesum.softmax(x + 5) == pytest.approx(onesum.softmax(x))
         assert answers[1] == "It stays"
-        before = np.array(ratio["state"]["x"]) - [0, 2, 0]
-        pair = onesum.softmax([before, ratio["state"]["x"]])
+        x = np.array(ratio["state"]["x"])
+        pair = onesum.softmax([x, x + np.array([0, 2, 0])])
         assert pair[0, 0] / pair[0, 2] == pytest.approx(pair[1, 0] / pair[1, 2])
         state = heat["state"]
         assert answers[2] == shown(onesum.softmax(state["x"], temperature=state["t"])[2])

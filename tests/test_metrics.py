@@ -239,7 +239,7 @@ def test_refused(name):
 def test_refused_by_some():
     x, y, _, _ = data(10)
     for message, call in {
-        "bins: expected at least 1, got 0": lambda: metrics.calibration_error(x, y, bins=0),
+        "bins: expected from 1 to 65536, got 0": lambda: metrics.calibration_error(x, y, bins=0),
         "bins: expected an int": lambda: metrics.reliability(x, y, bins=1.5),
         "strategy: expected one of width, mass": lambda: metrics.reliability(x, y, strategy="q"),
         "label: expected a class from 0 to 6, got 7": lambda: metrics.reliability(x, y, label=7),

@@ -67,6 +67,17 @@ def index_of(name: str, value: Any) -> int | None:
         raise TypeError(f"{name}: expected an int or None, got {value!r:.60}") from None
 
 
+def count_of(name: str, value: Any, most: int | None = None) -> int:
+    """An int of at least 1."""
+    number = index_of(name, value)
+    if number is None:
+        raise TypeError(f"{name}: expected an int, got None")
+    if number < 1 or (most is not None and number > most):
+        wanted = "at least 1" if most is None else f"from 1 to {most}"
+        raise ValueError(f"{name}: expected {wanted}, got {number}")
+    return number
+
+
 def smoothing_of(value: Any) -> float:
     smoothing = number_of("label_smoothing", value)
     if not 0 <= smoothing <= 1:

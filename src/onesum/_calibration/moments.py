@@ -65,9 +65,8 @@ def moments(rows: Rows, parts: Iterable[Part], temperature: float) -> Moments:
         own = d[np.arange(len(d)), part.labels]
         weights = part.weights
         _need_finite(rows, part, own)
-        counts = slice(None) if weights is None else weights > 0.0
-        separable = separable and not own[counts].any()
-        constant = constant and separable and not _spread(d[counts])
+        separable = separable and not own.any()
+        constant = constant and separable and not _spread(d)
         mean, square = _mean_and_square(d, temperature, p)
         variance = square - mean * mean
         slopes = own - mean
@@ -89,12 +88,9 @@ def _mean_and_square(d: Array, temperature: float, room: Array) -> tuple[Array, 
 
 def _need_finite(rows: Rows, part: Part, own: Array) -> None:
     lost = own == -np.inf
-    if part.weights is not None:
-        lost &= part.weights > 0.0
-        own[part.weights == 0.0] = 0.0  # what has no weight may be infinite
     if lost.any():
         zero = "a probability of 0" if rows.from_ == "probabilities" else "-inf"
-        row = rows.row_name(part.first + int(np.argmax(lost)))
+        row = rows.row_name(int(part.numbers[np.argmax(lost)]))
         wanted = "labels whose loss is finite"
         raise ValueError(f"{rows.given.name}: expected {wanted}, got {zero} in {row}")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from .._arguments.masked import split_mask, unmasked
+from .._arguments.masked import split_mask
+from .._storage.blocks import Blocks, blocks_in_order
 from .._typing import From
 from ..compare._gathered import NoSoftmaxError, labels_of
-from ..compare._logits import Logits, ahead
+from ..compare._logits import Logits, ahead, readable, to_numpy
 
 Array = Any
 
@@ -25,18 +26,20 @@ BLOCK = 2**20
 SUM = 1e-3
 # The same of 16-bit numbers, of which the logarithms are off by 2^-9 of some ten.
 SUM_OF_HALVES = 5e-2
+# Weights beyond these would leave nothing of their squares and sums; 0 is none.
+WEIGHTS = 1e-100, 1e100
 
 
 class Part(NamedTuple):
-    """Some rows.
+    """Some rows, none of which has a weight of 0.
 
-    first : the number of the first of them.
+    numbers : which rows they are.
     x, largest : their logits, float64, and the largest of each.
     labels, weights : those of the rows; None where all count the same.
     p : their probabilities, where it is these that were given.
     """
 
-    first: int
+    numbers: Array
     x: Array
     largest: Array
     labels: Array
@@ -48,7 +51,7 @@ class Rows:
     """Logits of any library or in a file, and what is known of each row.
 
     Where something is left out, by `where` or a mask, the logit is -inf; so is that of a
-    probability of 0.
+    probability of 0. A row whose weight is 0 takes no part, whatever it holds.
     """
 
     def __init__(
@@ -65,12 +68,12 @@ class Rows:
             raise ValueError(f"from_: expected one of {', '.join(FROM)}, got {from_!r}")
         x, mask = split_mask(x)
         self.from_, self.given = from_, Logits(name, x, axis)
-        self.off = SUM_OF_HALVES if self.given.source.dtype.itemsize == 2 else SUM
+        self.off = off_of(self.given.source)
         self.labels = labels_of(labels, self.given)
         self.weights = None if sample_weight is None else weights_of(sample_weight, self.given)
         # Called with how many bytes were read.
-        self.advance: Callable[[int], None] = lambda nbytes: None
-        self.where = _kept(where, mask, self.given.shape)
+        self.advance: Callable[[int], None] | None = None
+        self.where = kept_of(where, mask, self.given.shape)
 
     @property
     def number(self) -> int:
@@ -81,22 +84,31 @@ class Rows:
         return self.given.classes
 
     @property
-    def total_weight(self) -> float:
-        return float(self.number if self.weights is None else self.weights.sum())
+    def counted(self) -> Any:
+        """Those that take part, as an index of the rows."""
+        return slice(None) if self.weights is None else self.weights > 0.0
+
+    @property
+    def counted_weights(self) -> Array | None:
+        return None if self.weights is None else self.weights[self.counted]
 
     def parts(self) -> Iterator[Part]:
         """All rows in order; the next ones are read while these are in use."""
-        cut = list(_blocks(self.given.shape, self.given.axis, max(BLOCK, self.classes)))
-        for first, block in self._numbered(ahead(partial(self._read, box) for box in cut)):
-            self.advance(block.nbytes)
+        boxes = self._blocks(BLOCK).rows()
+        for first, block in self._numbered(ahead(partial(self._read, box) for box in boxes)):
+            if self.advance is not None:
+                self.advance(block.nbytes)
             step = max(1, PART // self.classes)
             for start in range(0, len(block), step):
-                yield self._part(first + start, block[start : start + step])
+                part = self._part(first + start, block[start : start + step])
+                if len(part.x):
+                    yield part
 
     def sample(self, elements: int) -> list[Part]:
         """About so many elements of rows evenly spaced, to look at more than once."""
-        cut = list(_blocks(self.given.shape, self.given.axis, max(PART, self.classes)))
-        sizes = [self._rows_in(box) for box in cut]
+        blocks = self._blocks(PART)
+        cut = list(blocks.rows())
+        sizes = [math.prod(s.stop - s.start for s in blocks.of_rows(box)) for box in cut]
         firsts = np.cumsum([0, *sizes])
         step = max(1, len(cut) * PART // elements)
         return [self._part(int(firsts[i]), self._read(cut[i])) for i in range(0, len(cut), step)]
@@ -110,9 +122,8 @@ class Rows:
             yield first, block
             first += len(block)
 
-    def _rows_in(self, box: tuple[slice, ...]) -> int:
-        sizes = (len(range(*s.indices(n))) for s, n in zip(box, self.given.shape, strict=True))
-        return int(np.prod([n for i, n in enumerate(sizes) if i != self.given.axis], dtype=int))
+    def _blocks(self, elements: int) -> Blocks:
+        return blocks_in_order(self.given.shape, self.given.axis, elements)
 
     def _read(self, box: tuple[slice, ...]) -> Array:
         block = self.given.read(box)
@@ -123,48 +134,61 @@ class Rows:
         return np.where(kept, block, np.asarray(outside, block.dtype))
 
     def _part(self, first: int, rows: Array) -> Part:
-        at = slice(first, first + len(rows))
+        at: Any = slice(first, first + len(rows))
+        numbers, weights = np.arange(at.start, at.stop), None
+        if self.weights is not None:
+            counts = self.weights[at] > 0.0
+            if not counts.all():
+                at = numbers = numbers[counts]
+                rows = rows[counts]
+            weights = self.weights[at]
         x = rows.astype(np.float64, copy=False)
         largest = x.max(axis=-1)
-        self._need_valid(first, x, largest)
+        self._need_valid(numbers, x, largest)
         p = None
         if self.from_ == "probabilities":
             with np.errstate(divide="ignore"):
                 p, x, largest = x, np.log(x), np.log(largest)
-        weights = None if self.weights is None else self.weights[at]
-        return Part(first, x, largest, self.labels[at], weights, p)
+        return Part(numbers, x, largest, self.labels[at], weights, p)
 
-    def _need_valid(self, first: int, x: Array, largest: Array) -> None:
+    def _need_valid(self, numbers: Array, x: Array, largest: Array) -> None:
         """That each row has a softmax, and is what it was declared to be."""
         if self.from_ == "logits":
             wanted = "logits, of which one is not -inf, and none inf or NaN"
-            self._need(np.isfinite(largest), first, wanted, largest)
+            self._need(np.isfinite(largest), numbers, wanted, largest)
             return
         p, wanted = x, "probabilities"
         if self.from_ == "log_probabilities":
             self._need(
-                largest <= self.off, first, "logarithms of probabilities, at most 0", largest
+                largest <= self.off, numbers, "logarithms of probabilities, at most 0", largest
             )
             p, wanted = np.exp(x), "logarithms of probabilities"
         for extreme in (p.min(axis=-1), p.max(axis=-1)):
             inside = (extreme >= 0.0) & (extreme <= 1.0 + self.off)
-            self._need(inside, first, "probabilities from 0 to 1", extreme)
+            self._need(inside, numbers, "probabilities from 0 to 1", extreme)
         total = p.sum(axis=-1)
-        self._need(abs(total - 1.0) <= self.off, first, f"{wanted} that sum to 1", total, " in all")
+        self._need(
+            abs(total - 1.0) <= self.off, numbers, f"{wanted} that sum to 1", total, " in all"
+        )
 
-    def _need(self, good: Array, first: int, wanted: str, got: Array, what: str = "") -> None:
+    def _need(self, good: Array, numbers: Array, wanted: str, got: Array, what: str = "") -> None:
         if not good.all():
             i = int(np.argmin(good))
-            row = self.row_name(first + i)
+            row = self.row_name(int(numbers[i]))
             text = f"{self.given.name}: expected {wanted}, got {got[i]:g}{what} in {row}"
             raise (NoSoftmaxError if self.from_ == "logits" else ValueError)(text)
 
 
-def _kept(where: Any, mask: Array | None, shape: tuple[int, ...]) -> Array | None:
+def off_of(x: Any) -> float:
+    """How far from 1 a row of probabilities may sum, by what they were rounded to."""
+    return SUM_OF_HALVES if getattr(getattr(x, "dtype", None), "itemsize", 0) == 2 else SUM
+
+
+def kept_of(where: Any, mask: Array | None, shape: tuple[int, ...]) -> Array | None:
     """What is not left out, of the shape of x; None where that is all."""
     if where is None:
         return None if mask is None else ~mask
-    where = np.asarray(where)
+    where = to_numpy(readable("where", where))
     if where.dtype != np.bool_:
         raise TypeError(f"where: expected bool, got dtype {where.dtype}")
     try:
@@ -177,38 +201,20 @@ def _kept(where: Any, mask: Array | None, shape: tuple[int, ...]) -> Array | Non
 
 def weights_of(sample_weight: Any, given: Logits) -> Array:
     """One number a row, of which one at least is above 0."""
-    weights = np.asarray(unmasked("sample_weight", sample_weight))
+    weights = to_numpy(readable("sample_weight", sample_weight))
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight: expected numbers, got dtype {weights.dtype}")
     if weights.shape != given.batch:
         wanted = f"shape {given.batch}, one per row"
         raise ValueError(f"sample_weight: expected {wanted}, got {weights.shape}")
     weights = weights.reshape(-1).astype(np.float64)
-    bad = np.flatnonzero(~((weights >= 0.0) & (weights < np.inf)))
+    low, high = WEIGHTS
+    bad = np.flatnonzero(~((weights == 0.0) | ((weights >= low) & (weights <= high))))
     if bad.size:
         row = int(bad[0])
         got = f"{weights[row]:g} in {given.row_name(row)}"
-        raise ValueError(f"sample_weight: expected finite numbers >= 0, got {got}")
+        wanted = f"0, or numbers from {low:g} to {high:g}"
+        raise ValueError(f"sample_weight: expected {wanted}, got {got}")
     if not weights.any():
         raise ValueError("sample_weight: expected a number above zero, got zeros only")
     return weights
-
-
-def _blocks(shape: tuple[int, ...], axis: int, elements: int) -> Iterator[tuple[slice, ...]]:
-    """Slices that give all rows in C order, about so many elements at a time, at least a row."""
-    batch = [i for i in range(len(shape)) if i != axis]
-    if not batch:
-        yield (slice(None),)
-        return
-    size = shape[axis]
-    while len(batch) > 1 and size * shape[batch[-1]] <= elements:
-        size *= shape[batch.pop()]
-    *one_by_one, cut = batch
-    step = max(1, elements // size)
-    for at in itertools.product(*(range(shape[i]) for i in one_by_one)):
-        for start in range(0, shape[cut], step):
-            block = [slice(None)] * len(shape)
-            for i, j in zip(one_by_one, at, strict=True):
-                block[i] = slice(j, j + 1)
-            block[cut] = slice(start, min(start + step, shape[cut]))
-            yield tuple(block)

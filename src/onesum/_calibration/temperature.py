@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from .._arguments.options import count_of
 from .moments import Moments, moments
 from .rows import Rows
 
-Status = Literal["converged", "separable", "inverse", "constant", "iterations"]
+Status = Literal["converged", "separable", "low", "high", "constant", "iterations"]
 Derivatives = Callable[[float], Moments]
 
 BOUNDS = (1e-4, 1e4)
@@ -23,18 +24,27 @@ SAMPLE, WORTH = 2**20, 4
 
 TELL = {
     "separable": "every label has the largest logit of its row, so that the loss falls as T -> 0",
-    "inverse": "the labels' logits are on average no larger than the others, so that the loss "
-    "falls as T grows",
+    "low": "the loss falls as T falls to the lower bound",
+    "high": "the loss falls as T grows to the upper bound, as it does where the labels' logits are "
+    "on average no larger than the others",
     "constant": "the logits of every row are equal, so that T changes nothing",
     "iterations": "the iterations ended before the optimum was found",
 }
 
 
 class Past(NamedTuple):
-    """Rows seen before: the logarithm of their best temperature, the second derivative there."""
+    """Rows seen before: the derivatives of their summed loss by log T, at some temperature.
+
+    slope : the first, which is 0 at the best temperature.
+    information : the second.
+    """
 
     log_temperature: float = 0.0
+    slope: float = 0.0
     information: float = 0.0
+
+    def slope_at(self, log_temperature: float) -> float:
+        return self.slope + self.information * (log_temperature - self.log_temperature)
 
 
 class Fit(NamedTuple):
@@ -42,12 +52,14 @@ class Fit(NamedTuple):
 
     information : the second derivative of the summed loss by log T; 0 where there is no optimum.
     iterations : how many times all rows were gone through.
+    past : all that is kept of the rows, if they are.
     """
 
     temperature: float
     information: float
     iterations: int
     status: Status
+    past: Past = Past()
 
     @property
     def stderr(self) -> float:
@@ -56,11 +68,6 @@ class Fit(NamedTuple):
         if self.information <= 0.0:
             return math.nan
         return self.temperature / math.sqrt(self.information)
-
-    @property
-    def past(self) -> Past:
-        """All that is kept of the rows, if they are."""
-        return Past(math.log(self.temperature), max(self.information, 0.0))
 
     @property
     def reason(self) -> str:
@@ -73,9 +80,20 @@ class Fit(NamedTuple):
             return None
         return f"{self.reason}: T is {self.temperature:g}" + (
             f", the bound of {bounds[0]:g} to {bounds[1]:g}"
-            if self.status in ("separable", "inverse")
+            if self.status in ("separable", "low", "high")
             else ""
         )
+
+
+def limits_of(bounds: Any, max_iter: Any) -> tuple[tuple[float, float], int]:
+    """What the search is limited by, checked."""
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        raise TypeError(f"bounds: expected two numbers, got {bounds!r:.60}") from None
+    if not 0.0 < low < high < math.inf:
+        raise ValueError(f"bounds: expected 0 < low < high, got {bounds}")
+    return (low, high), count_of("max_iter", max_iter)
 
 
 def fit(
@@ -107,27 +125,29 @@ def solve(
     """
     edges = low, high = math.log(bounds[0]), math.log(bounds[1])
     u = min(max(math.log(start), low), high)
-    information = 0.0
+    so_far = Past()
     for iteration in range(1, max_iter + 1):
         of = derivatives(math.exp(u))
         if not past.information and of.separable:
             t, status = (1.0, "constant") if of.constant else (bounds[0], "separable")
             return Fit(min(max(t, bounds[0]), bounds[1]), 0.0, iteration, status)  # type: ignore[arg-type]
-        slope = of.slope + past.information * (u - past.log_temperature)
-        positive = of.information + past.information
-        information = of.curvature + past.information
+        slope = of.slope + past.slope_at(u)
+        curvature = of.curvature + past.information
+        if curvature <= 0.0:  # far from the optimum
+            curvature = of.information + past.information
+        so_far = Past(u, slope, curvature)
         if (u == edges[0] and slope > 0.0) or (u == edges[1] and slope < 0.0):
-            status = "separable" if slope > 0.0 else "inverse"
-            return Fit(bounds[slope < 0.0], 0.0, iteration, status)  # type: ignore[arg-type]
+            status = "low" if slope > 0.0 else "high"
+            return Fit(bounds[slope < 0.0], 0.0, iteration, status, so_far)  # type: ignore[arg-type]
         low, high = (low, u) if slope > 0.0 else (u, high)
-        curvature = information if information > 0.0 else positive
         step = -slope / curvature if curvature > 0.0 else -math.copysign(LONGEST, slope)
         step = min(max(step, -LONGEST), LONGEST)
         if abs(step) <= STEP:
-            return Fit(math.exp(u + step), information, iteration, "converged")
+            best = Past(u + step, 0.0, curvature)
+            return Fit(math.exp(u + step), curvature, iteration, "converged", best)
         following = u + step
         if not low < following < high:
             end = low if step < 0.0 else high
             following = end if end in edges else 0.5 * (low + high)
         u = following
-    return Fit(math.exp(u), information, max_iter, "iterations")
+    return Fit(math.exp(u), so_far.information, max_iter, "iterations", so_far)

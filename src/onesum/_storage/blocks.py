@@ -118,6 +118,13 @@ def blocks_beside(arrays: Sequence[Lies], axes: Sequence[int], elements: Sequenc
     return Blocks(first.shape, tuple(axes), order, tuple(take))
 
 
+def blocks_in_order(shape: tuple[int, ...], axis: int, elements: int) -> Blocks:
+    """Blocks of whole rows, at least one, which have them one after the other in C order."""
+    plain, least = tuple(range(len(shape))), [1] * len(shape)
+    take = _whole_rows(shape, plain, (axis,), least, elements)
+    return Blocks(shape, (axis,), plain, tuple(take))
+
+
 def _blocks(stored: Lies, axes: tuple[int, ...], room: int) -> Blocks:
     least = _least(stored)
     take = _whole_rows(stored.shape, stored.order, axes, least, room)

@@ -12,6 +12,7 @@ from .._calibration.rows import FROM, Rows
 from .._calibration.temperature import BOUNDS, Fit, fit
 from .._storage import Stored, open_array
 from ..compare._gathered import NoSoftmaxError
+from ..metrics._calibration import MOST_BINS
 from .calibration import Quality, qualities
 from .errors import FailedError, UserError, renamed, say
 from .pictures import picture_path, save_figure
@@ -76,7 +77,7 @@ def calibrate(
     if declared not in FROM:
         wanted = ", ".join(FROM).replace("_", "-")
         raise UserError(f"--from: expected one of {wanted}, got {from_!r}")
-    _need(bins >= 1, "--bins", "at least 1", bins)
+    _need(1 <= bins <= MOST_BINS, "--bins", f"from 1 to {MOST_BINS}", bins)
     _need(seed >= 0, "--seed", "at least 0", seed)
     _need(0.0 < confidence < 1.0, "--confidence", "a number between 0 and 1", confidence)
     if holdout is not None:

@@ -41,13 +41,8 @@ def qualities(
     temperatures = 1.0, temperature
     found: dict[float, list[Any]] = {t: [] for t in temperatures}
     for part in rows.parts():
-        counts = slice(None) if part.weights is None else part.weights > 0.0
-        p = None if part.p is None else part.p[counts]
-        chosen = part._replace(x=part.x[counts], labels=part.labels[counts], weights=None, p=p)
-        if not len(chosen.x):
-            continue
         for t in temperatures:
-            at = chosen if t == 1.0 else chosen._replace(x=chosen.x / t, p=None)
+            at = part if t == 1.0 else part._replace(x=part.x / t, p=None)
             found[t].append((losses(at), squares(at), *confidence_of_part(at)))
     before, after = (_quality(found[t], bins, confidence, seed) for t in temperatures)
     return before, after

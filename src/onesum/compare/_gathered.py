@@ -106,6 +106,6 @@ def labels_of(labels: Any, base: Logits) -> Array:
     """One class a row, int64."""
     a = readable("labels", labels)
     need_labels("labels", a, base.batch)
-    a = to_numpy(a[(slice(None),) * len(a.shape)] if a.shape else a)
+    a = to_numpy(a[(slice(None),) * len(a.shape)])
     need_classes("labels", a, base.classes)
     return a.reshape(-1).astype(np.int64)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..compare._logits import readable, to_numpy
+
 # Those of source/state.js.
 INITIAL = (1.0, 2.0, 3.0)
 CLASSES = (2, 8)
@@ -26,13 +28,9 @@ def fragment_of(x: Any, g: Any) -> str:
 
 
 def _numbers(name: str, value: Any) -> list[float]:
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind == "V" and array.dtype.names is None:  # as bfloat16 of ml_dtypes
-            array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        wanted = "expected one row of numbers"
-        raise TypeError(f"{name}: {wanted}, got a {type(value).__name__}") from None
+    array = to_numpy(readable(name, value))
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float64)
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
     if array.ndim != 1:

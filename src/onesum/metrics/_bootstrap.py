@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arguments.options import number_of
+from .._arguments.options import count_of, number_of
 
 Array = Any
 
@@ -45,12 +44,7 @@ class Resampling(NamedTuple):
     def of(cls, confidence: Any, n_resamples: Any, rng: Any) -> Resampling:
         if confidence is not None:
             confidence = confidence_of(confidence)
-        try:
-            number = operator.index(n_resamples)
-        except TypeError:
-            raise TypeError(f"n_resamples: expected an int, got {n_resamples!r:.60}") from None
-        if number < 1:
-            raise ValueError(f"n_resamples: expected at least 1, got {number}")
+        number = count_of("n_resamples", n_resamples)
         try:
             return cls(confidence, number, np.random.default_rng(rng))
         except (TypeError, ValueError):
@@ -68,25 +62,32 @@ class Resampling(NamedTuple):
 
         The function takes sums of shape (..., columns). The interval is that of the percentiles,
         moved by how far the resamples' mean is off: what is never negative is biased upwards among
-        them, and in the value already.
+        them, and in the value already. Where a resample's is infinite, they stay where they are.
         """
         value = function(sums.sum(axis=0))
         if self.confidence is None:
             return _plain(value)
         drawn = np.stack([function(s) for s in self._resampled(sums)])
         tail = 0.5 * (1.0 - self.confidence)
-        with np.errstate(invalid="ignore"):  # of infinite losses
-            low, high = np.quantile(drawn, [tail, 1.0 - tail], axis=0) - drawn.mean(axis=0)
-            ends = (np.clip(value + end, least, most) for end in (low, high))
-        return Estimate(*map(_plain, (value, *ends)))
+        finite = bool(np.isfinite(drawn).all())
+        ends = np.quantile(
+            drawn,
+            [tail, 1.0 - tail],
+            axis=0,
+            method="linear" if finite else "nearest",  # between inf and inf there is no number
+        )
+        if finite:
+            ends += value - drawn.mean(axis=0)
+        low, high = np.clip(ends, least, most)
+        return Estimate(*map(_plain, (value, low, high)))
 
     def _resampled(self, sums: Array) -> Array:
         """The sums of so many resamples."""
-        n = len(sums)
+        n, finite = len(sums), bool(np.isfinite(sums).all())
         for _ in range(self.n_resamples):
             counts = np.bincount(self.rng.integers(n, size=n), minlength=n).astype(np.float64)
-            with np.errstate(invalid="ignore"):
-                yield counts @ sums
+            drawn = slice(None) if finite else counts > 0.0  # 0 times inf
+            yield counts[drawn] @ sums[drawn]
 
 
 def confidence_of(value: Any) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from .._arguments.options import count_of
 from .._calibration.rows import Part, Rows
 from .._functions.softmax import softmax
 from .._typing import From
@@ -17,6 +18,8 @@ Strategy: TypeAlias = Literal["width", "mass"]
 
 STRATEGIES = get_args(Strategy)
 BINS = 15
+# The sums of each bin are held for some hundred groups of rows.
+MOST_BINS = 2**16
 
 
 def calibration_error(
@@ -47,7 +50,7 @@ def calibration_error(
     x, labels, axis, from_, sample_weight, where, confidence, n_resamples, rng
         As in `negative_log_likelihood`.
     bins : int, optional
-        How many there are. Each has its upper edge and not its lower one.
+        How many there are, up to 65 536. Each has its upper edge and not its lower one.
     strategy : {"width", "mass"}, optional
         Bins of equal width from 0 to 1, or of as equal a number (weight) of rows as ties allow.
     per_class : bool, optional
@@ -87,11 +90,8 @@ def calibration_error(
     bins, strategy = bins_of(bins, strategy)
     rows = Rows(x, labels, axis, from_, sample_weight, where)
     resampling = Resampling.of(confidence, n_resamples, rng)
-    if per_class:
-        shares, right = probabilities(rows), np.arange(rows.classes) == rows.labels[:, np.newaxis]
-    else:
-        shares, right = confidences(rows)
-    return error(shares, right, rows.weights, resampling, bins, strategy)
+    shares, right = probabilities(rows) if per_class else confidences(rows)
+    return error(shares, right, rows.counted_weights, resampling, bins, strategy)
 
 
 def error(
@@ -122,21 +122,14 @@ def error(
         sums[:, c * bins : (c + 1) * bins] = total.reshape(n_groups, bins)
 
     def errors(sums: Array) -> Array:
-        gaps = np.abs(sums[:-1]).reshape(number, bins).sum(axis=-1)
-        with np.errstate(invalid="ignore"):  # a resample may have drawn no weight
-            errors = gaps / sums[-1]
+        errors = np.abs(sums[:-1]).reshape(number, bins).sum(axis=-1) / sums[-1]
         return errors[0] if one else errors
 
     return resampling.estimate(sums, errors, most=1.0)
 
 
 def bins_of(bins: Any, strategy: Any) -> tuple[int, Strategy]:
-    try:
-        number = operator.index(bins)
-    except TypeError:
-        raise TypeError(f"bins: expected an int, got {bins!r:.60}") from None
-    if number < 1:
-        raise ValueError(f"bins: expected at least 1, got {number}")
+    number = count_of("bins", bins, MOST_BINS)
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
     return number, strategy
@@ -156,11 +149,7 @@ def edges_of(shares: Array, weights: Array | None, bins: int, strategy: Strategy
 
 def confidences(rows: Rows) -> tuple[Array, Array]:
     """The largest probability of each row, and whether it is that of the label."""
-    shares, right = np.empty(rows.number), np.empty(rows.number, bool)
-    for part in rows.parts():
-        at = slice(part.first, part.first + len(part.x))
-        shares[at], right[at] = confidence_of_part(part)
-    return shares, right
+    return _gathered(confidence_of_part(part) for part in rows.parts())
 
 
 def confidence_of_part(part: Part) -> tuple[Array, Array]:
@@ -174,7 +163,17 @@ def shares_of(part: Part) -> Array:
     return softmax(part.x) if part.p is None else part.p
 
 
-def probabilities(rows: Rows, label: int | None = None) -> Array:
-    """Those of all classes, or of one."""
+def probabilities(rows: Rows, label: int | None = None) -> tuple[Array, Array]:
+    """Those of all classes, or of one, and whether they are that of the label."""
     at = slice(None) if label is None else label
-    return np.concatenate([shares_of(part)[:, at] for part in rows.parts()])
+    classes = np.arange(rows.classes)[at]
+
+    def of_part(part: Part) -> tuple[Array, Array]:
+        return shares_of(part)[:, at], np.equal.outer(part.labels, classes)
+
+    return _gathered(of_part(part) for part in rows.parts())
+
+
+def _gathered(pairs: Iterable[tuple[Array, Array]]) -> tuple[Array, Array]:
+    shares, right = zip(*pairs, strict=True)
+    return np.concatenate(shares), np.concatenate(right)

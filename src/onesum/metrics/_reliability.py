@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments.options import index_of
 from .._calibration.rows import Rows
 from .._typing import From
 from ._bootstrap import confidence_of
@@ -126,12 +126,9 @@ def reliability(
     bins, strategy = bins_of(bins, strategy)
     z = normal_quantile(confidence_of(confidence))
     rows = Rows(x, labels, axis, from_, sample_weight, where)
-    if label is None:
-        shares, right = confidences(rows)
-    else:
-        label = _class_of(label, rows.classes)
-        shares, right = probabilities(rows, label), rows.labels == label
-    return binned(shares, right, rows.weights, bins, strategy, z)
+    number = _class_of(label, rows.classes)
+    shares, right = confidences(rows) if number is None else probabilities(rows, number)
+    return binned(shares, right, rows.counted_weights, bins, strategy, z)
 
 
 def binned(
@@ -156,7 +153,7 @@ def binned(
         low, high = _wilson(accuracy, weight * weight / squares, z)
         return Reliability(
             edges=edges,
-            rows=np.bincount(place[s > 0.0], minlength=bins),
+            rows=np.bincount(place, minlength=bins),
             share=weight / weight.sum(),
             confidence=total(s * shares) / weight,
             accuracy=accuracy,
@@ -178,11 +175,8 @@ def _wilson(p: Array, n: Array, z: float) -> tuple[Array, Array]:
     return np.maximum((centre - half) / scale, 0.0), np.minimum((centre + half) / scale, 1.0)
 
 
-def _class_of(label: Any, classes: int) -> int:
-    try:
-        number = operator.index(label)
-    except TypeError:
-        raise TypeError(f"label: expected an int or None, got {label!r:.60}") from None
-    if not 0 <= number < classes:
+def _class_of(label: Any, classes: int) -> int | None:
+    number = index_of("label", label)
+    if number is not None and not 0 <= number < classes:
         raise IndexError(f"label: expected a class from 0 to {classes - 1}, got {number}")
     return number

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .._arguments.options import count_of
 from .._calibration.rows import Part, Rows
 from .._functions.losses import cross_entropy, cross_entropy_value_and_grad
 from .._functions.ranks import before
@@ -47,7 +47,8 @@ def negative_log_likelihood(
         What x holds; it is never guessed. Rows of probabilities sum to 1 within 0.001, and are
         divided by their sum but where they are put into bins.
     sample_weight : array_like, optional
-        Weights of the rows, >= 0.
+        Weights of the rows: 0, or from 1e-100 to 1e100. What a row without weight holds does not
+        matter.
     where : array_like of bool, optional
         The classes that there are, broadcast to the shape of x. The mask of a masked array says
         the same; a logit of -inf, too.
@@ -219,12 +220,7 @@ def top_k_accuracy(
     >>> top_k_accuracy(x, [1, 2], k=1), top_k_accuracy(x, [1, 2], k=2)
     (0.0, 0.5)
     """
-    try:
-        number = operator.index(k)
-    except TypeError:
-        raise TypeError(f"k: expected an int, got {k!r:.60}") from None
-    if number < 1:
-        raise ValueError(f"k: expected at least 1, got {number}")
+    number = count_of("k", k)
     rows = Rows(x, labels, axis, from_, sample_weight, where)
 
     def within(part: Part) -> Array:
@@ -262,7 +258,7 @@ def _mean(
 ) -> Any:
     """A function of the weighted mean of one number a row."""
     values = np.concatenate([of(part) for part in rows.parts()]).astype(np.float64)
-    return mean(values, rows.weights, resampling, function, least, most)
+    return mean(values, rows.counted_weights, resampling, function, least, most)
 
 
 def mean(
@@ -273,14 +269,12 @@ def mean(
     least: float = 0.0,
     most: float = math.inf,
 ) -> Any:
-    """The same of the numbers themselves."""
+    """The same of the numbers themselves. No weight is 0."""
     weights = np.ones(len(values)) if weights is None else weights
-    with np.errstate(invalid="ignore"):  # an infinite loss without weight counts nothing
-        weighted = np.where(weights > 0.0, weights * values, 0.0)
-    sums = group_sums(np.stack([weighted, weights], axis=-1), grouped(len(values), 2))
+    columns = np.stack([weights * values, weights], axis=-1)
+    sums = group_sums(columns, grouped(len(values), 2))
 
     def of_mean(sums: Array) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return function(sums[..., 0] / sums[..., 1])
+        return function(sums[..., 0] / sums[..., 1])
 
     return resampling.estimate(sums, of_mean, least, most)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any, Self
 
@@ -18,11 +17,13 @@ from sklearn.utils.validation import (
 )
 
 from .._arguments.masked import split_mask
-from .._calibration.rows import Rows
-from .._calibration.temperature import BOUNDS, ITERATIONS, Fit, Past, fit
+from .._calibration.rows import Rows, kept_of, off_of
+from .._calibration.temperature import BOUNDS, ITERATIONS, Fit, Past, fit, limits_of
 from .._functions.log_softmax import log_softmax
+from .._library import is_torch
 from .._typing import From
-from ._labels import classes_of, indices_of, joined, need_two_classes
+from ..compare._logits import to_numpy
+from ._labels import classes_of, indices_of, joined, need_two_classes, with_first
 
 Array = Any
 
@@ -49,9 +50,11 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         Probabilities outside [0, 1], or of which a row does not sum to 1 within 0.001, are refused.
     classes : array-like of shape (n_classes,), default=None
         The labels that the columns of X stand for, in their order. By default the sorted labels
-        of y, if there are as many as columns; else 0, 1, ..., if y has no other integers.
+        of y, if there are as many as columns; else 0, 1, ..., if y has no other integers. Logits
+        may have one column less than there are classes, as the one column of a decision function
+        for two classes: they are then relative to that of the first class.
     bounds : tuple of two floats, default=(1e-4, 1e4)
-        Where T may be.
+        From where to where T may be.
     max_iter : int, default=100
         How many times `fit` may go through X. A handful are enough.
 
@@ -63,7 +66,7 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         loss) by the delta method; a weight counts as that many rows. NaN where there is no optimum.
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
-        The number of classes, which is that of the columns.
+        The number of columns.
     feature_names_in_ : ndarray of str
         The names of the columns, if X has any that are strings.
     n_iter_ : int
@@ -132,10 +135,10 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
             If X is not what `from_` says, a row of it has no softmax, a label is no class or has a
             logit of -inf; if an argument or a parameter is not as said above.
         """
-        rows = self._labelled(X, y, sample_weight, where, y, True)
-        need_two_classes(rows.labels, self.classes_)
-        found = fit(rows, *self._limits())
-        self._learn(found)
+        rows, labels = self._labelled(X, y, sample_weight, where, None, True)
+        need_two_classes(rows.labels[rows.counted], labels)
+        found = fit(rows, *limits_of(self.bounds, self.max_iter))
+        self._learn(found, labels)
         self._past: Past = found.past
         self._kept: Rows | None = None
         return self
@@ -153,8 +156,8 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
 
         Until all rows so far tell log T to a tenth (some hundred rows do), they are kept, and the
         temperature is exactly that of `fit` with all of them. From then on what is kept of them is
-        two numbers: where their loss is least, and its second derivative there. The next rows' loss
-        is added to the parabola of these, and the least of both found by Newton's method. The
+        the parabola of their loss at the temperature found, as a function of log T. The next rows'
+        loss is added to it, and the least of both found by Newton's method. The
         result is near that of `fit` with all rows, closer than its standard error by a factor that
         grows with their number, and depends, as little, on their order.
 
@@ -164,7 +167,7 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
             As in `fit`.
         classes : array-like, default=None
             All labels that there are: for the first call, in the place of those of y, if not every
-            label is in these rows.
+            label is in these rows. As the parameter of this name, which comes before it.
 
         Returns
         -------
@@ -175,13 +178,18 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         ValueError, TypeError
             As from `fit`.
         """
-        first = not hasattr(self, "classes_")
-        rows = self._labelled(X, y, sample_weight, where, y if classes is None else classes, first)
+        first = not hasattr(self, "_past")
+        if classes is not None:
+            classes = np.unique(np.asarray(classes))
+            if not first and not np.isin(classes, self.classes_).all():
+                wanted = f"labels of the first call, {self.classes_.tolist()!s:.60}"
+                raise ValueError(f"classes: expected {wanted}, got {classes.tolist()!s:.60}")
+        rows, labels = self._labelled(X, y, sample_weight, where, classes, first)
         past = Past() if first else self._past
         if not past.information:
             rows = joined(rows, None if first else self._kept)
-        found = fit(rows, *self._limits(), past)
-        self._learn(found)
+        found = fit(rows, *limits_of(self.bounds, self.max_iter), past)
+        self._learn(found, labels)
         known = found.information >= ENOUGH or past.information > 0.0
         self._past, self._kept = (found.past, None) if known else (past, rows)
         return self
@@ -202,8 +210,8 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
             stand for logits wherever these are asked for.
         """
         check_is_fitted(self)
-        data = self._data(X, False)
-        rows = Rows(data, np.zeros(len(data), int), -1, self.from_, None, where, "X")
+        data, kept = self._data(X, where, False)
+        rows = self._rows(X, data, kept, self.classes_, np.zeros(len(data), int))
         x = np.concatenate([part.x for part in rows.parts()])
         dtype = np.float32 if rows.given.source.dtype == np.float32 else np.float64
         return log_softmax(x, temperature=self.temperature_).astype(dtype, copy=False)
@@ -235,25 +243,14 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         tags.classifier_tags.poor_score = True  # it learns no classes
         return tags
 
-    def _learn(self, found: Fit) -> None:
+    def _learn(self, found: Fit, labels: Array) -> None:
         problem = found.problem(self.bounds)
         if problem is not None:
             warnings.warn(problem, ConvergenceWarning, stacklevel=3)
+        self.classes_ = labels
         self.temperature_ = found.temperature
         self.temperature_stderr_ = found.stderr
         self.n_iter_ = found.iterations
-
-    def _limits(self) -> tuple[tuple[float, float], int]:
-        """The parameters of the search, checked."""
-        try:
-            low, high = (float(bound) for bound in self.bounds)
-        except (TypeError, ValueError):
-            raise TypeError(f"bounds: expected two numbers, got {self.bounds!r:.60}") from None
-        if not 0.0 < low < high < math.inf:
-            raise ValueError(f"bounds: expected 0 < low < high, got {self.bounds}")
-        if not isinstance(self.max_iter, (int, np.integer)) or self.max_iter < 1:
-            raise ValueError(f"max_iter: expected an int of at least 1, got {self.max_iter!r}")
-        return (low, high), int(self.max_iter)
 
     def _labelled(
         self,
@@ -261,26 +258,42 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         y: Any,
         sample_weight: Any,
         where: Any,
-        labels: Any,
+        known: Any,
         reset: bool,
-    ) -> Rows:
-        """Rows, and of each the number of its class; if it is not known yet, that is found from all
-        labels."""
-        data = self._data(X, reset)
+    ) -> tuple[Rows, Array]:
+        """Rows, of each the number of its class; and the labels of the classes, which are those
+        known or, with reset, found."""
+        data, kept = self._data(X, where, reset)
         if y is None:
             name = type(self).__name__
             raise ValueError(f"{name} requires y to be passed, but the target y is None")
         y = column_or_1d(y, warn=True)
         check_consistent_length(data, y)
         check_classification_targets(y)
-        if reset:
-            self.classes_ = classes_of(labels, data.shape[1], self.classes)
-        indices = indices_of(y, self.classes_)
-        return Rows(data, indices, -1, self.from_, sample_weight, where, "X")
+        columns = data.shape[1]
+        labels = classes_of(y, columns, self.classes, known, self.from_) if reset else self.classes_
+        indices = indices_of(y, labels)
+        return self._rows(X, data, kept, labels, indices, sample_weight), labels
 
-    def _data(self, X: Any, reset: bool) -> Array:  # noqa: N803
-        """X as an array, perhaps a masked one."""
-        data, mask = split_mask(X, hidden=0.0)
+    def _rows(
+        self,
+        X: Any,  # noqa: N803
+        data: Array,
+        kept: Array | None,
+        classes: Array,
+        indices: Array,
+        sample_weight: Any = None,
+    ) -> Rows:
+        """The rows of X, which data has in single or double precision."""
+        if len(classes) > data.shape[1]:
+            data, kept = with_first(data, kept)
+        rows = Rows(data, indices, -1, self.from_, sample_weight, kept, "X")
+        rows.off = off_of(X)
+        return rows
+
+    def _data(self, X: Any, where: Any, reset: bool) -> tuple[Array, Array | None]:  # noqa: N803
+        """X as an array, and what of it is not left out."""
+        data, mask = split_mask(to_numpy(X) if is_torch(X) else X, hidden=0.0)
         types = (np.float64, np.float32)
         data = validate_data(self, data, dtype=types, ensure_all_finite=False, reset=reset)
-        return data if mask is None else np.ma.MaskedArray(data, mask)
+        return data, kept_of(where, mask, data.shape)

@@ -37,7 +37,7 @@ const rounds = (() => {
   function ratio(draw) {
     const state = withDefaults(logits(draw));
     return {
-      state: { ...state, x: state.x.with(1, state.x[1] + 2) },
+      state,
       question: "Raise the logit of B by 2. What happens to the ratio p(A) / p(C)?",
       choices: ["It stays", "It falls", "It depends on p(B)"],
       right: 0,

@@ -87,11 +87,19 @@ const simplexView = (() => {
         const logs = raw.map((w) => t * Math.log(w / total));
         const shift = (x.reduce((a, b) => a + b) - logs.reduce((a, b) => a + b)) / 3;
         const limit = pageState.LIMITS.value;
-        return { x: logs.map((l) => Number(Math.max(-limit, Math.min(limit, l + shift)).toFixed(2))) };
+        const digits = t < 1 ? 4 : 2; // x / T to some hundredths
+        return { x: logs.map((l) => Number(Math.max(-limit, Math.min(limit, l + shift)).toFixed(digits))) };
       });
     }
+    /* A finger in the triangle moves p, and beside it the page; touch-action has no effect within an SVG. */
+    const held = (event) => event.target !== root && event.preventDefault();
+    root.addEventListener("touchstart", held, { passive: false });
     root.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
+      if (event.pointerType === "touch" && event.target === root) {
+        root.releasePointerCapture(event.pointerId);
+        return;
+      }
       root.setPointerCapture(event.pointerId);
       pointed(event);
     });

@@ -32,8 +32,10 @@ const pageState = (() => {
     const given = new URLSearchParams(fragment.replace(/^#/, "").slice(0, LIMITS.text));
     const read = (name, parser, expected) => {
       if (!given.has(name)) return null;
-      const value = parser(given.get(name));
-      if (value === null) problems.push(`${name}: expected ${expected}`);
+      const text = given.get(name);
+      const value = parser(text);
+      const shown = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+      if (value === null) problems.push(`${name}: expected ${expected}, got “${shown}”`);
       return value;
     };
     const range = `from -${LIMITS.value} to ${LIMITS.value}`;

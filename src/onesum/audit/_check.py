@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from . import (
     _backward_mistakes,
     _forward_mistakes,
     _gradient,
+    _long,
+    _losses,
     _regimes,
     _speed,
     _types,
@@ -21,7 +24,8 @@ from ._audit import Audit
 from ._limit import TimeLimitError
 from ._profile import Profile, profile_of
 from ._report import Evidence, Finding, Report
-from ._subject import FORWARDS, KINDS, NoAnswerError, Subject, name_of
+from ._subject import FORWARDS, KINDS, MOST_TOLD, NoAnswerError, Subject
+from ._way import name_of
 
 Part = Callable[[Audit], None]
 
@@ -35,17 +39,18 @@ _FORWARD: tuple[Part, ...] = (
 _BACKWARD: tuple[Part, ...] = (
     _backward.regimes,
     _backward.limits,
+    _backward.integers,
+    _backward.half_types,
 )
-_BOTH: tuple[Part, ...] = (
+_ALL: tuple[Part, ...] = (
     _arrays.axes,
     _arrays.layouts,
     _arrays.sizes,
     _arrays.masks,
     _arrays.batches,
-    _gradient.gradients,
-    _arrays.long_rows,
-    _speed.speed,
 )
+_LOSS: tuple[Part, ...] = (_losses.gradients, _losses.long_rows)
+_ARRAY: tuple[Part, ...] = (_gradient.gradients, _long.long_rows)
 
 
 def check(
@@ -126,17 +131,18 @@ def check(
     try:
         answers = _answers(audit)
         name_mistakes(audit)
-        parts = _FORWARD if kind in FORWARDS else _BACKWARD
+        parts = (_FORWARD if kind in FORWARDS else _BACKWARD) + _ALL
+        parts += _LOSS if kind == "cross_entropy" else _ARRAY
         with np.errstate(all="ignore"):
-            for part in (*parts, *_BOTH) if answers else ():
+            for part in (*parts, _speed.speed) if answers else ():
                 part(audit)
     except TimeLimitError as error:
         audit.note("calls", "time", False, f"{error}; the audit ends here")
     finally:
         subject.limited.close()
     if subject.printed:
-        told = " ".join(subject.printed.split())
-        audit.remark("calls", "output", f"prints {told[:60]!r}")
+        told = shorten(subject.printed, MOST_TOLD, placeholder=" ...")
+        audit.remark("calls", "output", f"prints {told!r}")
     return Report(
         subject.name,
         kind,

@@ -22,8 +22,7 @@ FLOORS = [
     {"_storage"},
     {"_functions"},
     {"layers"},
-    {"boosting", "compare", "explorer", "torch"},
-    {"explain"},  # which takes arrays as compare does
+    {"boosting", "compare", "explain", "explorer", "torch"},
     {"_calibration"},
     {"metrics", "sklearn"},
     {""},  # the package itself

@@ -5,6 +5,7 @@ What is asked of it as of the logarithm of softmax is where that is.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def gradients(audit: Audit) -> None:
             audit.note("gradient", case, False, str(refused))
             continue
         p = _exact.forward("softmax", x).value
-        value = p - np.array([_exact.Decimal(int(i == 0)) for i in range(p.size)])
+        value = p - np.array([Decimal(int(i == 0)) for i in range(p.size)])
         # Of the usual formula the terms are p and y, of whose size the difference may not be.
         terms = audit.profile.by_terms and topic not in audit.profile.remarks
         wanted = _exact.Exact(value, np.maximum(p, abs(value)) if terms else abs(value))

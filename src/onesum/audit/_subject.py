@@ -197,7 +197,8 @@ class Subject:
     def _given_target(self, x: Array, target: Array, axis: int) -> Array:
         if not self.way.one_hot:
             return target
-        return np.moveaxis(np.eye(x.shape[axis])[target], -1, axis)
+        chosen = target[..., None] == np.arange(x.shape[axis])
+        return np.moveaxis(chosen.astype(np.float64), -1, axis)
 
     def _in_rows(self, arrays: tuple[Array, ...], axis: int) -> Array:
         """One by one, or all of them as a matrix."""

@@ -167,6 +167,10 @@ def without_any_keepdims(x, axis=-1):
     return e / e.sum(axis=axis)
 
 
+def log_without_keepdims(x, axis=-1):
+    return x - sp.logsumexp(x, axis=axis)
+
+
 def through_bfloat16(x, dim=-1):
     return torch.softmax(x.bfloat16(), dim).to(x.dtype)
 
@@ -225,6 +229,7 @@ def derivative_without_keepdims(p, g, axis=-1):
         ("log_of_softmax", log_of_a_list, "log_softmax"),
         ("wrong_axis", over_everything, "softmax"),
         ("wrong_axis", without_any_keepdims, "softmax"),
+        ("wrong_axis", log_without_keepdims, "log_softmax"),
         ("half_precision_sum", through_bfloat16, "softmax"),
         ("writes_input", cuts_the_callers_array, "softmax"),
         ("writes_input", writes_to_its_own_type, "softmax"),

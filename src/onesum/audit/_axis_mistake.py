@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,8 +65,9 @@ def _spread(audit: Audit, x: Array, axis: int) -> Iterator[Array]:
     """What comes out of a square where the maximum, the sum, or both are without keepdims."""
     if audit.exact_kind == "logsumexp":
         return
-    for kept, summed in itertools.product((True, False), repeat=2):
-        if not (kept and summed):
-            d = x - x.max(axis=axis, keepdims=kept)
-            logarithm = d - np.log(np.exp(d).sum(axis=axis, keepdims=summed))
-            yield np.exp(logarithm) if audit.exact_kind == "softmax" else logarithm
+    logarithms = [x - np.log(np.exp(x).sum(axis=axis))]  # x - logsumexp(x)
+    for kept, summed in ((True, False), (False, True), (False, False)):
+        d = x - x.max(axis=axis, keepdims=kept)
+        logarithms.append(d - np.log(np.exp(d).sum(axis=axis, keepdims=summed)))
+    for logarithm in logarithms:
+        yield np.exp(logarithm) if audit.exact_kind == "softmax" else logarithm

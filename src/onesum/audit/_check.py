@@ -21,7 +21,7 @@ from . import (
     _types,
 )
 from ._audit import Audit
-from ._limit import TimeLimitError
+from ._limit import TimeLimitError, need_limit
 from ._profile import Profile, profile_of
 from ._report import Evidence, Finding, Report
 from ._subject import FORWARDS, KINDS, MOST_TOLD, NoAnswerError, Subject
@@ -78,8 +78,9 @@ def check(
         It is called as ``function(x, axis=axis)``, with ``dim=`` if it has that, or as
         ``function(x)`` along the last axis if it takes no axis; a derivative as
         ``function(p, g, axis=axis)``, that of log_softmax with log p; a cross entropy as
-        ``function(x, target)`` with x of shape (k, n) and k integers, for one number or k. It may
-        take arrays of NumPy, torch or JAX, or one row at a time.
+        ``function(x, target)`` with x of shape (k, n) and k integers (or one-hot rows), for one
+        number or k. It may take arrays of NumPy, torch or JAX, matrices alone, or one row at a
+        time.
     kind : {"softmax", "log_softmax", "logsumexp", "cross_entropy", "softmax_vjp", \
 "log_softmax_vjp"}, optional
         What it computes.
@@ -99,9 +100,9 @@ def check(
     Raises
     ------
     TypeError
-        If function is not callable.
+        If function is not callable, or limit is no number.
     ValueError
-        If kind or profile is none of these, or limit is not positive.
+        If kind or profile is none of these, or limit is not positive or not finite.
 
     Examples
     --------
@@ -120,8 +121,7 @@ def check(
         raise TypeError(f"function: expected a callable, got {function!r:.60}")
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    if not limit > 0:
-        raise ValueError(f"limit: expected a number of seconds above 0, got {limit!r}")
+    need_limit("limit", limit)
     asked = profile_of(profile)
     try:
         subject = Subject(function, kind, asked.library, limit)

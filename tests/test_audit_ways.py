@@ -72,6 +72,10 @@ def loss_of_a_row(x, target):
     return m + math.log(sum(math.exp(v - m) for v in x)) - x[target]
 
 
+def loss_of_a_vector(x, target):
+    return sp.logsumexp(x) - x[target]
+
+
 def loss_of_one_hot(x, y):
     return -(y * sp.log_softmax(x, axis=1)).sum(axis=1).mean()
 
@@ -91,6 +95,7 @@ def loss_with_an_axis(x, target, axis=-1):
         (noisy, "softmax"),
         (log_of_torch, "log_softmax"),
         (loss_of_a_row, "cross_entropy"),
+        (loss_of_a_vector, "cross_entropy"),
         (loss_of_one_hot, "cross_entropy"),
         (loss_with_an_axis, "cross_entropy"),
     ],
@@ -198,6 +203,11 @@ def mean_loss_over_the_rows(x, target):
     return -chosen(sp.log_softmax(x, axis=0), target).mean()
 
 
+def torch_loss_over_the_rows(x, target):
+    """Which is right for one row and its class."""
+    return functional.nll_loss(torch.log_softmax(x, dim=0), target)
+
+
 def mean_loss_by_one_maximum(x, target):
     z = x - x.max()
     return (np.log(np.exp(z).sum(axis=1)) - chosen(z, target)).mean()
@@ -236,6 +246,7 @@ def derivative_without_keepdims(p, g, axis=-1):
         ("epsilon_added", log_with_a_tiny_epsilon, "log_softmax"),
         ("wrong_axis", losses_over_the_rows, "cross_entropy"),
         ("wrong_axis", mean_loss_over_the_rows, "cross_entropy"),
+        ("wrong_axis", torch_loss_over_the_rows, "cross_entropy"),
         ("global_max", mean_loss_by_one_maximum, "cross_entropy"),
         ("depends_on_batch", mean_loss_of_centred_columns, "cross_entropy"),
         ("log_of_softmax", one_hot_loss_of_p, "cross_entropy"),

@@ -392,8 +392,12 @@ def test_arguments_are_checked():
         check(onesum.softmax, "sofmax")
     with pytest.raises(ValueError, match=r"^profile: expected a Profile or one of .*, got 'x'$"):
         check(onesum.softmax, profile="x")
-    with pytest.raises(ValueError, match=r"^limit: expected a number of seconds above 0, got 0$"):
-        check(onesum.softmax, limit=0)
+    wanted = "^limit: expected a finite number of seconds above 0, got"
+    for limit in (0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=f"{wanted} {limit}$"):
+            check(onesum.softmax, limit=limit)
+    with pytest.raises(TypeError, match=f"{wanted} '1'$"):
+        check(onesum.softmax, limit="1")
 
 
 def test_a_profile_of_ones_own():

@@ -85,6 +85,14 @@ def test_what_cannot_be_stopped_is_ended(student, capsys, monkeypatch, name, tol
     assert told in json.loads(out)["findings"][0]["text"]
 
 
+def test_an_import_that_never_returns(student, capsys, monkeypatch):
+    monkeypatch.setattr(_process, "IMPORT", 0.0)
+    (student / "waits.py").write_text("import time\ntime.sleep(100)")
+    status, out, err = run(capsys, "waits:softmax")
+    assert (status, out) == (2, "")
+    assert err == "onesum: MODULE:FUNCTION: cannot import waits: did not return within 0 s\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -100,8 +108,13 @@ def test_what_cannot_be_stopped_is_ended(student, capsys, monkeypatch, name, tol
         (["student:softmax", "--vjp", "student:"], "--vjp: expected MODULE:FUNCTION, got"),
         (["student:softmax", "--kind", "x"], "--kind: expected one of softmax, log_softmax"),
         (["student:softmax", "--profile", "x"], "--profile: expected one of default, strict"),
-        (["student:softmax", "--limit", "0"], "--limit: expected a number of seconds above 0"),
+        (
+            ["student:softmax", "--limit", "0"],
+            "--limit: expected a finite number of seconds above 0",
+        ),
+        (["student:softmax", "--limit", "inf"], "--limit: expected a finite number of seconds"),
         (["student:softmax", "--json", "no/x.json"], "--json: no: no such directory"),
+        (["student:softmax", "--json", "."], "--json: .: is a directory"),
     ],
 )
 def test_mistakes_on_the_command_line(student, capsys, arguments, told):

@@ -314,6 +314,7 @@ def test_latex_is_a_whole_document_on_demand(result):
     opened = re.findall(r"\\begin\{([a-z*]+)\}", document)
     for name in set(opened):
         assert document.count(f"\\end{{{name}}}") == opened.count(name)
+    assert document.count(r"\onesumfit{\begin{tabular}") == 1  # which is wider than a page
     assert document.isascii()  # pdflatex sets no formula of Unicode
 
 

@@ -22,8 +22,8 @@ FLOORS = [
     {"_storage"},
     {"_functions"},
     {"layers"},
-    {"boosting", "compare", "torch"},
-    {"explain", "explorer"},  # which take arrays as compare does
+    {"boosting", "compare", "explain", "torch"},
+    {"explorer"},  # which takes arrays as compare does
     {"_calibration"},
     {"metrics", "sklearn"},
     {""},  # the package itself

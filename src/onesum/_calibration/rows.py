@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from .._arguments.masked import split_mask
+from .._library import to_numpy
 from .._storage.blocks import Blocks, blocks_in_order
 from .._typing import From
 from ..compare._gathered import NoSoftmaxError, labels_of
-from ..compare._logits import Logits, ahead, readable, to_numpy
+from ..compare._logits import Logits, ahead, readable
 
 Array = Any
 

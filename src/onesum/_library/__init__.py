@@ -85,6 +85,14 @@ def is_torch(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def to_numpy(a: Any) -> Array:
+    """An array of any library as NumPy's, without a copy where it can be."""
+    if is_torch(a):
+        a = a.detach().cpu()
+        return (a.float() if dtype_name(a.dtype) == "bfloat16" else a).numpy()
+    return np.asanyarray(a)
+
+
 def is_dask(value: Any) -> bool:
     dask_array = sys.modules.get("dask.array")
     return dask_array is not None and isinstance(value, dask_array.Array)

@@ -9,12 +9,11 @@ import numpy as np
 
 from . import _exact
 from ._audit import Audit
-from ._subject import NoAnswerError
+from ._compared import close
+from ._subject import FORWARDS, NoAnswerError
 
 Array = Any
 
-VALUES = 250  # different ones in a long row, so that its exact result costs so many exponentials
-LONG = 1_000_000
 CLOSE = 16.0  # ulps: no order of summing a few classes changes a result by more
 
 
@@ -32,12 +31,19 @@ def operands(audit: Audit, x: Array, axis: int = -1) -> tuple[Array, ...]:
 
 
 def axes(audit: Audit) -> None:
-    if audit.subject.kind == "cross_entropy":
-        return
-    if audit.subject.by_row:
+    subject, loss = audit.subject, audit.subject.kind == "cross_entropy"
+    if subject.way.by_row:
         audit.remark("axes", "arrays", "takes one row at a time: it was called once for each")
-    elif not audit.subject.has_axis:
-        audit.remark("axes", "axis", "takes no axis: it was called along the last one alone")
+    elif not subject.has_axis and not loss:
+        x = operands(audit, _logits(3, 4, 5))
+        told = "takes no axis: it was called with rows, along the last one alone"
+        if not close(audit.answer(*x, as_they_are=True), audit.answer(*x), 1e-3):
+            told += "; it does not take three dimensions"
+        audit.remark("axes", "axis", told)
+    if loss:
+        for axis in (0, 1) if subject.has_axis else ():
+            audit.judge("axes", f"axis {axis} of (3, 4)", _logits(3, 4), axis=axis)
+        return
     x = _logits(3, 4, 5)
     for axis in (0, 1, -1) if audit.subject.has_axis else (-1,):
         audit.judge("axes", f"axis {axis} of (3, 4, 5)", *operands(audit, x, axis), axis=axis)
@@ -97,32 +103,6 @@ def sizes(audit: Audit) -> None:
             audit.note("sizes", f"shape {shape}", right, told, topic="empty")
 
 
-def long_rows(audit: Audit) -> None:
-    """A million classes, of which the exact result needs no more than their different values."""
-    if audit.subject.kind == "cross_entropy":
-        return
-    rng = np.random.default_rng(4)
-    for dtype in ("float32", "float64"):
-        few = rng.normal(0, 2, (1, VALUES)).astype(dtype)
-        places = rng.integers(0, VALUES, LONG)
-        places[:VALUES] = np.arange(VALUES)
-        counts = np.bincount(places)
-        arrays: tuple[Array, ...] = (few,)
-        if audit.subject.kind.endswith("_vjp"):
-            first = _exact.forward(audit.subject.kind.removesuffix("_vjp"), few, counts=counts)
-            g = rng.integers(-8, 9, few.shape).astype(dtype)
-            arrays = _exact.rounded(first, few.dtype), g
-        case = f"{dtype}, {LONG:,} classes"
-        got = audit.ask("long rows", case, *(a[:, places] for a in arrays))
-        if got is None:
-            continue
-        wanted = audit.exact(*arrays, counts=counts)
-        sample = got if audit.subject.kind == "logsumexp" else got[:, :VALUES]
-        error = _exact.ulps(sample, wanted, few.dtype)
-        allowed = audit.profile.allowed("long rows", few.dtype)
-        audit.note("long rows", case, error <= allowed, error=error, allowed=allowed)
-
-
 def masks(audit: Audit) -> None:
     """Where the function takes `where`."""
     if "where" not in (audit.subject.options or ()) or audit.subject.kind not in (
@@ -161,14 +141,21 @@ def batches(audit: Audit) -> None:
 
 
 def untouched(audit: Audit) -> None:
-    """What it is given stays as it is."""
-    arrays = operands(audit, _logits(3, 4))
-    given = [a.copy() for a in arrays]
-    with contextlib.suppress(NoAnswerError):
-        audit.subject(*given)
-    changed = [not np.array_equal(a, b) for a, b in zip(arrays, given, strict=True)]
-    names = ("p", "g") if len(arrays) > 1 else ("x",)
-    which = " and ".join(name for name, c in zip(names, changed, strict=True) if c)
+    """What it is given stays as it is: also where there is something to cut off, or to replace."""
+    single, double = (_logits(3, 4, dtype=dtype) for dtype in ("float32", "float64"))
+    wide = 1000 * double
+    wide[0, :2] = np.nan, -np.inf
+    written: dict[str, bool] = {}
+    for x in (double, single, wide):
+        arrays = operands(audit, x) if x is not wide or audit.subject.kind in FORWARDS else ()
+        if not arrays:
+            continue
+        given = [a.copy() for a in arrays]
+        with contextlib.suppress(NoAnswerError):
+            audit.subject(*given)
+        for name, a, b in zip("pg" if len(arrays) > 1 else "x", arrays, given, strict=True):
+            written[name] = written.get(name, False) or not np.array_equal(a, b, equal_nan=True)
+    which = " and ".join(name for name, changed in written.items() if changed)
     audit.note("input", "unchanged", not which, f"writes to {which}" if which else "")
     if which:
         audit.accuse("writes_input", f"after a call {which} holds other values")

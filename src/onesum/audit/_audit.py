@@ -22,6 +22,7 @@ class Audit:
         self.findings: list[Finding] = []
         self.evidence: list[Evidence] = []
         self.speed: dict[str, dict[str, float]] = {}
+        self.refused: NoAnswerError | None = None  # why the last call had no answer
 
     @property
     def exact_kind(self) -> str:
@@ -59,18 +60,24 @@ class Audit:
             self.note(section, case, False, str(error), topic=topic)
             return None
 
-    def answer(self, *arrays: Array, **options: Any) -> Array | None:
+    def answer(self, *arrays: Array, as_they_are: bool = False, **options: Any) -> Array | None:
         """Its answer in float64, or None: for recognising mistakes, which notes nothing."""
+        self.refused = None
+        ask = self.subject.as_they_are if as_they_are else self.subject
         try:
             copies = (a.copy() for a in arrays)  # it may write to them
-            return np.asarray(self.subject(*copies, **options), dtype=np.float64)
-        except NoAnswerError:
+            return np.asarray(ask(*copies, **options), dtype=np.float64)
+        except NoAnswerError as error:
+            self.refused = error
             return None
 
+    def arithmetic_error(self) -> str:
+        """What the last call raised, if Python's own arithmetic does where NumPy's gives inf."""
+        error = self.refused and self.refused.__cause__
+        return str(self.refused) if isinstance(error, (ArithmeticError, ValueError)) else ""
+
     def exact(self, *arrays: Array, **options: Any) -> _exact.Exact:
-        if len(arrays) > 1:
-            return _exact.backward(self.exact_kind, *arrays, **options)
-        return _exact.forward(self.exact_kind, *arrays, **options)
+        return _exact.of(self.exact_kind, *arrays, **options)
 
     def judge(
         self,
@@ -92,10 +99,29 @@ class Audit:
         if self.profile.by_terms and not {section, topic} & self.profile.remarks:
             wanted = _exact.by_terms(self.exact_kind, wanted, arrays, axis)
         dtype = arrays[0].dtype if arrays[0].dtype.kind not in "iub" else got.dtype
-        error = _exact.ulps(got, wanted, dtype, floor)
-        allowed = self.profile.allowed(section, dtype)
-        self.note(section, case, error <= allowed, topic=topic, error=error, allowed=allowed)
+        self.compare(section, case, got, wanted, dtype, topic=topic, floor=floor)
         return got
+
+    def compare(
+        self,
+        section: str,
+        case: str,
+        got: Array,
+        wanted: _exact.Exact,
+        dtype: Any,
+        *,
+        topic: str = "",
+        floor: bool = True,
+        more: float = 0.0,
+        text: str = "",
+    ) -> None:
+        """In ulps of the dtype; `more` of them are allowed than the profile says. The text tells
+        what a fault is."""
+        error = _exact.ulps(got, wanted, dtype, floor)
+        allowed = self.profile.allowed(section, dtype) + more
+        right = error <= allowed
+        told = "" if right else text
+        self.note(section, case, right, told, topic=topic, error=error, allowed=allowed)
 
     def accuse(self, mistake: str, shown: str, *, topic: str = "") -> None:
         """A mistake that was recognised. One of a topic that is not to be named is a finding."""

@@ -6,12 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from .._library import dtype_name
 from . import _exact
 from ._arrays import operands
 from ._audit import Audit
-from ._profile import SMALL
+from ._profile import NARROW, SMALL
+from ._types import halves
 
 Array = Any
+
+_INTEGERS = {
+    "int64": [3, -2, 0, 1],
+    "int32": [100, -100, 99, 0],
+    "int8": [100, -100, 99, 0],
+    "uint8": [0, 255, 1, 254],
+    "bool": [1, 0, 0, 1],
+}
 
 
 def regimes(audit: Audit) -> None:
@@ -29,6 +39,26 @@ def regimes(audit: Audit) -> None:
         )
         audit.judge("p near 1", dtype, *small_component(audit, 20.0 if single else 40.0, dtype),
                     topic=SMALL)  # fmt: skip
+
+
+def integers(audit: Audit) -> None:
+    """A cotangent of integers, which wrap around where they are subtracted as they are."""
+    for dtype, row in _INTEGERS.items():
+        g = np.array([row], dtype)
+        first, _ = operands(audit, np.array([[0.5, -1.0, 2.0, 0.0]]))
+        topic = "" if dtype in ("int64", "int32") else NARROW
+        got = audit.ask("integers", f"g of {dtype}", first, g, topic=topic)
+        if got is not None:
+            audit.compare("integers", f"g of {dtype}", got, audit.exact(first, g), first.dtype,
+                          topic=topic)  # fmt: skip
+
+
+def half_types(audit: Audit) -> None:
+    """Rounded once: each within half an ulp and a little."""
+    for dtype in halves():
+        x = np.random.default_rng(1).normal(0, 3, (5, 7)).astype(np.float32)
+        first, g = (a.astype(dtype) for a in operands(audit, x))
+        audit.judge("half types", dtype_name(dtype), first, g)
 
 
 def small_component(audit: Audit, distance: float, dtype: str) -> tuple[Array, Array]:

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..bench.peers import as_numpy
 from ._arrays import operands
 from ._audit import Audit
 from ._backward import small_component
 from ._profile import SMALL
+from ._subject import ShapeError
 
 Array = Any
 _Formula = Callable[[Array, Array], Array]
@@ -67,10 +69,14 @@ def recognise(audit: Audit) -> None:
     p = np.exp(first) if logarithmic else first
     got = audit.answer(first, g)
     if got is None:
+        _one_for_all(audit, p, g)
+        _without_keepdims(audit)
         return
     right = audit.exact(first, g).value.astype(np.float64)
     size = np.max(np.abs(right))
     if np.max(np.abs(got - right)) < 1e-4 * size:
+        if audit.subject.way.by_row:
+            _without_keepdims(audit)
         _unshifted(audit)
         _wrong_axis(audit)
         return
@@ -79,6 +85,19 @@ def recognise(audit: Audit) -> None:
             audit.accuse(name, f"returns {shown}")
     if not audit.evidence:
         _by_rows(audit)
+
+
+def _one_for_all(audit: Audit, p: Array, g: Array) -> None:
+    """One result for all rows."""
+    if not isinstance(audit.refused, ShapeError):
+        return
+    got = np.asarray(as_numpy(audit.subject.returned), np.float64).squeeze()
+    logarithmic = audit.subject.kind == "log_softmax_vjp"
+    each = g - p * _total(g) if logarithmic else _each(p, g)
+    for reduced, told in ((each.sum(0), "summed"), (each.mean(0), "averaged")):
+        if got.shape == reduced.shape and np.allclose(got, reduced, rtol=1e-4):
+            audit.accuse("sum_over_batch", f"returns one row, {told} over the rows")
+            return
 
 
 def _unshifted(audit: Audit) -> None:
@@ -107,6 +126,18 @@ def _wrong_axis(audit: Audit) -> None:
     last = audit.answer(first, g, axis=-1)
     if got is not None and last is not None and np.array_equal(got, last):
         audit.accuse("wrong_axis", "sums over axis 1 where axis 0 is asked for")
+
+
+def _without_keepdims(audit: Audit) -> None:
+    """What a square shows, and no other shape: the sum of a row goes to a column."""
+    x = np.random.default_rng(23).normal(0, 2, (4, 4))
+    first, g = operands(audit, x)
+    got = audit.answer(first, g, as_they_are=True)
+    mistaken = first * (g - (first * g).sum(-1))
+    if audit.subject.kind == "log_softmax_vjp":
+        mistaken = g - np.exp(first) * g.sum(-1)
+    if got is not None and np.allclose(got, mistaken, rtol=1e-4):
+        audit.accuse("wrong_axis", "the sum lacks keepdims: that of a row goes to a column")
 
 
 def _by_rows(audit: Audit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,18 @@ from . import (
     _backward_mistakes,
     _forward_mistakes,
     _gradient,
+    _long,
+    _losses,
     _regimes,
     _speed,
     _types,
 )
 from ._audit import Audit
-from ._limit import TimeLimitError
+from ._limit import TimeLimitError, need_limit
 from ._profile import Profile, profile_of
 from ._report import Evidence, Finding, Report
-from ._subject import FORWARDS, KINDS, NoAnswerError, Subject, name_of
+from ._subject import FORWARDS, KINDS, MOST_TOLD, NoAnswerError, Subject
+from ._way import name_of
 
 Part = Callable[[Audit], None]
 
@@ -35,17 +39,18 @@ _FORWARD: tuple[Part, ...] = (
 _BACKWARD: tuple[Part, ...] = (
     _backward.regimes,
     _backward.limits,
+    _backward.integers,
+    _backward.half_types,
 )
-_BOTH: tuple[Part, ...] = (
+_ALL: tuple[Part, ...] = (
     _arrays.axes,
     _arrays.layouts,
     _arrays.sizes,
     _arrays.masks,
     _arrays.batches,
-    _gradient.gradients,
-    _arrays.long_rows,
-    _speed.speed,
 )
+_LOSS: tuple[Part, ...] = (_losses.gradients, _losses.long_rows)
+_ARRAY: tuple[Part, ...] = (_gradient.gradients, _long.long_rows)
 
 
 def check(
@@ -73,8 +78,9 @@ def check(
         It is called as ``function(x, axis=axis)``, with ``dim=`` if it has that, or as
         ``function(x)`` along the last axis if it takes no axis; a derivative as
         ``function(p, g, axis=axis)``, that of log_softmax with log p; a cross entropy as
-        ``function(x, target)`` with x of shape (k, n) and k integers, for one number or k. It may
-        take arrays of NumPy, torch or JAX, or one row at a time.
+        ``function(x, target)`` with x of shape (k, n) and k integers (or one-hot rows), for one
+        number or k. It may take arrays of NumPy, torch or JAX, matrices alone, or one row at a
+        time.
     kind : {"softmax", "log_softmax", "logsumexp", "cross_entropy", "softmax_vjp", \
 "log_softmax_vjp"}, optional
         What it computes.
@@ -94,9 +100,9 @@ def check(
     Raises
     ------
     TypeError
-        If function is not callable.
+        If function is not callable, or limit is no number.
     ValueError
-        If kind or profile is none of these, or limit is not positive.
+        If kind or profile is none of these, or limit is not positive or not finite.
 
     Examples
     --------
@@ -115,8 +121,7 @@ def check(
         raise TypeError(f"function: expected a callable, got {function!r:.60}")
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    if not limit > 0:
-        raise ValueError(f"limit: expected a number of seconds above 0, got {limit!r}")
+    need_limit("limit", limit)
     asked = profile_of(profile)
     try:
         subject = Subject(function, kind, asked.library, limit)
@@ -126,17 +131,18 @@ def check(
     try:
         answers = _answers(audit)
         name_mistakes(audit)
-        parts = _FORWARD if kind in FORWARDS else _BACKWARD
+        parts = (_FORWARD if kind in FORWARDS else _BACKWARD) + _ALL
+        parts += _LOSS if kind == "cross_entropy" else _ARRAY
         with np.errstate(all="ignore"):
-            for part in (*parts, *_BOTH) if answers else ():
+            for part in (*parts, _speed.speed) if answers else ():
                 part(audit)
     except TimeLimitError as error:
         audit.note("calls", "time", False, f"{error}; the audit ends here")
     finally:
         subject.limited.close()
     if subject.printed:
-        told = " ".join(subject.printed.split())
-        audit.remark("calls", "output", f"prints {told[:60]!r}")
+        told = shorten(subject.printed, MOST_TOLD, placeholder=" ...")
+        audit.remark("calls", "output", f"prints {told!r}")
     return Report(
         subject.name,
         kind,

@@ -18,8 +18,8 @@ def close(a: Array | None, b: Array, tolerance: float = 1e-6) -> bool:
     return bool(np.allclose(a, b, rtol=tolerance, atol=1e-12, equal_nan=True))
 
 
-def right(audit: Audit, x: Array, got: Array | None) -> bool:
-    return close(got, _exact.rounded(audit.exact(x)), 1e-4)
+def right(audit: Audit, x: Array, got: Array | None, tolerance: float = 1e-4) -> bool:
+    return close(got, _exact.rounded(audit.exact(x)), tolerance)
 
 
 def shown(a: Array) -> str:

@@ -64,6 +64,11 @@ def backward(
     return Exact(back(value), back(scale))
 
 
+def of(kind: str, *arrays: Array, **options: Any) -> Exact:
+    """Of one array as it is, or of one and a cotangent."""
+    return (backward if len(arrays) > 1 else forward)(kind, *arrays, **options)
+
+
 def by_terms(kind: str, wanted: Exact, arrays: tuple[Array, ...], axis: int) -> Exact:
     """The same, with the size of the terms of the usual formulas for the magnitude."""
     if kind == "softmax":

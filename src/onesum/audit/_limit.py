@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import numbers
 import queue
 import threading
 from collections.abc import Callable
@@ -21,6 +22,14 @@ class Outcome(NamedTuple):
 
 class TimeLimitError(Exception):
     """A call did not return in time."""
+
+
+def need_limit(name: str, value: Any) -> None:
+    wanted = "a finite number of seconds above 0"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected {wanted}, got {value!r:.60}")
+    if not 0 < float(value) <= threading.TIMEOUT_MAX:
+        raise ValueError(f"{name}: expected {wanted}, got {value!r}")
 
 
 class Limited:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,6 +21,8 @@ from ._report import Report
 
 BEAT = 0.25  # seconds
 GRACE = 5.0  # seconds that importing a library may keep the interpreter from the beat
+IMPORT = 120.0  # seconds that all of the import may take
+IMPORTED = "imported"
 
 
 class NoFunctionError(Exception):
@@ -36,7 +40,7 @@ def check_named(name: str, kind: str, profile: str | None, limit: float) -> Repo
     theirs.close()
     outcome: Any
     try:
-        outcome = _outcome(ours, limit + GRACE)
+        outcome = _outcome(ours, name, limit + GRACE)
     except EOFError:
         process.join()
         code = process.exitcode or 0
@@ -52,12 +56,19 @@ def check_named(name: str, kind: str, profile: str | None, limit: float) -> Repo
     return unusable(name, kind, profile_of(profile), str(outcome))
 
 
-def _outcome(connection: Connection, seconds: float) -> Any:
-    """The report; it goes on as long as there are beats."""
+def _outcome(connection: Connection, name: str, seconds: float) -> Any:
+    """The report; it goes on as long as there are beats, but for the import."""
+    last = time.monotonic() + IMPORT
     while connection.poll(seconds):
         received = connection.recv()
-        if received is not None:
+        if received == IMPORTED:
+            last = math.inf
+        elif received is not None:
             return received
+        if time.monotonic() > last:
+            module = name.partition(":")[0]
+            told = f"cannot import {module}: did not return within {IMPORT:g} s"
+            return NoFunctionError(told)
     return f"did not return within {seconds:g} s, nor let anything else run"
 
 
@@ -74,7 +85,9 @@ def _work(connection: Connection, name: str, kind: str, profile: str | None, lim
     thread.start()
     outcome: Any
     try:
-        outcome = check(_found(name), kind, profile=profile, limit=limit)
+        function = _found(name)
+        connection.send(IMPORTED)
+        outcome = check(function, kind, profile=profile, limit=limit)
     except NoFunctionError as error:
         outcome = error
     done.set()

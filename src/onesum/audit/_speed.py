@@ -24,10 +24,11 @@ _MODULES = {"SciPy": "scipy", "torch": "torch", "JAX": "jax"}
 def speed(audit: Audit) -> None:
     """The shortest of some times, in turns: a hint, and no benchmark (`onesum bench` is one)."""
     kind = audit.subject.kind
-    if kind == "cross_entropy" or audit.subject.by_row:
+    if audit.subject.way.by_row or audit.subject.way.one_hot:
         return
     for shape in SHAPES:
-        arrays = _operands(kind, np.random.default_rng(30).normal(0, 3, shape).astype(np.float32))
+        rng = np.random.default_rng(30)
+        arrays = _operands(kind, rng.normal(0, 3, shape).astype(np.float32), rng)
         out = np.empty(shape[:-1] if kind == "logsumexp" else shape, np.float32)
         calls: dict[str, Callable[[], Any]] = {}
         for name, peer in peers.installed().items():
@@ -58,8 +59,10 @@ def _settings_kept() -> Iterator[None]:
             config.update(name, value)
 
 
-def _operands(kind: str, x: Any) -> tuple[Any, ...]:
+def _operands(kind: str, x: Any, rng: Any) -> tuple[Any, ...]:
     """What the kind takes, in onesum's own arithmetic: nothing is compared here."""
+    if kind == "cross_entropy":
+        return x, rng.integers(0, x.shape[1], len(x))
     if not kind.endswith("_vjp"):
         return (x,)
     forward = onesum.softmax if kind == "softmax_vjp" else onesum.log_softmax

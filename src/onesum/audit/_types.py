@@ -47,7 +47,7 @@ def integers(audit: Audit) -> None:
 
 def half_types(audit: Audit) -> None:
     """Rounded once: each within half an ulp and a little."""
-    for dtype in _halves(audit):
+    for dtype in halves():
         name = dtype_name(dtype)
         x = np.random.default_rng(1).normal(0, 3, (5, 7)).astype(dtype)
         audit.judge("half types", name, x)
@@ -70,7 +70,7 @@ def half_types(audit: Audit) -> None:
 def result_type(audit: Audit) -> None:
     """That of floating logits; float64 of integers."""
     rows = [[1, 0, 2, 0], [0, 1, 1, 0]]
-    types = [np.dtype(t) for t in ("float32", "float64", "int64")] + _halves(audit)
+    types = [np.dtype(t) for t in ("float32", "float64", "int64")] + halves()
     for dtype in types:
         got = audit.answer(np.array(rows, dtype))
         if got is None:
@@ -82,7 +82,7 @@ def result_type(audit: Audit) -> None:
         audit.note(topic, f"of {dtype_name(dtype)}", given == wanted, told, topic=topic)
 
 
-def _halves(audit: Audit) -> list[Any]:
+def halves() -> list[Any]:
     found = [np.dtype(np.float16)]
     if find_spec("ml_dtypes"):
         import ml_dtypes

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from ..audit import PROFILES, Report
+from ..audit._limit import need_limit
 from ..audit._process import NoFunctionError, check_named
 from ..audit._subject import KINDS
 from .errors import UserError
+from .pictures import file_path, save
 
 
 def audit(
@@ -50,14 +51,15 @@ def audit(
     quiet
         Print nothing but what --json asks for.
     """
-    if not limit > 0:
-        raise UserError(f"--limit: expected a number of seconds above 0, got {limit}")
+    try:
+        need_limit("--limit", limit)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if kind is not None and kind not in KINDS:
         raise UserError(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     if profile is not None and profile not in PROFILES:
         raise UserError(f"--profile: expected one of {', '.join(PROFILES)}, got {profile!r}")
-    if as_json not in (None, "-") and not Path(str(as_json)).parent.is_dir():
-        raise UserError(f"--json: {Path(str(as_json)).parent}: no such directory")
+    report = None if as_json in (None, "-") else file_path("--json", str(as_json))
     wanted = [("MODULE:FUNCTION", function, kind or _kind_of(function))]
     if vjp is not None:
         forward = wanted[0][2] if wanted[0][2] in ("softmax", "log_softmax") else "softmax"
@@ -66,8 +68,10 @@ def audit(
         if not all(name.partition(":")):
             raise UserError(f"{option}: expected MODULE:FUNCTION, got {name!r}")
     reports = [_check(*each, profile, limit) for each in wanted]
-    if as_json is not None:
-        _write(reports, as_json)
+    if report is not None:
+        save(f"{_json_of(reports)}\n".encode(), report)
+    elif as_json is not None:
+        print(_json_of(reports))
     if not quiet and as_json != "-":
         _show(reports)
     return 0 if all(report.ok for report in reports) else 1
@@ -86,13 +90,9 @@ def _check(option: str, name: str, kind: str, profile: str | None, limit: float)
         raise UserError(f"{option}: {error}") from None
 
 
-def _write(reports: list[Report], path: str) -> None:
+def _json_of(reports: list[Report]) -> str:
     values = [report.to_dict() for report in reports]
-    text = json.dumps(values if len(values) > 1 else values[0], indent=2, allow_nan=False)
-    if path == "-":
-        print(text)
-    else:
-        Path(path).write_text(f"{text}\n", encoding="utf-8")
+    return json.dumps(values if len(values) > 1 else values[0], indent=2, allow_nan=False)
 
 
 def _show(reports: list[Report]) -> None:

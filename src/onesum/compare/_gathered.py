@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from .._functions.divergences import divergences, log_likelihoods
+from .._library import to_numpy
 from ._comparison import Comparison
 from ._distribution import Distribution
 from ._labels import need_classes, need_labels
-from ._logits import Logits, readable, to_numpy
+from ._logits import Logits, readable
 
 Array = Any
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._library import FLOATING, dtype_name
-from ._logits import readable, to_numpy
+from .._library import FLOATING, dtype_name, to_numpy
+from ._logits import readable
 
 Array = Any
 

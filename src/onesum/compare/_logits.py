@@ -12,7 +12,7 @@ import numpy as np
 
 from .._arguments.labelled import split_labels
 from .._arguments.masked import unmasked
-from .._library import FLOATING, as_array, dtype_name, is_integral, is_torch
+from .._library import FLOATING, as_array, dtype_name, is_integral, to_numpy
 from .._storage import Stored
 from .._storage.blocks import Lies
 from ._labels import row_name
@@ -119,14 +119,6 @@ def readable(name: str, value: Any) -> Any:
     ):
         return value
     return as_array(name, value)
-
-
-def to_numpy(a: Any) -> Array:
-    """An array of any library as NumPy's, without a copy where it can be."""
-    if is_torch(a):
-        a = a.detach().cpu()
-        return (a.float() if dtype_name(a.dtype) == "bfloat16" else a).numpy()
-    return np.asanyarray(a)
 
 
 def _axis_of(name: str, axis: Any, shape: tuple[int, ...]) -> int:

@@ -10,8 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .._arguments.masked import unmasked
-from .._library import as_array, as_floating, dtype_name, namespace
-from ..compare._logits import to_numpy
+from .._library import as_array, as_floating, dtype_name, namespace, to_numpy
 from . import _kronecker, _logarithm, _quotient, _words
 from ._compared import Values, compared
 from ._exact import ARITHMETIC, INFINITY, NAN, ONE, ZERO, ExactRow

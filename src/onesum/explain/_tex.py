@@ -21,7 +21,7 @@ PREAMBLE = r"""\documentclass[11pt]{article}
 \allowdisplaybreaks
 \begin{document}
 """
-# A formula wider than the line is made as wide as that.
+# A formula or a table wider than the line is made as wide as that.
 FIT = r"""\providecommand{\onesumfit}[1]{\sbox0{$\displaystyle #1$}%
   \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi}"""
 
@@ -72,7 +72,7 @@ def _formulas(step: Step) -> Iterator[str]:
 
 def _table(result: Explanation) -> Iterator[str]:
     yield r"\begin{center}\small"
-    yield r"\begin{tabular}{lrrrrr}"
+    yield r"\onesumfit{\begin{tabular}{lrrrrr}"
     yield r"\toprule"
     yield r" & exact & naive & ulps & onesum & ulps \\"
     yield r"\midrule"
@@ -80,5 +80,5 @@ def _table(result: Explanation) -> Iterator[str]:
         numbers = (f"${n.write(LATEX)}$" if n is not None else "" for n in row.numbers)
         yield rf"{words(row.name)} & {' & '.join(numbers)} \\"
     yield r"\bottomrule"
-    yield r"\end{tabular}"
+    yield r"\end{tabular}}"
     yield r"\end{center}"

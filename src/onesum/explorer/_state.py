@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..compare._logits import readable, to_numpy
+from .._library import to_numpy
+from ..compare._logits import readable
 
 # Those of source/state.js.
 INITIAL = (1.0, 2.0, 3.0)

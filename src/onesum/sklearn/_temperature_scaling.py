@@ -20,9 +20,8 @@ from .._arguments.masked import split_mask
 from .._calibration.rows import Rows, kept_of, off_of
 from .._calibration.temperature import BOUNDS, ITERATIONS, Fit, Past, fit, limits_of
 from .._functions.log_softmax import log_softmax
-from .._library import is_torch
+from .._library import is_torch, to_numpy
 from .._typing import From
-from ..compare._logits import to_numpy
 from ._labels import classes_of, indices_of, joined, need_two_classes, with_first
 
 Array = Any

@@ -80,7 +80,8 @@ class _Jacobian(Operator[A]):
         Parameters
         ----------
         b : array_like
-            A batch of vectors (the shape of p) or of matrices (*batch, n, m).
+            A batch of vectors (the shape of p) or of matrices
+            ``(*batch, n, m)``.
 
         Returns
         -------
@@ -168,7 +169,7 @@ class SoftmaxJacobian(_Jacobian[A]):
     .. math:: J_{ij} = \frac{\partial p_i}{\partial x_j} = \frac{p_i (\delta_{ij} - p_j)}{T}
 
     Made by `softmax_jacobian`. ``J @ v`` and ``g @ J`` are `softmax_jvp` and `softmax_vjp`. Vectors
-    have the shape of p. Matrices have the shape (*batch, n, m), or (*batch, m, n) to the left of J,
+    have the shape of p. Matrices have that of ``(*batch, n, m)``, to the left of J ``(*batch, m, n)``,
     where batch stands for the axes of p that are no class axes and n for all classes. For a single
     row the object is what `scipy.sparse.linalg.aslinearoperator` takes. p is kept, not copied.
 
@@ -181,7 +182,7 @@ class SoftmaxJacobian(_Jacobian[A]):
     Attributes
     ----------
     shape : tuple of ints
-        (*batch, n, n).
+        ``(*batch, n, n)``.
     dtype : dtype
         The type of p.
     T : SoftmaxJacobian
@@ -227,7 +228,7 @@ class LogSoftmaxJacobian(_Jacobian[A]):
     Attributes
     ----------
     shape : tuple of ints
-        (*batch, n, n).
+        ``(*batch, n, n)``.
     dtype : dtype
         The type of logp.
     T : LogSoftmaxJacobian

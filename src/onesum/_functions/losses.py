@@ -208,7 +208,10 @@ def cross_entropy_value_and_grad(
 
     Parameters
     ----------
-    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, \
+    x, target, axis
+        As in `cross_entropy`.
+    weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap
+        As in `cross_entropy`.
     temperature, where, reduction, dtype
         As in `cross_entropy`.
     out : array, optional

@@ -119,6 +119,8 @@ def cross_entropy(
     Returns
     -------
     loss : scalar or array
+        One number; with reduction "none" one for each row, of the shape of x without the class
+        axes.
 
     Raises
     ------

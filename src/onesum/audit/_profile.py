@@ -31,6 +31,12 @@ class Profile:
         Sections, or topics within them, in which what is wrong is a remark and no fault.
     unnamed : frozenset of str
         Topics whose mistakes are told as findings and are not in `Report.mistakes`.
+
+    Examples
+    --------
+    >>> from onesum.audit import PROFILES
+    >>> PROFILES["strict"].allowed("regimes", "float32"), PROFILES["torch"].library
+    (2.0, 'torch')
     """
 
     name: str

@@ -43,6 +43,15 @@ class Comparison:
         For stored log-probabilities (`LlamaCppLogits`): by how much the probabilities of a row sum
         to more than 1. They are taken as logits, so that the divergences are not affected.
     rows : int
+
+    Examples
+    --------
+    >>> from onesum.compare import compare
+    >>> result = compare([[2.0, 0.0], [0.0, 1.0]], [[2.0, 0.5], [0.0, 1.0]], labels=[0, 1])
+    >>> result.rows, result.same_top, round(result.perplexity_ratio, 6)
+    (2, 1.0, 1.037945)
+    >>> print(result)  # doctest: +ELLIPSIS
+    2 rows...
     """
 
     kl: Distribution

@@ -107,7 +107,8 @@ def perplexity(
 
     Returns
     -------
-    float, or with a confidence Estimate
+    float or Estimate
+        The score; with a confidence and its interval.
 
     Raises
     ------
@@ -159,7 +160,8 @@ def brier_score(
 
     Returns
     -------
-    float, or with a confidence Estimate
+    float or Estimate
+        The score; with a confidence and its interval.
 
     Raises
     ------
@@ -205,7 +207,8 @@ def top_k_accuracy(
 
     Returns
     -------
-    float, or with a confidence Estimate
+    float or Estimate
+        The score; with a confidence and its interval.
 
     Raises
     ------

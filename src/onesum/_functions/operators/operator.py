@@ -72,6 +72,7 @@ class Operator(Generic[A]):
 
     @property
     def ndim(self) -> int:
+        """How many axes that are."""
         return len(self.shape)
 
     @property

@@ -6,9 +6,17 @@ pseudo-inverses) is checked with three classes and the probabilities as free sym
 """
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import sympy as sp
+
+from onesum.explain import explain
+from onesum.explain._latex import LATEX
+from onesum.explain._layout import Cases
+
+PAGE = Path(__file__).parent.parent / "docs" / "derivation.md"
 
 # -- the three routes to the Jacobian, for every n -------------------------------------------------
 
@@ -85,6 +93,27 @@ def test_natural_logarithm_with_kronecker_delta():
     assert is_zero(sp.exp(s) - p(i))
     assert is_zero(in_range(s.diff(x[j])) - (delta - p(j)))
     assert is_zero(p(i) * in_range(s.diff(x[j])) - in_range(p(i).diff(x[j])))
+
+
+ROUTES = ("quotient", "logarithm", "kronecker")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_the_routes_side_by_side(route):
+    """A column of the table has the steps that `onesum.explain` shows, all and in their order.
+
+    SymPy proves them in test_explain_maths.py. What stands in two lines is left to the words.
+    """
+    table = re.search(r"^\| \| quotient rule.*?(?=\n\n)", PAGE.read_text(), re.M | re.S)
+    column = 2 + ROUTES.index(route)
+    cells = [line.split(" | ")[column - 1] for line in table[0].splitlines()[2:]]
+    shown = "".join(re.findall(r"\$([^$]+)\$", " ".join(cells)))
+    definition, *steps = explain([0.0, 1.0, 2.0], [1.0, 2.0, 5.0], None, route).sections[:-1]
+    formulas = [step.formula for section in steps for step in section.steps]
+    if route == "quotient":
+        formulas.insert(0, definition.steps[1].formula)
+    wanted = "".join(f.write(LATEX) for f in formulas if not isinstance(f.members[-1], Cases))
+    assert shown.replace(" ", "") == wanted.replace(" ", "")
 
 
 def test_gradient_of_logsumexp():
@@ -192,6 +221,17 @@ def test_the_slip_in_the_squared_denominators():
     derivative = softmax[0].diff(z[0])
     assert is_zero(derivative - (-sp.exp(z[0]) * sp.exp(z[0]) / E**2 + sp.exp(z[0]) / E))
     assert not is_zero(derivative - (-sp.exp(z[0]) * sp.exp(z[0]) / E**-2 + sp.exp(z[0]) / E))
+
+
+def test_the_slip_in_the_order_of_the_indices():
+    """The batched-layer note, equation (6), has (dy/dx)_ij where g times it needs (dy/dx)_ji.
+
+    J is symmetric and hides it; the Jacobian of log_softmax does not.
+    """
+    assert J * gradient == J.T * gradient
+    back = sp.Matrix([a - b * sum(g) for a, b in zip(g, q, strict=True)])
+    assert vanishes(L.T * gradient - back)
+    assert not vanishes(L * gradient - back)
 
 
 def test_the_slip_in_the_index():

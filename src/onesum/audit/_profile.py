@@ -25,8 +25,8 @@ class Profile:
         That of float16 and bfloat16.
     by_terms : bool
         Whether errors are counted in ulps of the terms of the usual formulas: of 1 for a logarithm
-        below 1, and of ``p (|g| + sum p |g|)``, or of ``|g| + p sum |g|``, for a derivative. What is in
-        `remarks` is not.
+        below 1, and of ``p (|g| + sum p |g|)``, or of ``|g| + p sum |g|``, for a derivative. What
+        is in `remarks` is not.
     remarks : frozenset of str
         Sections, or topics within them, in which what is wrong is a remark and no fault.
     unnamed : frozenset of str

@@ -32,9 +32,10 @@ class Comparison:
     log_likelihood_base, log_likelihood_other : Distribution or None
         log p of the label.
     perplexity_base, perplexity_other, perplexity_ratio : float or None
-        exp of minus the mean log-likelihood, and the ratio other / base, each with a standard error
-        by the delta method (`..._stderr`); for the ratio base and other are taken as the pairs that
-        they are, so that what they have in common cancels.
+        exp of minus the mean log-likelihood, and the ratio other / base.
+    perplexity_base_stderr, perplexity_other_stderr, perplexity_ratio_stderr : float or None
+        Their standard errors, by the delta method; for the ratio base and other are taken as the
+        pairs that they are, so that what they have in common cancels.
     log_ratio, log_ratio_stderr : float or None
         log(perplexity_other / perplexity_base).
     correlation : float or None

@@ -57,6 +57,7 @@ class _Loss(torch.nn.Module):  # type: ignore[misc]
         return {**options, "weight": self.weight, "temperature": self.temperature}
 
     def extra_repr(self) -> str:
+        """The options, for the representation of the module."""
         usual = {"weight": None, "ignore_index": -100, "reduction": "mean", "temperature": 1.0}
         usual |= {"label_smoothing": 0.0, "z_loss": 0.0, "softcap": None}
         given = {name: getattr(self, name) for name in usual}
@@ -167,6 +168,7 @@ class CrossEntropyLoss(_Loss):
         return cross_entropy(input, target, axis, **options)
 
     def extra_repr(self) -> str:
+        """The options, for the representation of the module."""
         options = super().extra_repr()
         if self.dim is None:
             return options

@@ -60,6 +60,8 @@ html_static_path = ["_static"]
 html_css_files = ["onesum.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # it fetches the pages, which browsers refuse for file:
+html_context = {"default_mode": "auto"}
 html_sidebars = {"index": [], "gallery": []}
 html_theme_options = {
     "logo": {"text": "onesum"},

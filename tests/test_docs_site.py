@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import sphinxcontrib.katex
+from budget import budget
 from numpydoc.docscrape import get_doc_object
 from numpydoc.validate import validate
 from test_examples import size_of
@@ -147,6 +148,22 @@ def formulas_are_written(site: Path) -> None:
 def test_katex_is_that_of_the_style_sheet():
     style = (DOCS / "_static" / "katex" / "katex.min.css").read_text()
     assert f'content:"{sphinxcontrib.katex.katex_version}"' in style
+
+
+def test_the_bounds_on_the_page_are_those_of_the_tests():
+    """And what tools/bounds.py found is within them."""
+    tool = runpy.run_path(str(ROOT / "tools" / "bounds.py"))
+    rows = tool["BLOCK"].search((DOCS / "numerics.md").read_text())[0].splitlines()[2:]
+    for line, row in zip([*tool["TABLE"], None], rows, strict=True):
+        _, label, *cells, _, _ = (cell.strip() for cell in row.split("|"))
+        numbers = [float(cell) for cell in cells if cell]
+        functions, dtypes = ("softmax",), ("float16",)
+        if line:
+            assert label == line.label
+            functions, dtypes = line.functions, ("float32", "float64")
+        promised = [max(sum(budget(f, dtype)) for f in functions) for dtype in dtypes]
+        assert numbers[::2] == promised
+        assert all(found <= most for found, most in zip(numbers[1::2], promised, strict=True))
 
 
 # -- the gallery -----------------------------------------------------------------------------------

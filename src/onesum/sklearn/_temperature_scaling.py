@@ -192,6 +192,7 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         Parameters
         ----------
         X : array-like of shape (n_samples, n_classes)
+            What `from_` says.
         where : array-like of bool, default=None
             As in `fit`.
 
@@ -209,15 +210,48 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         return log_softmax(x, temperature=self.temperature_).astype(dtype, copy=False)
 
     def predict_log_proba(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
-        """The same as `transform`."""
+        """The same as `transform`.
+
+        Parameters
+        ----------
+        X, where
+            As in `transform`.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            As from `transform`.
+        """
         return self.transform(X, where=where)
 
     def predict_proba(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
-        """The calibrated probabilities, of shape (n_samples, n_classes)."""
+        """The calibrated probabilities.
+
+        Parameters
+        ----------
+        X, where
+            As in `transform`.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            Of the type of `transform`.
+        """
         return np.exp(self.transform(X, where=where))
 
     def predict(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
-        """The likeliest class of each row, the first of equal ones, whatever the temperature."""
+        """The likeliest class of each row, the first of equal ones, whatever the temperature.
+
+        Parameters
+        ----------
+        X, where
+            As in `transform`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Of `classes_`.
+        """
         best = np.argmax(self.transform(X, where=where), axis=1)
         return self.classes_[best]
 

@@ -162,7 +162,20 @@ class CrossEntropyLoss(_Loss):
         sample_weight: Tensor | None = None,
         where: Tensor | None = None,
     ) -> Tensor:
-        """The loss of the logits; sample_weight and where as in `onesum.cross_entropy`."""
+        """The loss of logits.
+
+        Parameters
+        ----------
+        input : tensor
+            Logits.
+        target, sample_weight, where
+            As in `onesum.cross_entropy`.
+
+        Returns
+        -------
+        loss : tensor
+            In the type of input; with reduction "none" one for each row.
+        """
         axis = default_axis(input, target) if self.dim is None else self.dim
         options = self.options(target) | {"sample_weight": sample_weight, "where": where}
         return cross_entropy(input, target, axis, **options)
@@ -209,6 +222,19 @@ class LinearCrossEntropyLoss(_Loss):
     def forward(
         self, h: Tensor, weight_matrix: Tensor, target: Tensor, bias: Tensor | None = None
     ) -> Tensor:
-        """The loss of ``h @ weight_matrix.T + bias``, of shapes (..., d), (n, d) and (n,)."""
+        """The loss of ``h @ weight_matrix.T + bias``.
+
+        Parameters
+        ----------
+        h, weight_matrix, bias : tensor
+            Of the shapes (..., d), (n, d) and (n,).
+        target : tensor
+            As in `onesum.linear_cross_entropy`.
+
+        Returns
+        -------
+        loss : tensor
+            As from `onesum.linear_cross_entropy`.
+        """
         options = self.options(target)
         return linear_cross_entropy(h, weight_matrix, target, bias, **options)

@@ -39,6 +39,7 @@ myst_heading_anchors = 4
 default_role = "py:obj"  # `softmax` in a docstring is a link
 autodoc_typehints = "none"  # docstrings say what may be given, and in fewer words
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # all members are on the page of their class
 # Names that differ in case alone would be one file on macOS and Windows.
 autosummary_filename_map = {

@@ -58,10 +58,12 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
     Attributes
     ----------
     temperature_ : float
+        T.
     temperature_stderr_ : float
         The standard error of T, from the observed information (the second derivative of the summed
         loss) by the delta method; a weight counts as that many rows. NaN where there is no optimum.
     classes_ : ndarray of shape (n_classes,)
+        The labels that the columns stand for.
     n_features_in_ : int
         The number of classes, which is that of the columns.
     feature_names_in_ : ndarray of str

@@ -153,6 +153,26 @@ def test_shifted_forward(pivot):
     assert is_zero(r / (1 + r) - (1 - softmax[pivot]))
 
 
+def test_an_error_of_r_is_not_amplified_by_log1p():
+    """docs/numerics.md: the relative change of log(1 + r) over that of r is at most 1."""
+    r = sp.Symbol("r", positive=True)
+    l = sp.log(1 + r)  # noqa: E741
+    room = (1 + r) * l - r
+    assert sp.simplify(r * l.diff(r) / l - r / ((1 + r) * l)) == 0
+    assert room.subs(r, 0) == 0
+    assert sp.simplify(room.diff(r) - l) == 0
+    assert l.is_positive
+
+
+def test_merge_of_normalizers():
+    """docs/numerics.md: (m1, r1) and (m2, r2) of two sets of classes become that of both."""
+    a, b, c, d = (sp.exp(x) for x in sp.symbols("x1:5", real=True))
+    m1, m2 = a, c  # the exponentials of the maxima
+    r1, r2 = b / m1, d / m2
+    merged = r1 + m2 / m1 * (1 + r2)
+    assert sp.simplify(m1 * (1 + merged) - (a + b + c + d)) == 0
+
+
 def test_a_common_shift_cancels():
     c = sp.Symbol("c", real=True)
     shifted = [(sp.exp(a) * sp.exp(c)) / sum(sp.exp(b) * sp.exp(c) for b in z) for a in z]

@@ -5,6 +5,7 @@
 # make fuzz   calls drawn at random, against exact arithmetic: SECONDS=600 SEED=1 BACKEND=native ISA=v3 FUNCTION='kl_*' ONLY=17
 # make test-slow   rows of 1e8 and more (needs 16 GB), sanitizers for every instruction set      make test-exp   exp over every float32
 # make bench  the measurements that the documents quote, about two hours; `$(BIN)/python -m benchmarks speed` is a part of them
+# make docs   the documentation as a site, build/docs/index.html; a warning is an error      make gallery  its pictures
 # make wheel  build one, and its size
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 SECONDS ?= 60
 SEED ?= 0
 
-.PHONY: demo test lint check fuzz test-clang test-slow test-exp bench wheel clean
+.PHONY: demo test lint check fuzz test-clang test-slow test-exp bench docs gallery wheel clean
 
 demo: $(VENV)/installed $(VENV)/examples
 	$(BIN)/python examples/digits.py
@@ -51,6 +52,14 @@ check: lint test
 bench: $(VENV)/installed $(VENV)/bench
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/installed $(VENV)/docs
+	rm -rf docs/reference/generated
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
+gallery: $(VENV)/installed $(VENV)/examples
+	$(BIN)/python tools/gallery.py
+
 wheel: $(VENV)/pip
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 	@ls -l dist/*.whl
@@ -74,7 +83,7 @@ $(VENV)/examples: $(VENV)/pip pyproject.toml
 	$(BIN)/pip install --quiet --no-compile 'matplotlib>=3.8' 'rich>=13' 'scikit-learn>=1.4'
 	@touch $@
 
-$(VENV)/tests $(VENV)/lint $(VENV)/bench: $(VENV)/pip pyproject.toml
+$(VENV)/tests $(VENV)/lint $(VENV)/bench $(VENV)/docs: $(VENV)/pip pyproject.toml
 	$(BIN)/pip install --quiet --no-compile --group $(if $(filter tests,$(@F)),test,$(@F))
 	@touch $@
 

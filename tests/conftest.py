@@ -31,6 +31,7 @@ LONG = (
     "test_threads",
     "test_benchmarks",
     "test_typing",
+    "test_docs_site",
 )
 
 

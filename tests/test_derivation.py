@@ -6,9 +6,17 @@ pseudo-inverses) is checked with three classes and the probabilities as free sym
 """
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import sympy as sp
+
+from onesum.explain import explain
+from onesum.explain._latex import LATEX
+from onesum.explain._layout import Cases
+
+PAGE = Path(__file__).parent.parent / "docs" / "derivation.md"
 
 # -- the three routes to the Jacobian, for every n -------------------------------------------------
 
@@ -87,6 +95,27 @@ def test_natural_logarithm_with_kronecker_delta():
     assert is_zero(p(i) * in_range(s.diff(x[j])) - in_range(p(i).diff(x[j])))
 
 
+ROUTES = ("quotient", "logarithm", "kronecker")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_the_routes_side_by_side(route):
+    """A column of the table has the steps that `onesum.explain` shows, all and in their order.
+
+    SymPy proves them in test_explain_maths.py. What stands in two lines is left to the words.
+    """
+    table = re.search(r"^\| \| quotient rule.*?(?=\n\n)", PAGE.read_text(), re.M | re.S)
+    column = 2 + ROUTES.index(route)
+    cells = [line.split(" | ")[column - 1] for line in table[0].splitlines()[2:]]
+    shown = "".join(re.findall(r"\$([^$]+)\$", " ".join(cells)))
+    definition, *steps = explain([0.0, 1.0, 2.0], [1.0, 2.0, 5.0], None, route).sections[:-1]
+    formulas = [step.formula for section in steps for step in section.steps]
+    if route == "quotient":
+        formulas.insert(0, definition.steps[1].formula)
+    wanted = "".join(f.write(LATEX) for f in formulas if not isinstance(f.members[-1], Cases))
+    assert shown.replace(" ", "") == wanted.replace(" ", "")
+
+
 def test_gradient_of_logsumexp():
     assert is_zero(in_range(sp.log(total).diff(x[i])) - p(i))
 
@@ -122,6 +151,26 @@ def test_shifted_forward(pivot):
         assert is_zero(sp.exp((z[c] - m) - sp.log(1 + r)) - softmax[c])
     assert is_zero(sp.exp(m) * (1 + r) - sum(map(sp.exp, z)))
     assert is_zero(r / (1 + r) - (1 - softmax[pivot]))
+
+
+def test_an_error_of_r_is_not_amplified_by_log1p():
+    """docs/numerics.md: the relative change of log(1 + r) over that of r is at most 1."""
+    r = sp.Symbol("r", positive=True)
+    l = sp.log(1 + r)  # noqa: E741
+    room = (1 + r) * l - r
+    assert sp.simplify(r * l.diff(r) / l - r / ((1 + r) * l)) == 0
+    assert room.subs(r, 0) == 0
+    assert sp.simplify(room.diff(r) - l) == 0
+    assert l.is_positive
+
+
+def test_merge_of_normalizers():
+    """docs/numerics.md: (m1, r1) and (m2, r2) of two sets of classes become that of both."""
+    a, b, c, d = (sp.exp(x) for x in sp.symbols("x1:5", real=True))
+    m1, m2 = a, c  # the exponentials of the maxima
+    r1, r2 = b / m1, d / m2
+    merged = r1 + m2 / m1 * (1 + r2)
+    assert sp.simplify(m1 * (1 + merged) - (a + b + c + d)) == 0
 
 
 def test_a_common_shift_cancels():
@@ -192,6 +241,17 @@ def test_the_slip_in_the_squared_denominators():
     derivative = softmax[0].diff(z[0])
     assert is_zero(derivative - (-sp.exp(z[0]) * sp.exp(z[0]) / E**2 + sp.exp(z[0]) / E))
     assert not is_zero(derivative - (-sp.exp(z[0]) * sp.exp(z[0]) / E**-2 + sp.exp(z[0]) / E))
+
+
+def test_the_slip_in_the_order_of_the_indices():
+    """The batched-layer note, equation (6), has (dy/dx)_ij where g times it needs (dy/dx)_ji.
+
+    J is symmetric and hides it; the Jacobian of log_softmax does not.
+    """
+    assert J * gradient == J.T * gradient
+    back = sp.Matrix([a - b * sum(g) for a, b in zip(g, q, strict=True)])
+    assert vanishes(L.T * gradient - back)
+    assert not vanishes(L * gradient - back)
 
 
 def test_the_slip_in_the_index():

@@ -1,4 +1,7 @@
-"""The documentation is true: its names are the public ones, and its examples run."""
+"""The documentation is true: its examples run, its links lead somewhere.
+
+That the reference has every public name, and what docstrings have to say, is in test_docs_site.py.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,6 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PUBLIC = sorted(set(onesum.__all__) - {"__version__"})
-HEADING = re.compile(r"^#{2,4} `(\w+)", re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXAMPLE = re.compile(
     r"^```(?:python\n(.*?)|console\n(\$ onesum .*?))^```", re.MULTILINE | re.DOTALL
@@ -52,12 +54,6 @@ def run_commands(name: str, source: str, capsys: pytest.CaptureFixture[str]) -> 
             pytest.fail(f"{name}: $ {line}\n{got}")
 
 
-def test_reference_names_everything_public():
-    """Each public name has a heading `name(...)` in the reference, and nothing else has."""
-    documented = HEADING.findall((ROOT / "docs" / "reference.md").read_text())
-    assert sorted(documented) == PUBLIC
-
-
 def test_all_is_what_there_is():
     public = {
         name
@@ -65,26 +61,6 @@ def test_all_is_what_there_is():
         if not name.startswith("_") and not inspect.ismodule(getattr(onesum, name))
     }
     assert sorted(public) == PUBLIC
-
-
-def documentation(name: str) -> str:
-    """The docstring, with those that it sends the reader to."""
-    doc = inspect.getdoc(getattr(onesum, name))
-    assert doc
-    others = set(re.findall(r"`(\w+)`", doc)) & set(onesum.__all__) - {name}
-    return "\n".join([doc, *(inspect.getdoc(getattr(onesum, other)) for other in sorted(others))])
-
-
-@pytest.mark.parametrize("name", PUBLIC)
-def test_docstring_names_every_parameter(name):
-    doc = documentation(name)
-    for parameter in inspect.signature(getattr(onesum, name)).parameters:
-        assert re.search(rf"\b{parameter}\b", doc), f"{name} does not document {parameter}"
-
-
-@pytest.mark.parametrize("name", PUBLIC)
-def test_docstring_has_an_example(name):
-    assert ">>>" in documentation(name)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -88,7 +88,18 @@ class _Normalization(_Layer, Generic[_Jacobian]):
     @overload
     def forward(self, x: ArrayLike) -> Any: ...
     def forward(self, x: ArrayLike) -> Any:
-        """The function of the logits x, as an array that the layer keeps, too."""
+        """The function of the logits, as an array that the layer keeps, too.
+
+        Parameters
+        ----------
+        x : array_like
+            Logits, as in `onesum.softmax`.
+
+        Returns
+        -------
+        y : array
+            Of the shape of x.
+        """
         self._kept = None  # this call may fail
         self._kept = self._function(x, self.axis, temperature=self.temperature)
         return self._kept
@@ -103,11 +114,38 @@ class _Normalization(_Layer, Generic[_Jacobian]):
     @overload
     def backward(self, dy: ArrayLike) -> Any: ...
     def backward(self, dy: ArrayLike) -> Any:
-        """dL/dx from dL/dy, for the last call: an array that is the caller's."""
+        """Backward pass of the last call.
+
+        Parameters
+        ----------
+        dy : array_like
+            dL/dy, of the shape of y.
+
+        Returns
+        -------
+        dx : array
+            dL/dx, an array that is the caller's.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no forward call, or the last one failed.
+        """
         return self._vjp(self._last("backward"), dy, self.axis, temperature=self.temperature)
 
     def jacobian(self) -> _Jacobian:
-        """dy/dx as a lazy operator, for the last call."""
+        """Jacobian of the last call, a lazy operator.
+
+        Returns
+        -------
+        J : SoftmaxJacobian or LogSoftmaxJacobian
+            dy/dx.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no forward call, or the last one failed.
+        """
         y = self._last("jacobian")
         return self._jacobian(y, self.axis, temperature=self.temperature)  # type: ignore[no-any-return]
 
@@ -157,7 +195,12 @@ class Softmax(_Normalization[SoftmaxJacobian[Any]]):
 
 
 class LogSoftmax(_Normalization[LogSoftmaxJacobian[Any]]):
-    """The log-softmax layer; parameters, errors and use as in `Softmax`.
+    """The log-softmax layer; errors and use as in `Softmax`.
+
+    Parameters
+    ----------
+    axis, temperature
+        As in `Softmax`.
 
     References
     ----------
@@ -252,7 +295,18 @@ class CrossEntropyLoss(_Layer):
         sample_weight: ArrayLike | None = None,
         where: ArrayLike | None = None,
     ) -> Any:
-        """The loss of the logits x, as from `onesum.cross_entropy`."""
+        """The loss of logits, whose gradient is kept.
+
+        Parameters
+        ----------
+        x, target, sample_weight, where
+            As in `onesum.cross_entropy`.
+
+        Returns
+        -------
+        loss : scalar or array
+            As from `onesum.cross_entropy`.
+        """
         self._kept = None  # this call may fail
         loss, self._kept = cross_entropy_value_and_grad(
             x, target, self.axis, sample_weight=sample_weight, where=where, **self.options
@@ -264,7 +318,7 @@ class CrossEntropyLoss(_Layer):
 
     @quiet
     def backward(self, dy: ArrayLike = 1.0) -> Any:
-        """dL/dx for the last call, from dL/dloss.
+        """Backward pass of the last call: dL/dx from dL/dloss.
 
         Parameters
         ----------

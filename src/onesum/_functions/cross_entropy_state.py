@@ -214,6 +214,7 @@ class CrossEntropyState:
         Returns
         -------
         loss : scalar or array
+            One number; with "none" one for each row.
 
         Raises
         ------

@@ -87,7 +87,10 @@ def cross_entropy_hvp(
 
     Parameters
     ----------
-    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, \
+    x, target, axis
+        As in `cross_entropy`.
+    weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap
+        As in `cross_entropy`.
     temperature, where, reduction, dtype
         As in `cross_entropy`.
     v : array_like

@@ -67,6 +67,7 @@ class _Jacobian(Operator[A]):
 
     @property
     def dtype(self) -> Any:
+        """The type of p."""
         return self._call.dtype(None)
 
     @property
@@ -80,7 +81,8 @@ class _Jacobian(Operator[A]):
         Parameters
         ----------
         b : array_like
-            A batch of vectors (the shape of p) or of matrices (*batch, n, m).
+            A batch of vectors (the shape of p) or of matrices
+            ``(*batch, n, m)``.
 
         Returns
         -------
@@ -168,9 +170,10 @@ class SoftmaxJacobian(_Jacobian[A]):
     .. math:: J_{ij} = \frac{\partial p_i}{\partial x_j} = \frac{p_i (\delta_{ij} - p_j)}{T}
 
     Made by `softmax_jacobian`. ``J @ v`` and ``g @ J`` are `softmax_jvp` and `softmax_vjp`. Vectors
-    have the shape of p. Matrices have the shape (*batch, n, m), or (*batch, m, n) to the left of J,
-    where batch stands for the axes of p that are no class axes and n for all classes. For a single
-    row the object is what `scipy.sparse.linalg.aslinearoperator` takes. p is kept, not copied.
+    have the shape of p. Matrices have the shape ``(*batch, n, m)``, to the left of J
+    ``(*batch, m, n)``, where batch stands for the axes of p that are no class axes and n for all
+    classes. For a single row the object is what `scipy.sparse.linalg.aslinearoperator` takes. p is
+    kept, not copied.
 
     What is made of an operator is lazy, too: ``J[i]``, a part of the batch; ``2 * J``, ``J / 2``
     and ``-J``, whose results are those of J multiplied in float64 and rounded once more (those in
@@ -178,10 +181,15 @@ class SoftmaxJacobian(_Jacobian[A]):
     through the first axis of the batch. ``numpy.asarray(J)`` is ``J.to_dense()`` as a NumPy array.
     An operator can be copied and pickled if its arrays can.
 
+    Parameters
+    ----------
+    p, axis, temperature
+        As in `softmax_jacobian`.
+
     Attributes
     ----------
     shape : tuple of ints
-        (*batch, n, n).
+        ``(*batch, n, n)``.
     dtype : dtype
         The type of p.
     T : SoftmaxJacobian
@@ -206,6 +214,7 @@ class SoftmaxJacobian(_Jacobian[A]):
 
     @property
     def T(self) -> Self:  # noqa: N802
+        """The transposed operator: J itself, which is symmetric."""
         return self
 
     def _on_diagonal(self, p: Array, axis: int, temperature: Any, dtype: Any) -> Array:
@@ -224,14 +233,26 @@ class LogSoftmaxJacobian(_Jacobian[A]):
     `log_softmax_vjp`. Rows and columns of classes with p = 0 (log p = -inf) are 0. Layouts, and
     what the object can do, are those of `SoftmaxJacobian`; it is not symmetric.
 
+    Parameters
+    ----------
+    p, axis, temperature
+        As in `log_softmax_jacobian`, whose logp is p here.
+
     Attributes
     ----------
     shape : tuple of ints
-        (*batch, n, n).
+        ``(*batch, n, n)``.
     dtype : dtype
         The type of logp.
     T : LogSoftmaxJacobian
         The transposed operator.
+
+    Examples
+    --------
+    >>> import onesum
+    >>> J = onesum.log_softmax_jacobian(onesum.log_softmax([0.0, 0.0]))
+    >>> J @ [1.0, 0.0], J.T @ [1.0, 0.0]
+    (array([ 0.5, -0.5]), array([ 0.5, -0.5]))
     """
 
     _argument, _nothing = "logp", -math.inf

@@ -119,6 +119,8 @@ def cross_entropy(
     Returns
     -------
     loss : scalar or array
+        One number; with reduction "none" one for each row, of the shape of x without the class
+        axes.
 
     Raises
     ------
@@ -208,7 +210,10 @@ def cross_entropy_value_and_grad(
 
     Parameters
     ----------
-    x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, \
+    x, target, axis
+        As in `cross_entropy`.
+    weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap
+        As in `cross_entropy`.
     temperature, where, reduction, dtype
         As in `cross_entropy`.
     out : array, optional

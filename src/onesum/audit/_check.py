@@ -81,9 +81,9 @@ def check(
         ``function(x, target)`` with x of shape (k, n) and k integers (or one-hot rows), for one
         number or k. It may take arrays of NumPy, torch or JAX, matrices alone, or one row at a
         time.
-    kind : {"softmax", "log_softmax", "logsumexp", "cross_entropy", "softmax_vjp", \
-"log_softmax_vjp"}, optional
-        What it computes.
+    kind : str, optional
+        What it computes: "softmax", "log_softmax", "logsumexp", "cross_entropy", "softmax_vjp" or
+        "log_softmax_vjp".
     profile : str or Profile, optional
         What is asked of it: "strict", onesum's own contract; "framework", what SciPy, torch and JAX
         fulfil; "numpy", "scipy", "torch", "jax", the same with the arrays of that library.

@@ -25,12 +25,18 @@ class Profile:
         That of float16 and bfloat16.
     by_terms : bool
         Whether errors are counted in ulps of the terms of the usual formulas: of 1 for a logarithm
-        below 1, and of p (|g| + sum p |g|), or of |g| + p sum |g|, for a derivative. What is in
-        `remarks` is not.
+        below 1, and of ``p (|g| + sum p |g|)``, or of ``|g| + p sum |g|``, for a derivative. What
+        is in `remarks` is not.
     remarks : frozenset of str
         Sections, or topics within them, in which what is wrong is a remark and no fault.
     unnamed : frozenset of str
         Topics whose mistakes are told as findings and are not in `Report.mistakes`.
+
+    Examples
+    --------
+    >>> from onesum.audit import PROFILES
+    >>> PROFILES["strict"].allowed("regimes", "float32"), PROFILES["torch"].library
+    (2.0, 'torch')
     """
 
     name: str

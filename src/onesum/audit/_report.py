@@ -28,6 +28,12 @@ class Finding:
         The largest error found, and the largest that is none, in ulps.
     text : str
         What was seen, where that is not a number.
+
+    Examples
+    --------
+    >>> from onesum.audit import Finding
+    >>> Finding("spread", "float32, spread 3", "fault", error=67.6, allowed=2.0).verdict
+    'fault'
     """
 
     section: str
@@ -64,6 +70,14 @@ class Report:
         The mistakes that were recognised, the most certain first, and what shows each.
     speed : dict of str to dict of str to float
         By size, the time of each library's function in microseconds; that audited is "".
+
+    Examples
+    --------
+    >>> import onesum
+    >>> from onesum import audit
+    >>> report = audit.check(onesum.softmax)
+    >>> report.ok, report.mistakes, report.faults
+    (True, [], [])
     """
 
     name: str
@@ -86,10 +100,12 @@ class Report:
 
     @property
     def faults(self) -> list[Finding]:
+        """What is wrong, beside the mistakes that have a name."""
         return [f for f in self.findings if f.verdict == "fault"]
 
     @property
     def remarks(self) -> list[Finding]:
+        """What was seen and is no fault, by the profile."""
         return [f for f in self.findings if f.verdict == "remark"]
 
     def to_dict(self) -> dict[str, Any]:

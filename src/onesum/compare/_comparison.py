@@ -32,9 +32,10 @@ class Comparison:
     log_likelihood_base, log_likelihood_other : Distribution or None
         log p of the label.
     perplexity_base, perplexity_other, perplexity_ratio : float or None
-        exp of minus the mean log-likelihood, and the ratio other / base, each with a standard error
-        by the delta method (`..._stderr`); for the ratio base and other are taken as the pairs that
-        they are, so that what they have in common cancels.
+        exp of minus the mean log-likelihood, and the ratio other / base.
+    perplexity_base_stderr, perplexity_other_stderr, perplexity_ratio_stderr : float or None
+        Their standard errors, by the delta method; for the ratio base and other are taken as the
+        pairs that they are, so that what they have in common cancels.
     log_ratio, log_ratio_stderr : float or None
         log(perplexity_other / perplexity_base).
     correlation : float or None
@@ -43,6 +44,15 @@ class Comparison:
         For stored log-probabilities (`LlamaCppLogits`): by how much the probabilities of a row sum
         to more than 1. They are taken as logits, so that the divergences are not affected.
     rows : int
+
+    Examples
+    --------
+    >>> from onesum.compare import compare
+    >>> result = compare([[2.0, 0.0], [0.0, 1.0]], [[2.0, 0.5], [0.0, 1.0]], labels=[0, 1])
+    >>> result.rows, result.same_top, round(result.perplexity_ratio, 6)
+    (2, 1.0, 1.037945)
+    >>> print(result)  # doctest: +ELLIPSIS
+    2 rows...
     """
 
     kl: Distribution

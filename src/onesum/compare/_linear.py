@@ -76,6 +76,7 @@ class LinearLogits:
 
     @property
     def ndim(self) -> int:
+        """How many dimensions that are."""
         return len(self.shape)
 
     @property

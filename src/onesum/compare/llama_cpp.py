@@ -37,6 +37,7 @@ class LlamaCppLogits:
     Parameters
     ----------
     path : str or path-like
+        The file, of which rows are read when they are asked for.
 
     Attributes
     ----------
@@ -59,6 +60,19 @@ class LlamaCppLogits:
     ValueError
         If it is no such file, its header makes no sense, or it is not of the size that follows
         from the header: the sizes are named.
+
+    Examples
+    --------
+    >>> import os, struct, tempfile
+    >>> from onesum.compare import LlamaCppLogits
+    >>> row = struct.pack("<ff4H", 0.5, -3.0, 6, 0, 2, 4)      # scale, min_log_prob, q
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "base.kld")
+    ...     with open(path, "wb") as file:
+    ...         _ = file.write(b"_logits_" + struct.pack("<3i3i", 3, 4, 1, 0, 2, 3) + row)
+    ...     logits = LlamaCppLogits(path)
+    ...     logits.shape, logits[:1], logits.labels
+    ((1, 4), array([[ 0., -3., -2., -1.]]), array([3]))
     """
 
     log_probabilities = True  # or nearly so: `compare` measures how nearly

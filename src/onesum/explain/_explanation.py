@@ -41,6 +41,15 @@ class Explanation:
     lines : list of Line
         Every number of the results, exact, naive and onesum's, with errors in ulps; of the Jacobian
         of more than 64 classes, the entries of those that are shown.
+
+    Examples
+    --------
+    >>> from onesum.explain import explain
+    >>> result = explain([40.0, 0.0], g=[1.0, 0.0])
+    >>> [str(dx)[:10] for dx in result.exact.gradient], result.naive.gradient.tolist()
+    (['4.24835425', '-4.2483542'], [0.0, -4.24835425529159e-18])
+    >>> result.ours_ulps < 1 < result.naive_ulps
+    True
     """
 
     x: Array
@@ -80,6 +89,7 @@ class Explanation:
         Returns
         -------
         str
+            Beginning with the definition of a command that it needs.
 
         Examples
         --------

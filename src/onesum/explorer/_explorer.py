@@ -38,6 +38,12 @@ class Explorer:
         the page begins with.
     url : str
         The address of the page with this state.
+
+    Examples
+    --------
+    >>> from onesum.explorer import explore
+    >>> explore([1, 2, 3]).url
+    'file:///.../onesum/explorer/explorer.html#x=1,2,3'
     """
 
     def __init__(self, fragment: str) -> None:

@@ -26,6 +26,14 @@ class Estimate(NamedTuple):
     value : float or ndarray
     low, high : float or ndarray
         The ends of the interval.
+
+    Examples
+    --------
+    >>> from onesum.metrics import brier_score
+    >>> x = [[0.8, 0.2], [0.3, 0.7]]
+    >>> value, low, high = brier_score(x, [0, 1], from_="probabilities", confidence=0.9, rng=0)
+    >>> round(value, 6), low <= value <= high
+    (0.13, True)
     """
 
     value: Any

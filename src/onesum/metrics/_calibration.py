@@ -59,7 +59,8 @@ def calibration_error(
 
     Returns
     -------
-    float, or with per_class ndarray of float64; with a confidence Estimate
+    float, ndarray of float64 or Estimate
+        The error, or with per_class one for each class; with a confidence and its interval.
 
     Raises
     ------

@@ -36,6 +36,13 @@ class Reliability:
         The mean confidence of its rows, and the part of them that is right.
     low, high : ndarray of shape (bins,)
         Wilson's interval of the accuracy; weighted rows count as (sum s)^2 / sum s^2.
+
+    Examples
+    --------
+    >>> from onesum.metrics import reliability
+    >>> r = reliability([[0.8, 0.2], [0.3, 0.7]], [0, 1], bins=2, from_="probabilities")
+    >>> round(r.calibration_error, 6), r.share
+    (0.25, array([0., 1.]))
     """
 
     edges: Array
@@ -104,6 +111,7 @@ def reliability(
     Returns
     -------
     Reliability
+        The bins, which `Reliability.figure` draws.
 
     Raises
     ------

@@ -37,7 +37,7 @@ def negative_log_likelihood(
     Parameters
     ----------
     x : array_like
-        What from_ says: an array of any library, or anything with shape, dtype and slicing, as
+        What `from_` says: an array of any library, or anything with shape, dtype and slicing, as
         `numpy.memmap`; read a block at a time, and computed with in float64.
     labels : array_like of int
         The class that came true, one per row: of the shape of x without the class axis.
@@ -68,7 +68,7 @@ def negative_log_likelihood(
     Raises
     ------
     TypeError, ValueError, IndexError, numpy.exceptions.AxisError
-        If x is not what from_ says, a row has no softmax, a label is no class, or an argument is
+        If x is not what `from_` says, a row has no softmax, a label is no class, or an argument is
         not as said above.
 
     References
@@ -108,7 +108,8 @@ def perplexity(
 
     Returns
     -------
-    float, or with a confidence Estimate
+    float or Estimate
+        The score; with a confidence and its interval.
 
     Raises
     ------
@@ -160,7 +161,8 @@ def brier_score(
 
     Returns
     -------
-    float, or with a confidence Estimate
+    float or Estimate
+        The score; with a confidence and its interval.
 
     Raises
     ------
@@ -206,7 +208,8 @@ def top_k_accuracy(
 
     Returns
     -------
-    float, or with a confidence Estimate
+    float or Estimate
+        The score; with a confidence and its interval.
 
     Raises
     ------

@@ -60,10 +60,12 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
     Attributes
     ----------
     temperature_ : float
+        T.
     temperature_stderr_ : float
         The standard error of T, from the observed information (the second derivative of the summed
         loss) by the delta method; a weight counts as that many rows. NaN where there is no optimum.
     classes_ : ndarray of shape (n_classes,)
+        The labels that the columns stand for.
     n_features_in_ : int
         The number of columns.
     feature_names_in_ : ndarray of str
@@ -199,6 +201,7 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         Parameters
         ----------
         X : array-like of shape (n_samples, n_classes)
+            What `from_` says.
         where : array-like of bool, default=None
             As in `fit`.
 
@@ -216,15 +219,48 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         return log_softmax(x, temperature=self.temperature_).astype(dtype, copy=False)
 
     def predict_log_proba(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
-        """The same as `transform`."""
+        """The same as `transform`.
+
+        Parameters
+        ----------
+        X, where
+            As in `transform`.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            As from `transform`.
+        """
         return self.transform(X, where=where)
 
     def predict_proba(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
-        """The calibrated probabilities, of shape (n_samples, n_classes)."""
+        """The calibrated probabilities.
+
+        Parameters
+        ----------
+        X, where
+            As in `transform`.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            Of the type of `transform`.
+        """
         return np.exp(self.transform(X, where=where))
 
     def predict(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
-        """The likeliest class of each row, the first of equal ones, whatever the temperature."""
+        """The likeliest class of each row, the first of equal ones, whatever the temperature.
+
+        Parameters
+        ----------
+        X, where
+            As in `transform`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Of `classes_`.
+        """
         best = np.argmax(self.transform(X, where=where), axis=1)
         return self.classes_[best]
 

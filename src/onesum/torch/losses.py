@@ -57,6 +57,7 @@ class _Loss(torch.nn.Module):  # type: ignore[misc]
         return {**options, "weight": self.weight, "temperature": self.temperature}
 
     def extra_repr(self) -> str:
+        """The options, for the representation of the module."""
         usual = {"weight": None, "ignore_index": -100, "reduction": "mean", "temperature": 1.0}
         usual |= {"label_smoothing": 0.0, "z_loss": 0.0, "softcap": None}
         given = {name: getattr(self, name) for name in usual}
@@ -161,12 +162,26 @@ class CrossEntropyLoss(_Loss):
         sample_weight: Tensor | None = None,
         where: Tensor | None = None,
     ) -> Tensor:
-        """The loss of the logits; sample_weight and where as in `onesum.cross_entropy`."""
+        """The loss of logits.
+
+        Parameters
+        ----------
+        input : tensor
+            Logits.
+        target, sample_weight, where
+            As in `onesum.cross_entropy`.
+
+        Returns
+        -------
+        loss : tensor
+            In the type of input; with reduction "none" one for each row.
+        """
         axis = default_axis(input, target) if self.dim is None else self.dim
         options = self.options(target) | {"sample_weight": sample_weight, "where": where}
         return cross_entropy(input, target, axis, **options)
 
     def extra_repr(self) -> str:
+        """The options, for the representation of the module."""
         options = super().extra_repr()
         if self.dim is None:
             return options
@@ -207,6 +222,19 @@ class LinearCrossEntropyLoss(_Loss):
     def forward(
         self, h: Tensor, weight_matrix: Tensor, target: Tensor, bias: Tensor | None = None
     ) -> Tensor:
-        """The loss of ``h @ weight_matrix.T + bias``, of shapes (..., d), (n, d) and (n,)."""
+        """The loss of ``h @ weight_matrix.T + bias``.
+
+        Parameters
+        ----------
+        h, weight_matrix, bias : tensor
+            Of the shapes (..., d), (n, d) and (n,).
+        target : tensor
+            As in `onesum.linear_cross_entropy`.
+
+        Returns
+        -------
+        loss : tensor
+            As from `onesum.linear_cross_entropy`.
+        """
         options = self.options(target)
         return linear_cross_entropy(h, weight_matrix, target, bias, **options)

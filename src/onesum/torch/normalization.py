@@ -41,9 +41,11 @@ class _Normalization(torch.nn.Module):  # type: ignore[misc]
         set_temperature(self, temperature)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """The function of the logits input, of its shape, type and device."""
         return self._function(input, self.dim, temperature=self.temperature)
 
     def extra_repr(self) -> str:
+        """The options, for the representation of the module."""
         return f"dim={self.dim!r}, temperature={shown(self.temperature)}"
 
 

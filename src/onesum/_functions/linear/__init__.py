@@ -103,10 +103,11 @@ def linear_cross_entropy(
         Class indices of the shape of h without its last axis; or probabilities, of shape (..., n).
     bias : array_like, optional
         b, of shape (n,).
-    weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where, \
-    reduction
+    weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap
         As in `cross_entropy`, for x of shape (..., n); `weight` is that of the classes. Rows to
         ignore are left out of the products, so that they cost nothing and may hold anything.
+    temperature, where, reduction
+        As in `cross_entropy`, for x of shape (..., n).
     dtype : dtype, optional
         Type of the results: float16, bfloat16, float32 or float64. By default what h,
         weight_matrix and bias promote to. Products of 16-bit types are computed in float32 and
@@ -221,8 +222,11 @@ def linear_cross_entropy_value_and_grad(
 
     Parameters
     ----------
-    h, weight_matrix, target, bias, weight, label_smoothing, ignore_index, sample_weight, z_loss, \
-    softcap, temperature, where, reduction, dtype, chunk
+    h, weight_matrix, target, bias
+        As in `linear_cross_entropy`.
+    weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap
+        As in `linear_cross_entropy`.
+    temperature, where, reduction, dtype, chunk
         As in `linear_cross_entropy`.
 
     Returns

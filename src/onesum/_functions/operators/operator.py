@@ -65,13 +65,14 @@ class Operator(Generic[A]):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(*batch, n, n): the axes of p that are no class axes, in order, and the classes."""
+        """``(*batch, n, n)``: the axes of p that are no class axes, in order, and the classes."""
         call = self._call
         n = math.prod(call.shape[i] for i in call.axes)
         return (*call.batch, n, n)
 
     @property
     def ndim(self) -> int:
+        """How many axes that are."""
         return len(self.shape)
 
     @property
@@ -84,7 +85,7 @@ class Operator(Generic[A]):
         return self._scaled(self._diagonal())
 
     def to_dense(self) -> A:
-        """The matrices themselves, of shape (*batch, n, n)."""
+        """The matrices themselves, of shape ``(*batch, n, n)``."""
         return self._scaled(self._dense())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -133,11 +134,11 @@ class Operator(Generic[A]):
     # --- products ---
 
     def __matmul__(self, v: ArrayLike) -> A:
-        """J @ v for a batch of vectors (the shape of p) or of matrices (*batch, n, m)."""
+        """J @ v for a batch of vectors (the shape of p) or of matrices ``(*batch, n, m)``."""
         return self._scaled(self._from_left(v))
 
     def __rmatmul__(self, g: ArrayLike) -> A:
-        """g @ J for a batch of vectors (the shape of p) or of matrices (*batch, m, n)."""
+        """g @ J for a batch of vectors (the shape of p) or of matrices ``(*batch, m, n)``."""
         return self._scaled(self._from_right(g))
 
     def dot(self, v: ArrayLike) -> A:
@@ -202,7 +203,7 @@ class JacobianSum(Operator[A]):
     Attributes
     ----------
     shape : tuple of ints
-        (*batch, n, n).
+        ``(*batch, n, n)``.
     dtype : dtype
         What the types of the two promote to.
     T : JacobianSum

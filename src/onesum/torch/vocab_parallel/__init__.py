@@ -173,10 +173,11 @@ def vocab_parallel_linear_cross_entropy(
         By default the default group. None beside a DTensor, whose mesh has it.
     bias : tensor, optional
         Of shape (n,), that of this rank's classes.
-    vocab_start, vocab_size, weight, label_smoothing, ignore_index, z_loss, softcap, temperature, \
-    reduction
+    vocab_start, vocab_size, ignore_index
         As in `vocab_parallel_cross_entropy`; a padded row of W has a gradient of exactly 0. Rows
         of h to ignore are left out of the products, and may hold anything.
+    weight, label_smoothing, z_loss, softcap, temperature, reduction
+        As in `vocab_parallel_cross_entropy`.
     reduce_dh : bool, optional
         Whether the gradient of h is summed over the ranks here. False where the layer in front
         does it, as that of Megatron (`copy_to_tensor_model_parallel_region`): then each rank has

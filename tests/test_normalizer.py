@@ -13,7 +13,7 @@ import oracle
 import pytest
 import torch
 from implementations import every
-from measure import check, same_bits
+from measure import judge, same_bits
 from oracle import WIDE
 from rows import KINDS, logits
 
@@ -68,22 +68,17 @@ def test_every_kind_of_row(kind, dtype):
     where = rng.random(x.shape) < 0.7
     where[:, 0] = True
     t = rng.choice([0.5, 1.0, 2.0], 7)
-    for options in (
-        {},
-        {"where": where},
-        {"temperature": t},
-        {"where": where, "temperature": 0.25},
-    ):
-        wanted = [
-            (name, getattr(oracle, name)(x, **options, arithmetic=WIDE))
+    for options in ({}, {"where": where, "temperature": t}, {"temperature": 0.25}):
+        judges = [
+            judge(getattr(oracle, name)(x, **options, arithmetic=WIDE), name)
             for name in ("softmax", "log_softmax", "logsumexp")
         ]
         for seed, api in enumerate(every(dtype, libraries=True)):
-            cuts = cut(70, 5, seed)
-            order = np.random.default_rng(seed).permutation(5)
+            cuts = cut(70, 4, seed)
+            order = np.random.default_rng(seed).permutation(4)
             _, *results = chunked(api, x, cuts, order, **options)
-            for got, (name, want) in zip(results, wanted, strict=True):
-                check(got, want, name, f"{api.name}, {sorted(options)}")
+            for got, right in zip(results, judges, strict=True):
+                right(got, f"{api.name}, {sorted(options)}")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

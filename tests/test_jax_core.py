@@ -225,33 +225,45 @@ def close(got, wanted):
 
 
 def test_digits_beside_a_class_that_takes_all(way):
-    x, v = jnp.asarray(LOGITS), jnp.asarray(ALONG)
     p, of_softmax, forward, backward, hessian = exact()
     assert 0 < float(1 - p[0]) < 2e-13
-    close(onesum.softmax_vjp(onesum.softmax(x), v), of_softmax)
 
-    def jvp(function, v):
-        return jax.jvp(function, (x,), (v,))[1]
+    def products(function, x, v):
+        """J v and v J, each in two ways."""
 
-    def vjp(function, v):
-        return jax.vjp(function, x)[1](v)[0]
+        def jvp(v):
+            return jax.jvp(function, (x,), (v,))[1]
 
-    def transposed(function):
-        return lambda v: jax.linear_transpose(function, v)(v)[0]
+        def vjp(v):
+            return jax.vjp(function, x)[1](v)[0]
 
-    for function, wanted, wanted_back in (
-        (onesum.softmax, of_softmax, of_softmax),
-        (onesum.log_softmax, forward, backward),
-    ):
-        forwards, back = partial(jvp, function), partial(vjp, function)
-        for call in (forwards, transposed(back)):
-            close(call(v), wanted)
-        for call in (back, transposed(forwards)):
-            close(call(v), wanted_back)
-    for loss in (onesum.logsumexp, lambda x: onesum.cross_entropy(x, 2)):
-        close(jax.hessian(loss)(x), hessian)
-        close(jax.jvp(jax.grad(loss), (x,), (v,))[1], of_softmax)
-    close(jax.jacrev(jax.grad(lambda x: -onesum.log_softmax(x)[2]))(x), hessian)
+        def transposed(function):
+            return jax.linear_transpose(function, v)(v)[0]
+
+        return jvp(v), transposed(vjp), vjp(v), transposed(jvp)
+
+    def curvature(loss, x, v):
+        return jax.hessian(loss)(x), jax.jvp(jax.grad(loss), (x,), (v,))[1]
+
+    @jax.jit
+    def answers(x, v):
+        return (
+            onesum.softmax_vjp(onesum.softmax(x), v),
+            *products(onesum.softmax, x, v),
+            *products(onesum.log_softmax, x, v),
+            *curvature(onesum.logsumexp, x, v),
+            *curvature(lambda x: onesum.cross_entropy(x, 2), x, v),
+            jax.jacrev(jax.grad(lambda x: -onesum.log_softmax(x)[2]))(x),
+        )
+
+    wanted = (
+        *[of_softmax] * 5,
+        *(forward, forward, backward, backward),
+        *[hessian, of_softmax] * 2,
+        hessian,
+    )
+    for got, exactly in zip(answers(LOGITS, ALONG), wanted, strict=True):
+        close(got, exactly)
 
 
 def test_second_derivatives(way):
@@ -264,7 +276,7 @@ def test_second_derivatives(way):
     for function in (onesum.softmax, onesum.log_softmax):
         second = jax.jit(jax.hessian(weighted(function)))(x)
         step = 1e-5
-        slope = jax.grad(weighted(function))
+        slope = jax.jit(jax.grad(weighted(function)))
         rows = [(slope(x + step * e) - slope(x - step * e)) / (2 * step) for e in np.eye(4)]
         np.testing.assert_allclose(second, np.stack(rows), rtol=1e-6, atol=1e-8)
 

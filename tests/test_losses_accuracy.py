@@ -53,11 +53,11 @@ def both_layouts(api, x, target, right, note, reduction="none", **options) -> No
 @pytest.mark.parametrize("kind", TARGETS)
 def test_every_kind_of_row(kind, dtype):
     for rows in KINDS:
-        for k, n in [(64, 2), (40, 10), (5, 300)]:
+        for k, n in [(40, 10), (5, 300)]:
             x = logits(rows, k, n, dtype)
             target, options = targets(kind, x)
             right = judges(x, target, **options)
-            for api in every(dtype, libraries=n == 10 and rows in ("uniform", "gaps")):
+            for api in every(dtype, libraries=n == 10 and rows == "gaps"):
                 both_layouts(api, x, target, right, f"{rows} {k}x{n}", **options)
 
 
@@ -118,7 +118,7 @@ def test_axis_in_the_middle(dtype, reduction):
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*SOME_KINDS, "weighted"])
 def test_reductions(kind, dtype, reduction):
     """One number, itself rounded once; and the gradient of it."""
     for k, n in [(1, 3), (200, 10), (7, 129)]:
@@ -139,7 +139,7 @@ def test_temperature(kind, dtype):
     for rows in ["spread 3", "offset", "gaps"]:
         x = logits(rows, 24, 11, dtype)
         target, options = targets(kind, x)
-        for t in [0.1, 0.7, 100.0, np.exp(rng.uniform(np.log(0.1), np.log(100), 24))]:
+        for t in [0.1, 100.0, np.exp(rng.uniform(np.log(0.1), np.log(100), 24))]:
             options |= {"temperature": t}
             right = judges(x, target, **options)
             for api in every(dtype, libraries=rows == "gaps"):
@@ -209,7 +209,7 @@ def test_a_class_all_but_certain(gap, dtype):
 def test_hessian(kind, dtype):
     rng = np.random.default_rng(7)
     for rows in KINDS:
-        for k, n in [(30, 2), (20, 10), (3, 300)]:
+        for k, n in [(20, 10), (3, 300)]:
             x = logits(rows, k, n, dtype)
             v = rng.normal(size=x.shape).astype(dtype)
             target, options = targets(kind, x)
@@ -252,7 +252,7 @@ def test_entropy_and_selected_classes(dtype, temperature):
 def pairs(rng, dtype: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Logits that are apart, near, all but equal; and some of which only one has a class."""
     for rows in KINDS:
-        for k, n in [(7, 2), (4, 10), (1, 60)]:
+        for k, n in [(7, 2), (3, 10), (1, 30)]:
             x = logits(rows, k, n, dtype)
             yield f"{rows} {k}x{n}, apart", x, logits(rows, k, n, dtype, seed=1)
             for step in [1.0, 1e-5]:

@@ -80,7 +80,6 @@ RULES = (
     "logsumexp, b",
     "cross_entropy, everything",
     "cross_entropy, probabilities",
-    "value_and_grad",
     "entropy",
     "kl",
 )
@@ -89,7 +88,7 @@ RULES = (
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_derivatives(name):
     """Compiled: the same values; both directions. Of rules the second derivative too, and many at
-    a time."""
+    a time: of the bases test_jax_core.py has these."""
     function, given = FUNCTIONS[name]
     arguments = tuple(map(jnp.asarray, given))
     compiled = jax.jit(function)
@@ -109,10 +108,11 @@ def test_derivatives(name):
     gradient = jax.jit(jax.grad(total, every))
     wanted = gradient(*arguments)
     check_grads(gradient, arguments, 1, ("fwd", "rev") if name in BASES else ("fwd",), **CLOSE)
-    several = jax.vmap(gradient)(*(jnp.stack([a, a + 0.1]) for a in arguments))
-    for a, b in zip(several, wanted, strict=True):
-        np.testing.assert_allclose(a[0], b, rtol=1e-11, atol=1e-13)
-    if name in BASES:
+    if name not in BASES:
+        several = jax.vmap(gradient)(*(jnp.stack([a, a + 0.1]) for a in arguments))
+        for a, b in zip(several, wanted, strict=True):
+            np.testing.assert_allclose(a[0], b, rtol=1e-11, atol=1e-13)
+    else:
         _, steps = jax.lax.scan(lambda c, _: (c, gradient(*c)), arguments, length=2)
         for a, b in zip(steps, wanted, strict=True):
             np.testing.assert_allclose(a[1], b, rtol=1e-11, atol=1e-13)

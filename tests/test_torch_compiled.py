@@ -16,9 +16,8 @@ import onesum.torch
 
 
 def total(x):
-    """Several functions in one: to compile takes long."""
-    shares = (onesum.softmax(x) * G).sum() + (onesum.entropy(x) ** 2).sum()
-    return shares + everything(x) + (onesum.selective_log_softmax(x, Y) ** 2).sum()
+    """Two functions in one: to compile takes long."""
+    return (onesum.softmax(x) * G).sum() + everything(x)
 
 
 def plain(function):

@@ -13,14 +13,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import array_api_strict
 import numpy as np
-import torch
 
 import onesum
 from onesum._backends import registry
+
+if TYPE_CHECKING:
+    import torch
 
 REQUIRE_CORE = os.environ.get("ONESUM_TEST_REQUIRE_CORE") == "1"
 MISSING = "native"  # the one native implementation of a machine where the core is not built
@@ -79,12 +81,16 @@ def every(dtype: str | None = None, libraries: bool = False) -> Iterator[Api]:
 
 
 def _torch(a: np.ndarray) -> torch.Tensor:
+    import torch  # which takes seconds, and not every process of a test needs it
+
     if a.dtype.name == "bfloat16":
         return torch.asarray(np.asarray(a, dtype=np.float32)).to(torch.bfloat16)
     return torch.asarray(np.array(a))
 
 
 def _from_torch(t: Any) -> Any:
+    import torch
+
     if not isinstance(t, torch.Tensor):
         return t
     if t.dtype == torch.bfloat16:

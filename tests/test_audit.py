@@ -43,7 +43,7 @@ COMES_WITH = {
 
 
 def audit_of(function, kind, profile="default"):
-    return Audit(Subject(function, kind, None, 10.0), PROFILES[profile])
+    return Audit(Subject(function, kind, None, 60.0), PROFILES[profile])
 
 
 def mistakes(function, kind, profile="default"):

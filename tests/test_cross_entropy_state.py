@@ -11,7 +11,7 @@ import oracle_losses
 import pytest
 import torch
 from implementations import every
-from measure import check, same_bits
+from measure import check, judge, same_bits
 from oracle import WIDE, Reference
 from oracle_losses import TARGETS, targets
 from rows import logits
@@ -59,16 +59,18 @@ def chunked(api, x, target, cuts, order, reduction="none", **options):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("kind", TARGETS)
 def test_every_kind_of_target(kind, dtype):
-    for rows in ("spread 3", "spread 20", "gaps", "offset"):
+    for rows in ("spread 20", "gaps", "offset"):
         x = logits(rows, 6, 30, dtype)
         target, options = targets(kind, x)
         wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
-        for seed, api in enumerate(every(dtype, libraries=rows in ("spread 3", "gaps"))):
-            order = np.random.default_rng(seed).permutation(4)
-            loss, grad = chunked(api, x, target, cut(30, 4, seed), order, **options)
+        right_loss = judge(wanted.loss, "cross_entropy")
+        right_grad = judge(wanted.grad, "cross_entropy_grad")
+        for seed, api in enumerate(every(dtype, libraries=rows == "gaps")):
+            order = np.random.default_rng(seed).permutation(3)
+            loss, grad = chunked(api, x, target, cut(30, 3, seed), order, **options)
             note = f"{rows}, {kind}, {api.name}"
-            check(loss, wanted.loss, "cross_entropy", note)
-            check(grad, wanted.grad, "cross_entropy_grad", note)
+            right_loss(loss, note)
+            right_grad(grad, note)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

@@ -70,10 +70,10 @@ def test_who_computes(name):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "axis"), [("float32", 0), *((dtype, axis) for dtype in TYPES for axis in (-1, 1))]
+    ("dtype", "axis"), [("float32", 0), ("float32", -1), *((dtype, 1) for dtype in TYPES)]
 )
 def test_bits(dtype, axis):
-    """NumPy's; in float32 compiled too."""
+    """NumPy's; of the last axis compiled too."""
     x, g = (np.asarray(jnp.asarray(a, dtype)) for a in (8 * X, G))
     p, logp = onesum.softmax(x, axis), onesum.log_softmax(x, axis)
     cases = [
@@ -95,7 +95,7 @@ def test_bits(dtype, axis):
         wanted = function(*arguments, axis=axis)
         ours = tuple(map(jnp.asarray, arguments))
         calls = [partial(function, axis=axis)]
-        for call in calls + [jax.jit(c) for c in calls if dtype == "float32"]:
+        for call in calls + [jax.jit(c) for c in calls if axis == -1]:
             got = call(*ours)
             assert got.dtype == wanted.dtype
             np.testing.assert_array_equal(np.asarray(got), wanted, err_msg=str(function))
@@ -177,7 +177,7 @@ def test_vmap_over_each_argument(name):
     slope = jax.grad(lambda *a: (function(*a) * 0.3).sum())
     for axes in ((0, None), (None, 0)):
         given = [b if d == 0 else a for a, b, d in zip(arguments, both, axes, strict=True)]
-        for of in (function, slope):
+        for of in map(jax.jit, (function, slope)):
             got = jax.jit(jax.vmap(of, axes))(*given)
             for i in (0, 1):
                 one = [b[i] if d == 0 else a for a, b, d in zip(arguments, both, axes, strict=True)]
@@ -225,33 +225,45 @@ def close(got, wanted):
 
 
 def test_digits_beside_a_class_that_takes_all(way):
-    x, v = jnp.asarray(LOGITS), jnp.asarray(ALONG)
     p, of_softmax, forward, backward, hessian = exact()
     assert 0 < float(1 - p[0]) < 2e-13
-    close(onesum.softmax_vjp(onesum.softmax(x), v), of_softmax)
 
-    def jvp(function, v):
-        return jax.jvp(function, (x,), (v,))[1]
+    def products(function, x, v):
+        """J v and v J, each in two ways."""
 
-    def vjp(function, v):
-        return jax.vjp(function, x)[1](v)[0]
+        def jvp(v):
+            return jax.jvp(function, (x,), (v,))[1]
 
-    def transposed(function):
-        return lambda v: jax.linear_transpose(function, v)(v)[0]
+        def vjp(v):
+            return jax.vjp(function, x)[1](v)[0]
 
-    for function, wanted, wanted_back in (
-        (onesum.softmax, of_softmax, of_softmax),
-        (onesum.log_softmax, forward, backward),
-    ):
-        forwards, back = partial(jvp, function), partial(vjp, function)
-        for call in (forwards, transposed(back)):
-            close(call(v), wanted)
-        for call in (back, transposed(forwards)):
-            close(call(v), wanted_back)
-    for loss in (onesum.logsumexp, lambda x: onesum.cross_entropy(x, 2)):
-        close(jax.hessian(loss)(x), hessian)
-        close(jax.jvp(jax.grad(loss), (x,), (v,))[1], of_softmax)
-    close(jax.jacrev(jax.grad(lambda x: -onesum.log_softmax(x)[2]))(x), hessian)
+        def transposed(function):
+            return jax.linear_transpose(function, v)(v)[0]
+
+        return jvp(v), transposed(vjp), vjp(v), transposed(jvp)
+
+    def curvature(loss, x, v):
+        return jax.hessian(loss)(x), jax.jvp(jax.grad(loss), (x,), (v,))[1]
+
+    @jax.jit
+    def answers(x, v):
+        return (
+            onesum.softmax_vjp(onesum.softmax(x), v),
+            *products(onesum.softmax, x, v),
+            *products(onesum.log_softmax, x, v),
+            *curvature(onesum.logsumexp, x, v),
+            *curvature(lambda x: onesum.cross_entropy(x, 2), x, v),
+            jax.jacrev(jax.grad(lambda x: -onesum.log_softmax(x)[2]))(x),
+        )
+
+    wanted = (
+        *[of_softmax] * 5,
+        *(forward, forward, backward, backward),
+        *[hessian, of_softmax] * 2,
+        hessian,
+    )
+    for got, exactly in zip(answers(LOGITS, ALONG), wanted, strict=True):
+        close(got, exactly)
 
 
 def test_second_derivatives(way):
@@ -264,7 +276,7 @@ def test_second_derivatives(way):
     for function in (onesum.softmax, onesum.log_softmax):
         second = jax.jit(jax.hessian(weighted(function)))(x)
         step = 1e-5
-        slope = jax.grad(weighted(function))
+        slope = jax.jit(jax.grad(weighted(function)))
         rows = [(slope(x + step * e) - slope(x - step * e)) / (2 * step) for e in np.eye(4)]
         np.testing.assert_allclose(second, np.stack(rows), rtol=1e-6, atol=1e-8)
 
@@ -328,7 +340,7 @@ def warm(x, y):
     return slope(x, y, temperature=2.0)
 def rows(function):
     return jax.shard_map(function, mesh=mesh, in_specs=P("rows"), out_specs=P("rows"))
-for function, arguments in ((onesum.softmax, (x,)), (onesum.log_softmax, (x,)), (slope, (x, y)),
+for function, arguments in ((slope, (x, y)),
         (jax.grad(lambda x: (onesum.log_softmax(x) ** 2).sum()), (x,)),
         (lambda x: onesum.softmax(x, temperature=2.0), (x,)),
         (warm, (x, y)),
@@ -377,8 +389,8 @@ def test_no_warning_of_types_that_are_not_there():
         x, y = jnp.zeros((2, 4)), jnp.array([1, 3])
         for ignored in (None, 3, 2**40, -100):
             assert onesum.cross_entropy(x, y, ignore_index=ignored).dtype == np.float32
-            loss = partial(onesum.cross_entropy, ignore_index=ignored)
-            assert jax.jit(jax.grad(loss))(x, y).dtype == np.float32
+        loss = partial(onesum.cross_entropy, ignore_index=2**40)
+        assert jax.jit(jax.grad(loss))(x, y).dtype == np.float32
         onesum.cross_entropy(x, np.array([1, 3], np.uint8), weight=jnp.ones(4))
         onesum.cross_entropy(x[:0], [])
         onesum.selective_log_softmax(x, y)

@@ -9,8 +9,8 @@ import oracle
 import oracle_losses
 import pytest
 from budget import WIDE_FLOAT64_ULPS, WIDE_SCALE
-from implementations import ON_LIBRARIES, Api, dtypes, on_numpy, using
-from measure import check, ulp
+from implementations import every
+from measure import check, judge, ulp
 from oracle import EXACT, WIDE, Reference
 from oracle_losses import HARD, TARGETS, targets
 from rows import KINDS, logits
@@ -21,46 +21,44 @@ IN_STRICT = ["float32", "float64"]
 SOME_KINDS = ["a class", "smoothed", "z_loss", "probabilities, all options"]
 
 
-def every(dtype: str, libraries: bool = False) -> Iterator[Api]:
-    """Each implementation that has the dtype, for references that take the time."""
-    for name in [*on_numpy(), *ON_LIBRARIES] if libraries else on_numpy():
-        if dtype in dtypes(name):
-            with using(name) as api:
-                yield api
-
-
 def classes_first(a):
     return np.ascontiguousarray(np.moveaxis(a, -1, 0))
 
 
-def agree(api, x, target, wanted, note, axis=-1, **options) -> None:
+def judges(x, target, arithmetic=WIDE, **options):
+    """Of losses and of gradients, whichever implementation they are of."""
+    wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=arithmetic)
+    return judge(wanted.loss, "cross_entropy"), judge(wanted.grad, "cross_entropy_grad")
+
+
+def agree(api, x, target, right, note, axis=-1, **options) -> None:
     """Loss and gradient together, and the loss alone."""
+    right_loss, right_grad = right
     note = f"{note}, {api.name}"
     loss, grad = api.cross_entropy_value_and_grad(x, target, axis, **options)
-    check(loss, wanted.loss, "cross_entropy", note)
-    check(np.moveaxis(grad, axis, -1), wanted.grad, "cross_entropy_grad", note)
-    loss = api.cross_entropy(x, target, axis, **options)
-    check(loss, wanted.loss, "cross_entropy", f"{note}, no gradient")
+    right_loss(loss, note)
+    right_grad(np.moveaxis(grad, axis, -1), note)
+    right_loss(api.cross_entropy(x, target, axis, **options), f"{note}, no gradient")
 
 
-def both_layouts(api, x, target, wanted, note, reduction="none", **options) -> None:
+def both_layouts(api, x, target, right, note, reduction="none", **options) -> None:
     """Classes along the last axis and along the first."""
     options["reduction"] = reduction
-    agree(api, x, target, wanted, note, **options)
+    agree(api, x, target, right, note, **options)
     first = [classes_first(a) if a.ndim == x.ndim else a for a in (x, target)]
-    agree(api, *first, wanted, f"{note}, classes first", axis=0, **options)
+    agree(api, *first, right, f"{note}, classes first", axis=0, **options)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", TARGETS)
 def test_every_kind_of_row(kind, dtype):
     for rows in KINDS:
-        for k, n in [(64, 2), (40, 10), (5, 300)]:
+        for k, n in [(40, 10), (5, 300)]:
             x = logits(rows, k, n, dtype)
             target, options = targets(kind, x)
-            wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
-            for api in every(dtype, libraries=n == 10 and rows in ("uniform", "gaps")):
-                both_layouts(api, x, target, wanted, f"{rows} {k}x{n}", **options)
+            right = judges(x, target, **options)
+            for api in every(dtype, libraries=n == 10 and rows == "gaps"):
+                both_layouts(api, x, target, right, f"{rows} {k}x{n}", **options)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -70,9 +68,9 @@ def test_every_length(kind, dtype):
     for n in [*range(1, 36), 63, 64, 65, 71, 100, 127, 128, 129, 255, 1000, 3000]:
         x = logits("spread 3", 19 if n < 100 else 3, n, dtype)
         target, options = targets(kind, x)
-        wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
+        right = judges(x, target, **options)
         for api in every(dtype):
-            both_layouts(api, x, target, wanted, f"n={n}", **options)
+            both_layouts(api, x, target, right, f"n={n}", **options)
 
 
 @pytest.mark.parametrize("kind", ["a class", "probabilities, all options"])
@@ -81,9 +79,9 @@ def test_every_length(kind, dtype):
 def test_long_rows(k, n, dtype, kind):
     x = logits("spread 3", k, n, dtype)
     target, options = targets(kind, x)
-    wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
+    right = judges(x, target, **options)
     for api in every(dtype):
-        both_layouts(api, x, target, wanted, f"n={n}", **options)
+        both_layouts(api, x, target, right, f"n={n}", **options)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -93,10 +91,10 @@ def test_batches_of_tiny_rows(n, dtype):
         x = logits("spread 20", k, n, dtype)
         for kind in ["the likeliest class", "weighted", "probabilities"]:
             target, options = targets(kind, x)
-            wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
+            right = judges(x, target, **options)
             for api in every(dtype):
                 both_layouts(
-                    api, x, target, wanted, f"{kind}, {k} rows", reduction="none", **options
+                    api, x, target, right, f"{kind}, {k} rows", reduction="none", **options
                 )
 
 
@@ -112,15 +110,15 @@ def test_axis_in_the_middle(dtype, reduction):
             rng.dirichlet(np.ones(shape[1]), rows.shape[:-1]).astype(dtype),
         ]:
             options = {"label_smoothing": 0.1, "reduction": reduction}
-            wanted = oracle_losses.cross_entropy(rows, target, **options, arithmetic=WIDE)
+            right = judges(rows, target, **options)
             y = target if target.ndim == 2 else np.moveaxis(target, -1, 1)
             for api in every(dtype, libraries=dtype == "float32"):
-                agree(api, x, y, wanted, str(shape), axis=1, **options)
+                agree(api, x, y, right, str(shape), axis=1, **options)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*SOME_KINDS, "weighted"])
 def test_reductions(kind, dtype, reduction):
     """One number, itself rounded once; and the gradient of it."""
     for k, n in [(1, 3), (200, 10), (7, 129)]:
@@ -129,9 +127,9 @@ def test_reductions(kind, dtype, reduction):
         options["reduction"] = reduction
         if target.ndim == 1 and k > 1:
             target[::3] = options["ignore_index"] = -1
-        wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
+        right = judges(x, target, **options)
         for api in every(dtype, libraries=n == 3):
-            both_layouts(api, x, target, wanted, f"{k}x{n}", **options)
+            both_layouts(api, x, target, right, f"{k}x{n}", **options)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -141,11 +139,11 @@ def test_temperature(kind, dtype):
     for rows in ["spread 3", "offset", "gaps"]:
         x = logits(rows, 24, 11, dtype)
         target, options = targets(kind, x)
-        for t in [0.1, 0.7, 100.0, np.exp(rng.uniform(np.log(0.1), np.log(100), 24))]:
+        for t in [0.1, 100.0, np.exp(rng.uniform(np.log(0.1), np.log(100), 24))]:
             options |= {"temperature": t}
-            wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
+            right = judges(x, target, **options)
             for api in every(dtype, libraries=rows == "gaps"):
-                both_layouts(api, x, target, wanted, f"{rows}, T={t}", **options)
+                both_layouts(api, x, target, right, f"{rows}, T={t}", **options)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -159,12 +157,12 @@ def test_where(kind, dtype):
         where = rng.random(x.shape) < 0.6
         where[np.arange(30), rng.integers(0, n, 30)] = True
         options |= {"where": where}
-        wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
+        right = judges(x, target, **options)
         hidden = np.where(where, x, np.array(np.nan, x.dtype))
         if target.ndim == 2:
             target = np.where(where, target, np.array(np.nan, x.dtype))
         for api in every(dtype, libraries=n == 9):
-            agree(api, hidden, target, wanted, f"n={n}", reduction="none", **options)
+            agree(api, hidden, target, right, f"n={n}", reduction="none", **options)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -175,9 +173,9 @@ def test_weights_of_every_size(dtype):
         x = logits(rows, 61, 10, dtype)
         s = 10.0 ** np.arange(-30, 31)
         for target in [rng.integers(0, 10, 61), rng.dirichlet(np.ones(10), 61).astype(dtype)]:
-            wanted = oracle_losses.cross_entropy(x, target, sample_weight=s, arithmetic=WIDE)
+            right = judges(x, target, sample_weight=s)
             for api in every(dtype, libraries=rows == "gaps"):
-                both_layouts(api, x, target, wanted, rows, sample_weight=s)
+                both_layouts(api, x, target, right, rows, sample_weight=s)
 
 
 @pytest.mark.parametrize("present", [unaligned, swapped])
@@ -186,9 +184,9 @@ def test_other_memory(present, kind):
     for dtype in IN_STRICT:
         x = logits("spread 3", 30, 17, dtype)
         target, options = targets(kind, x)
-        wanted = oracle_losses.cross_entropy(x, target, **options, arithmetic=WIDE)
+        right = judges(x, target, **options)
         for api in every(dtype):
-            agree(api, present(x), present(target), wanted, "", reduction="none", **options)
+            agree(api, present(x), present(target), right, "", reduction="none", **options)
 
 
 @pytest.mark.parametrize("dtype", IN_STRICT)
@@ -196,11 +194,12 @@ def test_other_memory(present, kind):
 def test_a_class_all_but_certain(gap, dtype):
     """The loss of [20, 0] is 2.06e-9, not 0, and so is its gradient, which sums to 0."""
     x = np.array([[gap, 0]], dtype)
-    wanted = oracle_losses.cross_entropy(x, [0])
     if gap == 20:
-        assert float(wanted.loss.value[0]) == 2.061153620314381e-09
+        exact = oracle_losses.cross_entropy(x, [0]).loss.value
+        assert float(exact[0]) == 2.061153620314381e-09
+    right = judges(x, [0], EXACT)
     for api in every(dtype):
-        agree(api, x, np.array([0]), wanted, f"gap {gap}", reduction="none")
+        agree(api, x, np.array([0]), right, f"gap {gap}", reduction="none")
         _, grad = api.cross_entropy_value_and_grad(x, np.array([0]))
         assert grad[0, 0] == -grad[0, 1] < 0
 
@@ -210,49 +209,50 @@ def test_a_class_all_but_certain(gap, dtype):
 def test_hessian(kind, dtype):
     rng = np.random.default_rng(7)
     for rows in KINDS:
-        for k, n in [(30, 2), (20, 10), (3, 300)]:
+        for k, n in [(20, 10), (3, 300)]:
             x = logits(rows, k, n, dtype)
             v = rng.normal(size=x.shape).astype(dtype)
             target, options = targets(kind, x)
             options["temperature"] = float(rng.choice([1.0, 0.7]))
             options["reduction"] = str(rng.choice(["sum", "mean"]))
             wanted = oracle_losses.cross_entropy_hvp(x, target, v, **options, arithmetic=WIDE)
+            right = judge(wanted, "cross_entropy_hvp")
             for api in every(dtype, libraries=(rows, n) == ("spread 3", 10)):
                 note = f"{rows} {k}x{n}, {api.name}"
-                got = api.cross_entropy_hvp(x, target, v, **options)
-                check(got, wanted, "cross_entropy_hvp", note)
+                right(api.cross_entropy_hvp(x, target, v, **options), note)
                 first = [classes_first(a) if a.ndim == 2 else a for a in (x, target, v)]
                 got = api.cross_entropy_hvp(*first, axis=0, **options)
-                check(got.T, wanted, "cross_entropy_hvp", f"{note}, classes first")
+                right(got.T, f"{note}, classes first")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_entropy_and_selected_classes(dtype, temperature):
-    rng = np.random.default_rng(8)
+    rng, name = np.random.default_rng(8), "selective_log_softmax"
     for rows in KINDS:
         for k, n in [(9, 1), (64, 2), (10, 10), (2, 1000)]:
             x = logits(rows, k, n, dtype)
             one, several = rng.integers(0, n, k), rng.integers(0, n, (k, 3))
             options = {"temperature": temperature, "arithmetic": WIDE}
-            entropy = oracle_losses.entropy(x, **options)
-            logp = [oracle_losses.selective_log_softmax(x, i, **options) for i in (one, several)]
+            right_entropy = judge(oracle_losses.entropy(x, **options), "entropy")
+            selected = [
+                (i, judge(oracle_losses.selective_log_softmax(x, i, **options), name))
+                for i in (one, several)
+            ]
             for api in every(dtype, libraries=n == 10):
                 note = f"{rows} {k}x{n}, {api.name}"
-                got = api.entropy(x, temperature=temperature)
-                check(got, entropy, "entropy", note)
-                for index, wanted in zip((one, several), logp, strict=True):
-                    got = api.selective_log_softmax(x, index, temperature=temperature)
-                    check(got, wanted, "selective_log_softmax", note)
+                right_entropy(api.entropy(x, temperature=temperature), note)
+                for index, right in selected:
+                    right(api.selective_log_softmax(x, index, temperature=temperature), note)
                     first = [np.moveaxis(a, -1, 0) if a.ndim == 2 else a for a in (x, index)]
                     got = api.selective_log_softmax(*first, axis=0, temperature=temperature)
-                    check(got.T, wanted, "selective_log_softmax", f"{note}, classes first")
+                    right(got.T, f"{note}, classes first")
 
 
 def pairs(rng, dtype: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Logits that are apart, near, all but equal; and some of which only one has a class."""
     for rows in KINDS:
-        for k, n in [(7, 2), (4, 10), (1, 60)]:
+        for k, n in [(7, 2), (3, 10), (1, 30)]:
             x = logits(rows, k, n, dtype)
             yield f"{rows} {k}x{n}, apart", x, logits(rows, k, n, dtype, seed=1)
             for step in [1.0, 1e-5]:
@@ -271,15 +271,18 @@ def test_divergence(dtype):
         t, reduction = float(rng.choice([1.0, 0.7])), str(rng.choice(["none", "sum", "mean"]))
         options = {"temperature": t, "reduction": reduction}
         wanted = oracle_losses.kl_divergence(x, y, **options)
+        right, *right_grads = (
+            judge(a, name)
+            for a, name in zip(wanted, ("kl_divergence", *["kl_divergence_grad"] * 2), strict=True)
+        )
         for api in every(dtype, libraries=note.startswith("gaps 7x2")):
             where = f"{note}, {reduction}, {api.name}"
             value, grads = api.kl_divergence_value_and_grad(x, y, **options)
-            check(value, wanted.value, "kl_divergence", where)
-            for got, by in zip(map(api.back, grads), wanted[1:], strict=True):
-                check(got, by, "kl_divergence_grad", where)
-            check(api.kl_divergence(x, y, **options), wanted.value, "kl_divergence", where)
-            got = api.kl_divergence(x.T, y.T, axis=0, **options)
-            check(got, wanted.value, "kl_divergence", f"{where}, classes first")
+            right(value, where)
+            for got, right_grad in zip(map(api.back, grads), right_grads, strict=True):
+                right_grad(got, where)
+            right(api.kl_divergence(x, y, **options), where)
+            right(api.kl_divergence(x.T, y.T, axis=0, **options), f"{where}, classes first")
 
 
 @pytest.mark.parametrize("dtype", IN_STRICT)

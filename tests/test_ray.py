@@ -24,7 +24,8 @@ x, y = rng.normal(0, 3, (50, 20)).astype(np.float32), rng.integers(0, 20, 50)
 quiet = {{"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}}
 ray.init(num_cpus=1, **quiet)
 rows = [{{"row": i, "logits": a, "label": b}} for i, (a, b) in enumerate(zip(x, y, strict=True))]
-found = ray.data.from_items(rows).map_batches(add_probabilities, batch_size=16).take_all()
+given = ray.data.from_items(rows, override_num_blocks=4)
+found = given.map_batches(add_probabilities, batch_size=16).take_all()
 ray.shutdown()
 found.sort(key=lambda row: row["row"])
 assert np.array_equal([row["p"] for row in found], onesum.softmax(x))

@@ -11,12 +11,14 @@
 #define PY_ARRAY_UNIQUE_SYMBOL onesum_array_api
 #include <numpy/arrayobject.h>
 
+#include <type_traits>
+
 #include "kernels.h"
 #include "tuning.h"
 
 namespace onesum {
 
-static_assert(sizeof(npy_intp) == sizeof(long));
+static_assert(std::is_same_v<npy_intp, isize>);
 
 using tuning::worth_releasing_the_gil;
 

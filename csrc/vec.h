@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "isize.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__SSE2__)

@@ -32,7 +32,7 @@ bool use_handler(PyObject* handler) {
 // A new array; a large one in memory.h's memory, unless the program has chosen a handler itself.
 PyObject* new_array(PyArray_Descr* dtype, int ndim, npy_intp* dims, npy_intp* strides, npy_intp bytes) {
     auto make = [&] {
-        Py_INCREF(dtype);  // which the array takes
+        Py_INCREF(object(dtype));  // which the array takes
         return PyArray_NewFromDescr(&PyArray_Type, dtype, ndim, dims, strides, nullptr, 0, nullptr);
     };
     if (bytes < large_result || !large_memory_capsule) return make();
@@ -133,7 +133,7 @@ PyObject* new_result(const Form& form, bool row, bool c_order, const int* order)
         if (!c_order) memmove(strides + axis, strides + axis + 1, (ndim - axis) * sizeof *strides);
     }
     PyObject* result = new_array(dtype, ndim, dims, c_order ? nullptr : strides, bytes);
-    Py_DECREF(dtype);
+    Py_DECREF(object(dtype));
     return result;
 }
 

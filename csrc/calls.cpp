@@ -93,7 +93,7 @@ PyObject* call(const Operation& operation, bool bfloat16, PyObject* const* given
     if (result) return result;
     PyArray_Descr* dtype = PyArray_DescrFromType(form.type);
     PyObject* scalar = PyArray_Scalar(out.data, dtype, nullptr);
-    Py_DECREF(dtype);
+    Py_DECREF(object(dtype));
     return scalar;
 }
 

@@ -207,7 +207,7 @@ PyObject* scalar_of(double x, int type) {
     double element;
     put(&element, x, type);
     PyObject* result = PyArray_Scalar(&element, descr, nullptr);
-    Py_DECREF(descr);
+    Py_DECREF(object(descr));
     return result;
 }
 
@@ -250,7 +250,7 @@ bool all_below(uint64_t n, const uint64_t* classes, npy_intp count) {
 
 bool number_of(PyObject* given, double& number) {
     if (!PyFloat_CheckExact(given)) return false;
-    number = PyFloat_AS_DOUBLE(given);
+    number = PyFloat_AsDouble(given);
     return true;
 }
 

@@ -8,7 +8,9 @@
 #include <vector>
 
 #if defined(_WIN32)
+#if !defined(NOMINMAX)
 #define NOMINMAX
+#endif
 #include <windows.h>
 #undef far
 #undef near

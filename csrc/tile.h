@@ -21,11 +21,9 @@ template <int d, int classes, class V> ONESUM_INLINE void turn(V* v) {
 }
 // The way back. What stands behind the `classes` of a row is anything.
 template <int d, int classes, class V> ONESUM_INLINE void turn_back(V* v) {
-    if constexpr (d > 1) {
-        turn_back<d / 2, classes < d ? classes : d>(v);
-        if constexpr (classes > d) turn_back<d / 2, classes - d>(v + d);
-        else unrolled<d>([&](int i) ONESUM_INLINED { v[i + d] = v[i]; });
-    }
+    if constexpr (d > 1) turn_back<d / 2, classes < d ? classes : d>(v);
+    if constexpr (classes <= d) unrolled<d>([&](int i) ONESUM_INLINED { v[i + d] = v[i]; });
+    else if constexpr (d > 1) turn_back<d / 2, classes - d>(v + d);
     unrolled<d>([&](int i) ONESUM_INLINED { exchange<d>(v[i], v[i + d]); });
 }
 

@@ -115,6 +115,7 @@ def test_without_ml_dtypes():
     answer("import sys; sys.modules['ml_dtypes'] = None\n" + ASK)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_after_fork():
     """A child of a process that has used the package may use it too."""
     program = """

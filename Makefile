@@ -6,7 +6,8 @@
 # make test-slow   rows of 1e8 and more (needs 16 GB), sanitizers for every instruction set      make test-exp   exp over every float32
 # make bench  the measurements that the documents quote, about two hours; `$(BIN)/python -m benchmarks speed` is a part of them
 # make docs   the documentation as a site, build/docs/index.html; a warning is an error      make gallery  its pictures
-# make wheel  build one, and its size
+# make wheel  build one, and its size      make sdist  the sources, as they are released
+# make test-neon  the kernels for arm64, compiled by a cross compiler and swept through under qemu
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,13 +15,15 @@ BIN := $(VENV)/bin
 CORE := pyproject.toml CMakeLists.txt tools/build_backend.py $(wildcard csrc/*)
 CLANG ?= clang++
 CLANG_DIR := build/$(notdir $(CLANG))
-CLANG_TESTS := accuracy bits calls contract core losses losses_accuracy losses_bits
+NEON_CXX ?= aarch64-linux-gnu-g++
+NEON_RUN ?= qemu-aarch64 -L /usr/aarch64-linux-gnu
+NEON_DIR := build/neon
 # Some tests wait, for a clock or a process: one job more than processors keeps these busy.
 JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 SECONDS ?= 60
 SEED ?= 0
 
-.PHONY: demo test lint check fuzz test-clang test-slow test-exp bench docs gallery wheel clean
+.PHONY: demo test lint check fuzz test-clang test-neon test-slow test-exp bench docs gallery wheel sdist clean
 
 demo: $(VENV)/installed $(VENV)/examples
 	$(BIN)/python examples/digits.py
@@ -30,7 +33,16 @@ test: $(VENV)/pip
 	ONESUM_TEST_REQUIRE_CORE=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-clang: $(CLANG_DIR)/installed
-	ONESUM_TEST_REQUIRE_CORE=1 $(CLANG_DIR)/env/bin/python -m pytest -n $(JOBS) --dist worksteal $(CLANG_TESTS:%=tests/test_%.py)
+	ONESUM_TEST_REQUIRE_CORE=1 $(CLANG_DIR)/env/bin/python tests/numpy_alone.py -n $(JOBS) --dist worksteal
+
+# Needs no Python for arm64: the sweep is C++ alone.
+test-neon: $(VENV)/tests
+	@for tool in "$(NEON_CXX)" "$(firstword $(NEON_RUN))"; do command -v "$$tool" > /dev/null || { echo "$$tool is not here: install it \
+	  (Debian, Ubuntu: apt-get install g++-aarch64-linux-gnu qemu-user), or name others with NEON_CXX=... NEON_RUN=..."; exit 1; }; done
+	$(BIN)/cmake -G Ninja -S . -B $(NEON_DIR) -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=$(NEON_CXX) -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DONESUM_MODULE=OFF -DONESUM_SMALL_THRESHOLDS=ON
+	$(BIN)/cmake --build $(NEON_DIR) --target kernel_sweep
+	$(NEON_RUN) $(NEON_DIR)/kernel_sweep
 
 fuzz: $(VENV)/installed $(VENV)/tests
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(BACKEND),--backend $(BACKEND)) \
@@ -62,7 +74,12 @@ gallery: $(VENV)/installed $(VENV)/examples
 
 wheel: $(VENV)/pip
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
-	@ls -l dist/*.whl
+	@$(BIN)/python tools/check_wheels.py dist/*.whl
+
+sdist: $(VENV)/pip
+	$(BIN)/pip install --quiet --no-compile build
+	$(BIN)/python -m build --sdist --outdir dist .
+	@ls -l dist/*.tar.gz
 
 clean:
 	rm -rf $(VENV) build dist

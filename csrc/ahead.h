@@ -12,12 +12,12 @@ template <class W> struct Next {
         const Operand& a = row.r < g.next_count ? g.next[which] : g.in[which];
         p = a.p + row.r * a.across;
     }
-    ONESUM_INLINE void fetch(long j) { __builtin_prefetch(p + j * long(sizeof(typename W::S)), 0, 2); }
+    ONESUM_INLINE void fetch(isize j) { __builtin_prefetch(p + j * isize(sizeof(typename W::S)), 0, 2); }
 };
 template <class C> struct Next<Columns<C>> {
     Runs runs;
     template <class Row> ONESUM_INLINE Next(const Group<Columns<C>>& g, const Row&, int which) : runs(g.next[which]) {}
-    ONESUM_INLINE void fetch(long) {
+    ONESUM_INLINE void fetch(isize) {
         __builtin_prefetch(runs.p, 0, 2);
         runs.next();
     }
@@ -27,7 +27,7 @@ template <class C> struct Next<Columns<C>> {
 template <class W> struct FetchOutput {
     typename W::Row::Classes out;
     ONESUM_INLINE FetchOutput(const Group<W>& g, const typename W::Row& row) : out(row.of(g.out)) {}
-    ONESUM_INLINE void operator()(long j) const {
+    ONESUM_INLINE void operator()(isize j) const {
         if constexpr (!W::across) __builtin_prefetch(out.at(j), 1);  // else it is a tile
     }
 };

@@ -32,7 +32,7 @@ bool use_handler(PyObject* handler) {
 // A new array; a large one in memory.h's memory, unless the program has chosen a handler itself.
 PyObject* new_array(PyArray_Descr* dtype, int ndim, npy_intp* dims, npy_intp* strides, npy_intp bytes) {
     auto make = [&] {
-        Py_INCREF(dtype);  // which the array takes
+        Py_INCREF(object(dtype));  // which the array takes
         return PyArray_NewFromDescr(&PyArray_Type, dtype, ndim, dims, strides, nullptr, 0, nullptr);
     };
     if (bytes < large_result || !large_memory_capsule) return make();
@@ -69,8 +69,8 @@ bool may_repeat(PyArrayObject* a) {
         if (dims[d] <= 1) continue;
         npy_intp within = PyArray_ITEMSIZE(a);  // the reach of the axes that step less far
         for (int e = 0; e < PyArray_NDIM(a); ++e)
-            if (e != d && labs(strides[e]) <= labs(strides[d])) within += (dims[e] - 1) * labs(strides[e]);
-        if (labs(strides[d]) < within) return true;
+            if (e != d && std::abs(strides[e]) <= std::abs(strides[d])) within += (dims[e] - 1) * std::abs(strides[e]);
+        if (std::abs(strides[d]) < within) return true;
     }
     return false;
 }
@@ -106,7 +106,7 @@ bool Form::take(PyObject* object, bool row, int type, Operand& operand) const {
 void sort_axes(int ndim, const npy_intp* strides, int* order) {
     for (int d = 0; d < ndim; ++d) {
         int k = d;
-        for (; k > 0 && labs(strides[order[k - 1]]) < labs(strides[d]); --k) order[k] = order[k - 1];
+        for (; k > 0 && std::abs(strides[order[k - 1]]) < std::abs(strides[d]); --k) order[k] = order[k - 1];
         order[k] = d;
     }
 }
@@ -133,7 +133,7 @@ PyObject* new_result(const Form& form, bool row, bool c_order, const int* order)
         if (!c_order) memmove(strides + axis, strides + axis + 1, (ndim - axis) * sizeof *strides);
     }
     PyObject* result = new_array(dtype, ndim, dims, c_order ? nullptr : strides, bytes);
-    Py_DECREF(dtype);
+    Py_DECREF(object(dtype));
     return result;
 }
 
@@ -172,7 +172,7 @@ bool walk(int kernel, const char* letters, const Form& form, const int* order, c
     const int storage = storage_of(form.type);
     const npy_intp n = form.dims[form.axis];
     char* args[max_operands];
-    long strides[2 * max_operands], *end = strides, at[NPY_MAXDIMS];
+    isize strides[2 * max_operands], *end = strides, at[NPY_MAXDIMS];
     for (int i = 0; i < count; ++i) {
         args[i] = operands[i].data;
         *end++ = axes[outer].strides[i];
@@ -188,7 +188,7 @@ bool walk(int kernel, const char* letters, const Form& form, const int* order, c
         if (!call_kernel(kernel, storage, args, axes[outer].size, n, strides, writes)) return false;
         int a = outer - 1;
         for (; a >= 0; --a) {
-            const long steps = ++at[a] < axes[a].size ? 1 : 1 - at[a];
+            const isize steps = ++at[a] < axes[a].size ? 1 : 1 - at[a];
             for (int i = 0; i < count; ++i) args[i] += steps * axes[a].strides[i];
             if (steps == 1) break;
             at[a] = 0;

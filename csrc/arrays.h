@@ -11,16 +11,19 @@
 #define PY_ARRAY_UNIQUE_SYMBOL onesum_array_api
 #include <numpy/arrayobject.h>
 
+#include <type_traits>
+
 #include "kernels.h"
 #include "tuning.h"
 
 namespace onesum {
 
-static_assert(sizeof(npy_intp) == sizeof(long));
+static_assert(std::is_same_v<npy_intp, isize>);
 
 using tuning::worth_releasing_the_gil;
 
 inline PyArrayObject* array(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
+inline PyObject* object(PyArray_Descr* dtype) { return reinterpret_cast<PyObject*>(dtype); }
 
 // bfloat16 is no type of NumPy's own: inside the core, whole numbers of 16 bits stand for its bits.
 constexpr int type_of_bfloat16 = NPY_UINT16;

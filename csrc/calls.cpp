@@ -46,7 +46,7 @@ PyObject* call(const Operation& operation, bool bfloat16, PyObject* const* given
     PyArrayObject* x = array(given[0]);
     const int ndim = PyArray_NDIM(x);
     int overflow;
-    long axis = PyLong_AsLongAndOverflow(axis_given, &overflow);
+    isize axis = PyLong_AsLongAndOverflow(axis_given, &overflow);
     double temperature = PyFloat_AsDouble(temperature_given);
     if (overflow || axis < -ndim || axis >= ndim || !(temperature > 0)) return not_here();
     if (axis < 0) axis += ndim;
@@ -93,7 +93,7 @@ PyObject* call(const Operation& operation, bool bfloat16, PyObject* const* given
     if (result) return result;
     PyArray_Descr* dtype = PyArray_DescrFromType(form.type);
     PyObject* scalar = PyArray_Scalar(out.data, dtype, nullptr);
-    Py_DECREF(dtype);
+    Py_DECREF(object(dtype));
     return scalar;
 }
 

@@ -66,7 +66,7 @@ struct ShiftedExp : Shifted {
             this->each(g, [&](auto row) ONESUM_INLINED {
                 V power{};
                 if constexpr (Form::general) power = row.of(this->power);
-                return [&g, row, power](long j, auto lanes, V, V y, char* out) ONESUM_INLINED {
+                return [&g, row, power](isize j, auto lanes, V, V y, char* out) ONESUM_INLINED {
                     if constexpr (Form::general) y = (((y == 0) & (power == power)) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : y * power;
                     write_derivative<S>(out, lanes, y, g.streamed);
                 };

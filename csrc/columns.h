@@ -17,33 +17,33 @@ template <class C_> struct Columns {
     static constexpr int lanes = Vec<C>::lanes;
     static constexpr bool across = true;
     static constexpr int views = 1;
-    static constexpr long memo_step = sizeof(V);
+    static constexpr isize memo_step = sizeof(V);
 
-    long n;
+    isize n;
     int count;       // rows side by side, at most one per lane
-    long first = 0;  // of the classes, where longer rows are walked tile by tile
+    isize first = 0;  // of the classes, where longer rows are walked tile by tile
 
     // The last tile of a longer row may be short.
-    long chains() const { return first == 0 && n <= short_row<C> ? 1 : lanes; }
+    isize chains() const { return first == 0 && n <= short_row<C> ? 1 : lanes; }
 
     struct Row {
-        long n;
+        isize n;
         int count;
-        long chains;
+        isize chains;
         bool fresh;  // else the sums go on
         static constexpr int r = 0;
 
         // Lanes without a row are computed like the others.
         template <class F> ONESUM_INLINE void each(F f) const {
-            for (long j = 0; j < n; ++j) f(j, AllLanes{});
+            for (isize j = 0; j < n; ++j) f(j, AllLanes{});
         }
         template <class F> ONESUM_INLINE void each_line(const Operand&, bool, F f) const { each(f); }
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            for (long k = 0; k == 0 || (k < chains && k < n); ++k) {
+            for (isize k = 0; k == 0 || (k < chains && k < n); ++k) {
                 sum.begin(k, fresh);
-                long j = k;
+                isize j = k;
                 do {
-                    const long end = Sum::in_blocks && n - j > block * chains ? j + block * chains : n;
+                    const isize end = Sum::in_blocks && n - j > block * chains ? j + block * chains : n;
                     for (; j < end; j += chains) f(j, AllLanes{});
                     sum.flush(k);
                 } while (j < n);
@@ -52,16 +52,16 @@ template <class C_> struct Columns {
         static V of(const V& v) { return v; }
         struct Classes {
             char* p;
-            long along;
-            char* at(long j) const { return p + j * along; }
+            isize along;
+            char* at(isize j) const { return p + j * along; }
         };
         static Classes of(const Operand& a) { return {a.p, a.along}; }
         struct Chosen {
             I class_;
-            static bool may_be_at(long) { return true; }
-            I at(long j) const { return class_ == Int(j); }
+            static bool may_be_at(isize) { return true; }
+            I at(isize j) const { return class_ == Int(j); }
         };
-        static Chosen chosen(const I& classes, long first) { return {classes + Int(first)}; }
+        static Chosen chosen(const I& classes, isize first) { return {classes + Int(first)}; }
     };
     template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, chains(), first % part == 0}); }
 

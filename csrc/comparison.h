@@ -123,17 +123,17 @@ template <class S> ONESUM_INLINE void each_double(const char* p, const char* q, 
 }
 
 // Rows of n classes that lie one after the other; `known` has four numbers a row, `sums` gets six.
-template <class S> void compare(const char* x, const char* y, const double* known, double* sums, long rows, long n) {
-    constexpr long lanes = lanes_of<S>, steps = 64;  // until the sums move on
-    for (long row = 0; row < rows; ++row, x += n * long(sizeof(S)), y += n * long(sizeof(S))) {
+template <class S> void compare(const char* x, const char* y, const double* known, double* sums, isize rows, isize n) {
+    constexpr isize lanes = lanes_of<S>, steps = 64;  // until the sums move on
+    for (isize row = 0; row < rows; ++row, x += n * isize(sizeof(S)), y += n * isize(sizeof(S))) {
         Comparison<typename Compute<S>::type> comparison{{known[4 * row], known[4 * row + 1], known[4 * row + 2], known[4 * row + 3]}, {}};
         const auto add = [&](f64v a, f64v b) ONESUM_INLINED { comparison.add(a, b); };
-        long j = 0;
+        isize j = 0;
         for (; j + lanes <= n; j += lanes) {
-            each_double<S>(x + j * long(sizeof(S)), y + j * long(sizeof(S)), AllLanes{}, add);
+            each_double<S>(x + j * isize(sizeof(S)), y + j * isize(sizeof(S)), AllLanes{}, add);
             if (j / lanes % steps == steps - 1) comparison.flush();
         }
-        if (j < n) each_double<S>(x + j * long(sizeof(S)), y + j * long(sizeof(S)), SomeLanes{int(n - j)}, add);
+        if (j < n) each_double<S>(x + j * isize(sizeof(S)), y + j * isize(sizeof(S)), SomeLanes{int(n - j)}, add);
         comparison.flush();
         for (int k = 0; k < 6; ++k) sums[6 * row + k] = comparison.sums[k].value();
     }

@@ -19,10 +19,10 @@ template <class W> struct Pivot {
     typename W::I position;  // of the first class that has it, counted from `first`
     typename W::V v;         // the second input there,
     bool has_v;              // which is known in tiles of whole rows
-    long first;              // (a row in pieces may have more classes than a lane can count)
+    isize first;              // (a row in pieces may have more classes than a lane can count)
     bool finite;             // nothing is known to be amiss
 
-    long at(int row) const { return first + long(position[row]); }
+    isize at(int row) const { return first + isize(position[row]); }
 };
 
 // For every row, the second input at the pivot.
@@ -70,7 +70,7 @@ template <bool logarithms> struct FromOutput {
             auto m = splat(typename W::C(-infinity));
             typename W::V v{}, sum{};
             typename W::I position{};
-            row.each([&](long j, auto) ONESUM_INLINED {
+            row.each([&](isize j, auto) ONESUM_INLINED {
                 const auto p = load<S>(p_at.at(j));
                 const typename W::I larger = p > m;
                 m = larger ? p : m;
@@ -91,7 +91,7 @@ template <bool logarithms> struct FromOutput {
         g.walk.rows([&](auto row) ONESUM_INLINED {
             const auto p_at = row.of(g.in[0]);
             V m = splat(C(-infinity)), sum{};
-            row.each([&](long j, auto lanes) ONESUM_INLINED {
+            row.each([&](isize j, auto lanes) ONESUM_INLINED {
                 V p = read<S>(p_at.at(j), lanes, splat(C(-infinity)));
                 m = max(p, m);
                 if constexpr (logarithms) sum = sum + (lanes.all ? p : keep_lanes(p, lanes.count, V{}));
@@ -104,7 +104,7 @@ template <bool logarithms> struct FromOutput {
             const typename W::Row row{g.walk.n, r};
             const auto p_at = row.of(g.in[0]);
             const auto value = row.of(pivot.value);
-            for (long j = 0; j < row.n; j += W::lanes) {
+            for (isize j = 0; j < row.n; j += W::lanes) {
                 const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
                 const typename W::I here = (count < W::lanes ? read<S>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number))) : load<S>(p_at.at(j))) == value;
                 if (!any(here)) continue;
@@ -166,7 +166,7 @@ struct SoftmaxVjp : FromOutput<false> {
                 Next<W> next(g, row, 0);
                 WideSum<C> sum(totals.sum);
                 V nan{};
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                     next.fetch(j);
                     const char *p_here = p_at.at(j), *v_here = v_at.at(j);
                     if constexpr (Form::careful) {
@@ -209,7 +209,7 @@ struct SoftmaxVjp : FromOutput<false> {
                 Next<W> next(g, row, 1);
                 V nan{};
                 if constexpr (Form::careful) nan = row.of(this->nan);
-                row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_INLINED {
                     next.fetch(j);
                     V p = read<S>(p_at.at(j), lanes, V{});
                     V v = read<S>(v_at.at(j), lanes, V{});
@@ -283,7 +283,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 const V left = row.of(excess.left);
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                     V v = read<S>(v_at.at(j), lanes, V{});
                     if constexpr (Form::careful) {
@@ -312,7 +312,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
                 InverseTemperature<C> inverse{};
                 if (g.scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
-                row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_INLINED {
                     V v = read<S>(v_at.at(j), lanes, V{});
                     const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
                     V y = d.hi + d.lo;
@@ -339,14 +339,14 @@ struct LogSoftmaxVjp : FromOutput<true> {
         V p_power, all_power;  // exponential.power as factors of p and of all: neither may take digits from p sum g
 
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
-            const long first = this->pivot.first - g.walk.first;
+            const isize first = this->pivot.first - g.walk.first;
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
                 Next<W> next(g, row, 0);
                 WideSum<C> sum(totals.sum);
                 V nan{};
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                     next.fetch(j);
                     if (Form::careful || pivot.may_be_at(j)) {
                         V v = read<S>(v_at.at(j), lanes, V{});
@@ -379,7 +379,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
         }
         // On the way the other p are summed, for what comes last.
         ONESUM_APART void write(Group<W>& g, Totals<W>& totals) const {
-            const long first = this->pivot.first - g.walk.first;
+            const isize first = this->pivot.first - g.walk.first;
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
@@ -388,7 +388,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 Next<W> next(g, row, 1);
                 alignas(64) char room[OnTheWay<W>::room];
                 OnTheWay<W> sum(totals.sum, row, g, room);
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                     next.fetch(j);
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                     V v = read<S>(v_at.at(j), lanes, V{});
@@ -425,7 +425,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
       private:
         // Into a tile of whole rows.
         ONESUM_INLINE void put_across(const Group<W>& g, V at_pivot) const {
-            for (int k = 0; k < g.walk.count; ++k) memcpy(g.out.p + long(this->pivot.position[k]) * g.out.along + k * sizeof(C), reinterpret_cast<const C*>(&at_pivot) + k, sizeof(C));
+            for (int k = 0; k < g.walk.count; ++k) memcpy(g.out.p + isize(this->pivot.position[k]) * g.out.along + k * sizeof(C), reinterpret_cast<const C*>(&at_pivot) + k, sizeof(C));
         }
     };
 };

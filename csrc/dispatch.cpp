@@ -4,14 +4,14 @@
 #include <atomic>
 #include <cfenv>
 #include <cstring>
-#include <strings.h>
+#include <string_view>
 
+#include "cpu.h"
 #include "pool.h"
 #include "split.h"
 #include "tuning.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <xmmintrin.h>
 
 // The build says for which versions of x86-64 there are kernels: X(v4) X(v3) X(v2)
@@ -38,26 +38,20 @@ constexpr int size_of[] = {2, 2, 4, 8};  // by storage
 // vector registers alone; feclearexcept looks after the x87's flags too, which takes 70 ns, half of what a short row does.
 void clear_flags() { _mm_setcsr(_mm_getcsr() & ~_MM_EXCEPT_MASK); }
 
-// Which __builtin_cpu_supports cannot be asked for everywhere.
-bool has_f16c() {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-
-[[maybe_unused]] bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
-[[maybe_unused]] bool has_v3() {
-    return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2") && has_f16c();
-}
-[[maybe_unused]] bool has_v4() {
-    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
+[[maybe_unused]] bool has_v2() { return cpu().v2; }
+[[maybe_unused]] bool has_v3() { return cpu().v3; }
+[[maybe_unused]] bool has_v4() { return cpu().v4; }
 #else
 void clear_flags() { std::feclearexcept(FE_ALL_EXCEPT); }
 
 bool always() { return true; }
 #endif
+
+// In any case, of ASCII.
+bool same_name(std::string_view a, std::string_view b) {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; };
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+}
 
 }  // namespace
 
@@ -77,7 +71,7 @@ const int isa_count = sizeof isas / sizeof *isas;
 const Isa* find_isa(const char* name) {
     for (const Isa& isa : isas) {
         const char* dash = strrchr(isa.name, '-');
-        if (!strcasecmp(isa.name, name) || (dash && !strcasecmp(dash + 1, name))) return &isa;
+        if (same_name(isa.name, name) || (dash && same_name(dash + 1, name))) return &isa;
     }
     return nullptr;
 }
@@ -90,7 +84,7 @@ const Isa* best_isa() {
 
 void use_isa(const Isa* isa) { in_use = isa; }
 
-bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides, bool writes) {
+bool call_kernel(int operation, int storage, char* const* args, isize rows, isize n, const isize* strides, bool writes) {
     const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
     const char* const letters = operands[operation];
     const bool streamed = writes && letters[strlen(letters) - 1] == 'x' && size_t(rows) * size_t(n) * size_of[storage] >= tuning::streamed_bytes;
@@ -100,19 +94,19 @@ bool call_kernel(int operation, int storage, char* const* args, long rows, long 
     return done;
 }
 
-void compare_rows(int storage, const char* x, const char* y, const double* known, double* sums, long rows, long n) {
+void compare_rows(int storage, const char* x, const char* y, const double* known, double* sums, isize rows, isize n) {
     struct Job {
         Comparer compare;
         const char *x, *y;
         const double* known;
         double* sums;
-        long rows, n, row_bytes, chunk;
+        isize rows, n, row_bytes, chunk;
     };
-    const long chunk = std::max(1L, std::min(rows, tuning::least_chunk / std::max(n, 1L)));
+    const isize chunk = std::max<isize>(1, std::min(rows, tuning::least_chunk / std::max<isize>(n, 1)));
     Job job{in_use.load(std::memory_order_relaxed)->kernels->compare[storage], x, y, known, sums, rows, n, n * size_of[storage], chunk};
-    parallel((rows + chunk - 1) / chunk, [](void* context, long i) {
+    parallel((rows + chunk - 1) / chunk, [](void* context, isize i) {
         const Job& j = *static_cast<Job*>(context);
-        const long first = i * j.chunk;
+        const isize first = i * j.chunk;
         j.compare(j.x + first * j.row_bytes, j.y + first * j.row_bytes, j.known + 4 * first, j.sums + 6 * first, std::min(j.chunk, j.rows - first), j.n);
     }, &job);
     clear_flags();

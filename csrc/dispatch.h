@@ -23,9 +23,9 @@ const Isa* best_isa();
 void use_isa(const Isa* isa);
 
 // Every call of a kernel comes through here, and needs no GIL. Arguments as in kernels.h; `writes`: more than one element a row. False: no memory.
-bool call_kernel(int operation, int storage, char* const* args, long rows, long n, const long* strides, bool writes = true);
+bool call_kernel(int operation, int storage, char* const* args, isize rows, isize n, const isize* strides, bool writes = true);
 
 // The same for two arrays of rows; `sums` gets six doubles a row.
-void compare_rows(int storage, const char* x, const char* y, const double* known, double* sums, long rows, long n);
+void compare_rows(int storage, const char* x, const char* y, const double* known, double* sums, isize rows, isize n);
 
 }  // namespace onesum

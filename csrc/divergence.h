@@ -38,9 +38,9 @@ template <class C> struct DivergenceSum {
     ExpSum<C> x, y;
     WideSum<C> u, u_top, tops_x, tops_y;
     template <class T> ONESUM_INLINE explicit DivergenceSum(T& totals) : x(totals.sum), y(totals.more[0]), u(totals.other), u_top(totals.more[3]), tops_x(totals.more[1]), tops_y(totals.more[2]) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { x.begin(k, fresh), y.begin(k, fresh), u.begin(k, fresh), u_top.begin(k, fresh), tops_x.begin(k, fresh), tops_y.begin(k, fresh); }
-    ONESUM_INLINE void flush(long k) { x.flush(k), y.flush(k), u.flush(k), u_top.flush(k), tops_x.flush(k), tops_y.flush(k); }
-    ONESUM_INLINE void end_part(long k) { x.end_part(k), y.end_part(k), u.end_part(k), u_top.end_part(k), tops_x.end_part(k), tops_y.end_part(k); }
+    ONESUM_INLINE void begin(isize k, bool fresh) { x.begin(k, fresh), y.begin(k, fresh), u.begin(k, fresh), u_top.begin(k, fresh), tops_x.begin(k, fresh), tops_y.begin(k, fresh); }
+    ONESUM_INLINE void flush(isize k) { x.flush(k), y.flush(k), u.flush(k), u_top.flush(k), tops_x.flush(k), tops_y.flush(k); }
+    ONESUM_INLINE void end_part(isize k) { x.end_part(k), y.end_part(k), u.end_part(k), u_top.end_part(k), tops_x.end_part(k), tops_y.end_part(k); }
 };
 
 // The sums of the second walk: the deviations, and the mean of u once more, less what it is at the top before anything is summed.
@@ -48,9 +48,9 @@ template <class C> struct DeviationSum {
     static constexpr bool in_blocks = false;
     WideSum<C> deviations, mean;
     template <class T> ONESUM_INLINE explicit DeviationSum(T& totals) : deviations(totals.other), mean(totals.more[3]) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { deviations.begin(k, fresh), mean.begin(k, fresh); }
-    ONESUM_INLINE void flush(long k) { deviations.flush(k), mean.flush(k); }
-    ONESUM_INLINE void end_part(long k) { deviations.end_part(k), mean.end_part(k); }
+    ONESUM_INLINE void begin(isize k, bool fresh) { deviations.begin(k, fresh), mean.begin(k, fresh); }
+    ONESUM_INLINE void flush(isize k) { deviations.flush(k), mean.flush(k); }
+    ONESUM_INLINE void end_part(isize k) { deviations.end_part(k), mean.end_part(k); }
 };
 
 // The maxima, and the largest y where x attains its own.
@@ -63,7 +63,7 @@ template <class W> ONESUM_APART typename W::V max_where_top(const Group<W>& g, t
         const Logits<General, W> x(g, row, 0), y(g, row, 1);
         const V top = row.of(tops);
         V m = nothing;
-        row.each([&](long j, auto lanes) ONESUM_INLINED { m = max(x.at(j, lanes) == top ? y.at(j, lanes) : nothing, m); });
+        row.each([&](isize j, auto lanes) ONESUM_INLINED { m = max(x.at(j, lanes) == top ? y.at(j, lanes) : nothing, m); });
         partial[row.r] = m;
     });
     return g.walk.max_of(partial);
@@ -122,7 +122,7 @@ struct Divergence {
                   inverse(Wide<C>::of(row.of(run.x.inverse.hi), row.of(run.x.inverse.lo))), base(run.at_top.of(row)), one_top(bits<I>(row.of(bits<V>(run.one_top)))) {}
             // u less what it is at the top.
             ONESUM_INLINE Wide<C> less_top(const Class& c) const { return Wide<C>::choose((c.top_x & one_top) | ~c.live | c.lost, Wide<C>{}, c.u - base); }
-            ONESUM_INLINE Class at(long j, auto lanes) const {
+            ONESUM_INLINE Class at(isize j, auto lanes) const {
                 const V a = x.at(j, lanes), b = y.at(j, lanes);
                 Class result{terms_x.term(a), terms_y.term(b), (a == m_x) & (a > C(-infinity)), (b == m_y) & (b > C(-infinity)), {}, {}, {}};
                 result.live = result.e_x.scale != 0;
@@ -148,7 +148,7 @@ struct Divergence {
             bool loses[W::lanes];
             for (int k = 0; k < W::lanes; ++k) {
                 loses[k] = tops_y[k] >= lost;
-                while (tops_y[k] >= lost) tops_y[k] -= lost * double(long(tops_y[k] / lost));
+                while (tops_y[k] >= lost) tops_y[k] -= lost * double(isize(tops_y[k] / lost));
             }
             const auto below = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias);
             const auto r_x = below / x.pivot() + (wide_from<C>(tops_x) - one);
@@ -209,7 +209,7 @@ struct Divergence {
                 const V nan = row.of(by_second ? nan_y : this->nan), at_same_top = row.of(this->at_same_top);
                 const I at_tops = bits<I>(row.of(bits<V>(same_top)));
                 const auto out = row.of(g.out);
-                row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_INLINED {
                     const auto c = classes.at(j, lanes);
                     const auto p = factor_of<C>(c.e_x) * Wide<C>::of(c.e_x.scale), w = classes.less_top(c) - mean;
                     V result;
@@ -241,7 +241,7 @@ struct Divergence {
             g.walk.rows([&](auto row) ONESUM_INLINED {
                 const Classes classes(*this, g, row);
                 DivergenceSum<C> sum(totals);
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                     auto c = classes.at(j, lanes);
                     add_to(sum.u_top.sum, Wide<C>::choose(c.top_x, c.u, Wide<C>{}));
                     add_to(sum.tops_x.sum, Wide<C>::of(c.top_x ? splat(C(1)) : V{}));
@@ -267,7 +267,7 @@ struct Divergence {
                 const V mean_scale = row.of(this->mean_scale);
                 const auto mean = Wide<C>::of(row.of(mean_hi), row.of(mean_lo)), shrink = shrinks.of(row), scale_x = per_x.of(row), scale_y = per_y.of(row);
                 DeviationSum<C> sum(totals);
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                     const auto c = classes.at(j, lanes);
                     const auto e_x = factor_of<C>(c.e_x) * Wide<C>::of(c.e_x.scale) * scale_x, e_y = factor_of<C>(c.e_y) * Wide<C>::of(c.e_y.scale) * scale_y;
                     const auto u = classes.less_top(c), w = u - mean;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "cpu.h"
 #include "pool.h"
 #include "tuning.h"
 
@@ -14,7 +15,7 @@
 namespace onesum {
 namespace {
 
-constexpr long line = 64;            // bytes
+constexpr isize line = 64;            // bytes
 
 enum class Write { none, ordinary, streaming };
 
@@ -26,9 +27,9 @@ unsigned char folded(uint64_t x) {
 }
 
 // The empty asm keeps the compiler from finding memcpy in the loop, which chooses its kind of store itself.
-template <Write how> uint64_t bytes(char* target, const char* a, const char* b, long count) {
+template <Write how> uint64_t bytes(char* target, const char* a, const char* b, isize count) {
     uint64_t sum = 0;
-    for (long i = 0; i < count; ++i) {
+    for (isize i = 0; i < count; ++i) {
         const char x = b ? a[i] ^ b[i] : a[i];
         if constexpr (how == Write::none) sum ^= uint8_t(x);
         else target[i] = x;
@@ -40,7 +41,7 @@ template <Write how> uint64_t bytes(char* target, const char* a, const char* b, 
 #if defined(__x86_64__)
 // 16 bytes a store: whole lines are written, so that wider ones are no faster.
 template <bool two> inline void stream_line(char* target, const char* a, const char* b) {
-    for (long k = 0; k < line; k += 16) {
+    for (isize k = 0; k < line; k += 16) {
         __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k));
         if constexpr (two) x = _mm_xor_si128(x, _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + k)));
         _mm_stream_si128(reinterpret_cast<__m128i*>(target + k), x);
@@ -58,9 +59,9 @@ inline void end_of_stream() {}
 
 // Whole lines, with the widest vectors of an instruction set: only a macro can say it for each.
 #define ONESUM_LINES(name, attributes)                                                                      \
-    template <Write how, bool two> attributes uint64_t name(char* target, const char* a, const char* b, long count) { \
+    template <Write how, bool two> attributes uint64_t name(char* target, const char* a, const char* b, isize count) { \
         Line sum{};                                                                                         \
-        for (long i = 0; i < count; i += line) {                                                            \
+        for (isize i = 0; i < count; i += line) {                                                            \
             __builtin_prefetch(a + i + tuning::fetched_bytes);                                              \
             if constexpr (two) __builtin_prefetch(b + i + tuning::fetched_bytes);                           \
             if constexpr (how == Write::streaming) {                                                        \
@@ -87,12 +88,12 @@ ONESUM_LINES(lines_avx512, __attribute__((target("avx512f"))))
 #endif
 #undef ONESUM_LINES
 
-using Lines = uint64_t (*)(char*, const char*, const char*, long);
+using Lines = uint64_t (*)(char*, const char*, const char*, isize);
 
 template <Write how, bool two> Lines lines_of_this_cpu() {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return lines_avx512<how, two>;
-    if (__builtin_cpu_supports("avx2")) return lines_avx2<how, two>;
+    if (cpu().avx512f) return lines_avx512<how, two>;
+    if (cpu().avx2) return lines_avx2<how, two>;
 #endif
     return lines_narrow<how, two>;
 }
@@ -101,26 +102,26 @@ struct Job {
     Lines lines;
     char* target;
     const char *a, *b;
-    long count, piece;
+    isize count, piece;
     std::atomic<uint64_t> sum;
 };
 
-void run_piece(void* context, long i) {
+void run_piece(void* context, isize i) {
     Job& job = *static_cast<Job*>(context);
-    const long begin = i * job.piece, count = std::min(job.piece, job.count - begin);
+    const isize begin = i * job.piece, count = std::min(job.piece, job.count - begin);
     const auto at = [&](auto* p) { return p ? p + begin : nullptr; };
     job.sum.fetch_xor(job.lines(at(job.target), at(job.a), at(job.b), count), std::memory_order_relaxed);
 }
 
-template <Write how> unsigned char run(char* target, const char* a, const char* b, long count) {
+template <Write how> unsigned char run(char* target, const char* a, const char* b, isize count) {
     const char* first = how == Write::none ? a : target;
-    const long head = std::min(count, -reinterpret_cast<intptr_t>(first) & (line - 1));  // up to a whole line
-    const long whole = (count - head) / line * line, tail = head + whole;
-    const auto at = [](auto* p, long offset) { return p ? p + offset : nullptr; };
+    const isize head = std::min(count, -reinterpret_cast<intptr_t>(first) & (line - 1));  // up to a whole line
+    const isize whole = (count - head) / line * line, tail = head + whole;
+    const auto at = [](auto* p, isize offset) { return p ? p + offset : nullptr; };
 
-    const long most = threads() > 1 ? long(threads()) * tuning::moves_a_thread : 1;
-    const long pieces = std::clamp(whole / tuning::least_moved, 1L, most);
-    const long piece = (whole / line + pieces - 1) / pieces * line;
+    const isize most = threads() > 1 ? isize(threads()) * tuning::moves_a_thread : 1;
+    const isize pieces = std::clamp<isize>(whole / tuning::least_moved, 1, most);
+    const isize piece = (whole / line + pieces - 1) / pieces * line;
     Job job{b ? lines_of_this_cpu<how, true>() : lines_of_this_cpu<how, false>(),
             at(target, head), a + head, at(b, head), whole, piece, {bytes<how>(target, a, b, head)}};
     if (pieces == 1) run_piece(&job, 0);
@@ -130,10 +131,10 @@ template <Write how> unsigned char run(char* target, const char* a, const char* 
 
 }  // namespace
 
-void move(char* target, const char* a, const char* b, long bytes, bool streaming) {
+void move(char* target, const char* a, const char* b, isize bytes, bool streaming) {
     streaming ? run<Write::streaming>(target, a, b, bytes) : run<Write::ordinary>(target, a, b, bytes);
 }
 
-unsigned char look(const char* a, const char* b, long bytes) { return run<Write::none>(nullptr, a, b, bytes); }
+unsigned char look(const char* a, const char* b, isize bytes) { return run<Write::none>(nullptr, a, b, bytes); }
 
 }  // namespace onesum

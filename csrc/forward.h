@@ -89,7 +89,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
             I at_infinity{};
             char* const tails = g.memo + row.r * g.memo_row;
             char* const scales = tails + g.memo_row / 2;
-            row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+            row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                 V x = logits.at(j, lanes);
                 ahead.step(j, lanes);
                 auto e = terms.template term<exactly>(x);
@@ -116,7 +116,7 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
             auto visitor = visit(row);
             const char* const tails = g.memo + row.r * g.memo_row;
             const char* const scales = tails + g.memo_row / 2;
-            row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+            row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_INLINED {
                 V x{}, tail, scale;
                 if constexpr (Form::general || !kept) x = logits.at(j, lanes);
                 if constexpr (kept) {
@@ -148,7 +148,7 @@ struct Softmax : Forward {
         void end(Group<W>& g, Totals<W>& totals) { P::end(g, totals, C(not_a_number)); }
         ONESUM_APART void write(Group<W>& g) const {
             this->each(g, [&](auto row) ONESUM_INLINED {
-                return [&g, row](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
+                return [&g, row](isize j, auto lanes, V, V p, char* out) ONESUM_INLINED {
                     if constexpr (Form::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
                     ::write<S>(out, lanes, p, g.streamed);
                 };
@@ -183,7 +183,7 @@ template <class Form, class W, class Base> struct LogProbabilities : Base {
             const auto out = row.of(g.out);
             V inverse_hi, inverse_lo;
             if constexpr (Form::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
-            row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+            row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_INLINED {
                 V x = logits.at(j, lanes), y;
                 if constexpr (Form::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
                 else y = (x - m) - log_rest;
@@ -305,7 +305,7 @@ struct LogSumExpVjp : Forward {
             this->each(g, [&](auto row) ONESUM_INLINED {
                 V power{};
                 if constexpr (Form::general) power = row.of(this->power);
-                return [&g, row, power](long j, auto lanes, V, V p, char* out) ONESUM_INLINED {
+                return [&g, row, power](isize j, auto lanes, V, V p, char* out) ONESUM_INLINED {
                     if constexpr (Form::general) p = ((p == 0) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : p * power;
                     write_derivative<S>(out, lanes, p, g.streamed);
                 };
@@ -319,9 +319,9 @@ template <class C> struct WeightedSum : ExpSum<C> {
     using Plain = ExpSum<C>;
     WideSum<C> weighted;
     template <class T> ONESUM_INLINE explicit WeightedSum(T& totals) : Plain(totals.sum), weighted(totals.other) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { Plain::begin(k, fresh), weighted.begin(k, fresh); }
-    ONESUM_INLINE void flush(long k) { Plain::flush(k), weighted.flush(k); }
-    ONESUM_INLINE void end_part(long k) { Plain::end_part(k), weighted.end_part(k); }
+    ONESUM_INLINE void begin(isize k, bool fresh) { Plain::begin(k, fresh), weighted.begin(k, fresh); }
+    ONESUM_INLINE void flush(isize k) { Plain::flush(k), weighted.flush(k); }
+    ONESUM_INLINE void end_part(isize k) { Plain::end_part(k), weighted.end_part(k); }
 };
 
 // sum p v / T; where the logit is -inf or masked, v is not read
@@ -337,7 +337,7 @@ struct LogSumExpJvp : Forward {
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_INLINED {
                 const V m = row.of(this->m);
-                return [&sums, v_at = row.of(g.in[1]), m, left = row.of(excess.left)](long j, auto lanes, V x, const auto& e) ONESUM_INLINED {
+                return [&sums, v_at = row.of(g.in[1]), m, left = row.of(excess.left)](isize j, auto lanes, V x, const auto& e) ONESUM_INLINED {
                     V v = read<S>(v_at.at(j), lanes, V{});
                     v = x == C(-infinity) ? V{} : v;
                     if constexpr (Form::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;

@@ -10,12 +10,12 @@ namespace {
 // A bool operand: bytes between neighbouring classes and between neighbouring rows.
 struct MaskOperand {
     const char* p = nullptr;
-    long along = 0, across = 0;
+    isize along = 0, across = 0;
 
-    template <class W, class Lanes> typename W::I at(const typename W::Row& row, long j, Lanes lanes) const {
+    template <class W, class Lanes> typename W::I at(const typename W::Row& row, isize j, Lanes lanes) const {
         if (!p) return ~typename W::I{};
         const char* here = p + j * along + row.r * across;
-        long lane = along;
+        isize lane = along;
         int count = Lanes::all ? W::lanes : lanes.count;
         if constexpr (W::across) lane = across, count = row.count;
         if (count == W::lanes && lane == 1) {
@@ -39,15 +39,15 @@ template <class C> struct Elements {
 // Vectors in memory, in runs: the bytes from one to the next, and what is skipped after each run.
 struct Runs {
     const char* p;
-    long step, skipped;
+    isize step, skipped;
     int length, left;  // of a run, of this one
 
     ONESUM_INLINE void next() {
         p += step;
         if (--left == 0) left = length, p += skipped;
     }
-    void advance(long vectors) {
-        const long from = length - left + vectors;
+    void advance(isize vectors) {
+        const isize from = length - left + vectors;
         p += vectors * step + from / length * skipped;
         left = length - int(from % length);
     }
@@ -56,7 +56,7 @@ struct Runs {
 // What a loss wants of the rows of a group, and the losses.
 template <class W> struct Aims {
     const onesum::LossOptions* options;
-    long classes[W::lanes];       // the class of each row, -1 if there is none
+    isize classes[W::lanes];       // the class of each row, -1 if there is none
     typename W::I in_lanes;       // the same, as lanes count
     typename W::V logits;         // there; -inf where the mask leaves the class out
     double sample[W::lanes];      // the weight of the row, 0 if it is ignored
@@ -70,7 +70,7 @@ template <class W> struct Aims {
 template <class W> struct Group {
     using V = typename W::V;
     W walk;
-    long classes;                 // of a whole row, however many are walked at a time
+    isize classes;                 // of a whole row, however many are walked at a time
     Operand in[2], out;           // where the classes that are walked are
     Operand v, result;            // where the second input and the output are in memory, if a single element of a row is wanted
     Elements<typename W::C> element;
@@ -83,7 +83,7 @@ template <class W> struct Group {
     bool scaled;                  // some temperature is not 1
     bool streamed;                // write past the caches
     char* memo;                   // room for two vectors a step, or null if that is too much
-    long memo_row = 0;            // bytes of it for a row
+    isize memo_row = 0;            // bytes of it for a row
     // What is read after this group: each row's successor in order, or what fills the next tiles.
     std::conditional_t<W::across, Runs, Operand> next[2];
     int next_count;               // how many rows have a successor

@@ -14,9 +14,9 @@ template <class C> struct TopSum {
     static constexpr bool in_blocks = false;
     WideSum<C> v, tops;
     template <class T> ONESUM_INLINE explicit TopSum(T& totals) : v(totals.more[0]), tops(totals.more[1]) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { v.begin(k, fresh), tops.begin(k, fresh); }
-    ONESUM_INLINE void flush(long k) { v.flush(k), tops.flush(k); }
-    ONESUM_INLINE void end_part(long k) { v.end_part(k), tops.end_part(k); }
+    ONESUM_INLINE void begin(isize k, bool fresh) { v.begin(k, fresh), tops.begin(k, fresh); }
+    ONESUM_INLINE void flush(isize k) { v.flush(k), tops.flush(k); }
+    ONESUM_INLINE void end_part(isize k) { v.end_part(k), tops.end_part(k); }
 };
 
 struct CrossEntropyHvp : Forward {
@@ -60,7 +60,7 @@ struct CrossEntropyHvp : Forward {
                 const auto centre = centres.of(row), slope = slopes.of(row), level = levels.of(row);
                 const V nan = row.of(this->nan);
                 const I ignored = bits<I>(row.of(bits<V>(g.aims.ignored)));
-                row.each_line(g.out, g.streamed, [&](long j, auto lanes) ONESUM_INLINED {
+                row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_INLINED {
                     const V x = logits.at(j, lanes);
                     const auto e = terms.term(x);
                     const I live = e.scale != 0;
@@ -81,7 +81,7 @@ struct CrossEntropyHvp : Forward {
                 const auto v_at = row.of(g.in[1]);
                 const V m = row.of(this->m);
                 TopSum<C> sum(totals);
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                     const V x = logits.at(j, lanes);
                     const I is_top = (x == m) & (x > C(-infinity));
                     add_to(sum.v.sum, Wide<C>::of(is_top ? read<S>(v_at.at(j), lanes, V{}) : V{}));
@@ -98,7 +98,7 @@ struct CrossEntropyHvp : Forward {
                 const auto centre = centres.of(row);
                 const V m = row.of(this->m), left = row.of(excess.left);
                 WeightedSum<C> sum(totals);
-                row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                     const V x = logits.at(j, lanes);
                     auto e = terms.term(x);
                     const auto w = deviation(e.scale != 0, read<S>(v_at.at(j), lanes, V{}), centre);

@@ -39,7 +39,7 @@ ONESUM_OPERATIONS(ONESUM_PLACES) ONESUM_CHUNKS(ONESUM_PLACES) ONESUM_LOSSES(ONES
 template <class Op> constexpr bool is_cross_entropy = std::is_same_v<Op, CrossEntropy> || std::is_same_v<Op, SoftCrossEntropy> || std::is_same_v<Op, CrossEntropyHvp>;
 
 template <class S, class Op, const Places& places>
-bool kernel(char* const* args, long rows, long n, const long* strides, bool streamed) {
+bool kernel(char* const* args, isize rows, isize n, const isize* strides, bool streamed) {
     if constexpr (is_cross_entropy<Op>) {
         const auto& options = *reinterpret_cast<const onesum::LossOptions*>(args[places.options]);
         if (options.softcap != 0) {

@@ -1,6 +1,8 @@
 // The table of kernels. kernels.cpp fills one for each instruction set; dispatch.cpp chooses one; ufuncs.cpp wraps it for NumPy.
 #pragma once
 
+#include "isize.h"
+
 namespace onesum {
 
 // Operands in order: core inputs `x` (n elements a row), a mask `m` (n bools, or null for all), one element a row `r`, temperature `T` (a double a row); then the
@@ -57,11 +59,11 @@ enum Storage { storage_float16, storage_bfloat16, storage_float32, storage_float
 
 // `rows` rows of n classes. args and strides (in bytes) as NumPy's generalized ufunc loops have them: the distance between rows for every
 // operand, then the distance between classes for those that have a class axis. `streamed`: write past the caches, where that can be. False: no memory.
-using Kernel = bool (*)(char* const* args, long rows, long n, const long* strides, bool streamed);
+using Kernel = bool (*)(char* const* args, isize rows, isize n, const isize* strides, bool streamed);
 
 // Rows of n classes that lie one after the other, of x and of y. `known` has four doubles a row: the maximum of x, of y, log1p(r) of x, of y; `sums` gets six
 // (comparison.h).
-using Comparer = void (*)(const char* x, const char* y, const double* known, double* sums, long rows, long n);
+using Comparer = void (*)(const char* x, const char* y, const double* known, double* sums, isize rows, isize n);
 
 struct Kernels {
     Kernel kernel[kernels][storages];  // operations, those on chunks among them, then losses

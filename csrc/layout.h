@@ -56,7 +56,7 @@ class Scratch {
     explicit Scratch(size_t bytes) {
         p = bytes <= sizeof local ? local : heap = memory_of(bytes);
     }
-    ~Scratch() { free(heap); }
+    ~Scratch() { release(heap); }
     Scratch(const Scratch&) = delete;
     explicit operator bool() const { return p; }
     char* at(size_t offset) const { return p + offset; }
@@ -70,12 +70,12 @@ class Scratch {
 template <class S, class Op, const Places& places> struct Driver {
     using C = typename Compute<S>::type;
     using V = typename Vec<C>::V;
-    static constexpr long size = sizeof(S);
+    static constexpr isize size = sizeof(S);
     static constexpr int lanes = lanes_of<S>;
     static constexpr int inputs = places.core[1] < 0 ? 1 : 2;
     char* const* args;
-    long rows, n;
-    const long* strides;
+    isize rows, n;
+    const isize* strides;
     bool streamed;
 
     static constexpr bool has(int which) { return which < 2 ? places.core[which] >= 0 : !places.row_out; }
@@ -86,11 +86,11 @@ template <class S, class Op, const Places& places> struct Driver {
     }
     static constexpr int place(int which) { return which < 2 ? places.core[which] : places.out; }
 
-    char* at(int place, long row) const { return args[place] + row * strides[place]; }
-    long class_stride(int which) const {  // 0, 1: inputs; 2: output
+    char* at(int place, isize row) const { return args[place] + row * strides[place]; }
+    isize class_stride(int which) const {  // 0, 1: inputs; 2: output
         return strides[which < 2 ? places.core_strides[which] : places.out_stride];
     }
-    Operand operand(int which, long row) const { return {at(place(which), row), class_stride(which), strides[place(which)]}; }
+    Operand operand(int which, isize row) const { return {at(place(which), row), class_stride(which), strides[place(which)]}; }
 
     bool run() const {
         if (rows == 0 || (n == 0 && !places.row_out)) return true;
@@ -110,7 +110,7 @@ template <class S, class Op, const Places& places> struct Driver {
 
   private:
     // What a group of `count` rows from `first` has beside its core operands.
-    template <class W> void per_row(Group<W>& g, long first, int count, bool fresh) const {
+    template <class W> void per_row(Group<W>& g, isize first, int count, bool fresh) const {
         if (fresh) {
             g.classes = n;
             g.next_max_known = false;
@@ -129,12 +129,12 @@ template <class S, class Op, const Places& places> struct Driver {
                 for (int k = 0; k < lanes; ++k) memcpy(&g.words[word][k], at(places.words_in[word], first + (k < count ? k : 0)), sizeof(double));
         if constexpr (places.options >= 0) aim(g, first, count);
     }
-    template <class W> void aim(Group<W>& g, long first, int count) const {
+    template <class W> void aim(Group<W>& g, isize first, int count) const {
         auto& aims = g.aims;
         aims.options = &options();
         aims.logits = splat(C(-infinity)), aims.in_lanes = splat(typename W::Int(-1)), aims.ignored = typename W::I{};
         for (int k = 0; k < count; ++k) {
-            long y;
+            isize y;
             memcpy(&y, at(places.classes, first + k), sizeof y);
             memcpy(&aims.sample[k], at(places.sample, first + k), sizeof aims.sample[k]);
             aims.classes[k] = y;
@@ -151,21 +151,21 @@ template <class S, class Op, const Places& places> struct Driver {
             for (int k = 0; k < lanes; ++k) memcpy(&aims.masses[k], at(places.masses, first + (k < count ? k : 0)), sizeof aims.masses[k]);
         for (int k = 0; k < lanes; ++k) aims.spread[k] = options().smoothing == 0 ? 0 : options().smoothing / double(choices(first + (k < count ? k : 0)));
     }
-    long choices(long row) const {
+    isize choices(isize row) const {
         if (!args[places.mask]) return n;
-        long left = 0;
-        for (long j = 0; j < n; ++j) left += *(at(places.mask, row) + j * strides[places.mask_stride]) != 0;
+        isize left = 0;
+        for (isize j = 0; j < n; ++j) left += *(at(places.mask, row) + j * strides[places.mask_stride]) != 0;
         return left;
     }
     template <class T> static Elements<C> elements() {
         return {[](const char* p) { return C(load_one<T>(p)[0]); }, [](char* p, C x) { store_one<T>(p, V{} + x); }};
     }
-    template <class W> void in_memory(Group<W>& g, long first) const {
+    template <class W> void in_memory(Group<W>& g, isize first) const {
         g.element = elements<S>();
         if constexpr (inputs == 2) g.v = operand(1, first);
         if constexpr (has(2)) g.result = operand(2, first);
     }
-    template <class W> void temperatures(Group<W>& g, long first, int count) const {
+    template <class W> void temperatures(Group<W>& g, isize first, int count) const {
         g.scaled = false;
         for (int k = 0; k < lanes; ++k) {
             double t = 1;
@@ -174,7 +174,7 @@ template <class S, class Op, const Places& places> struct Driver {
             g.scaled |= t != 1;
         }
     }
-    template <class W> void put_rows(const Group<W>& g, long first, int count) const {
+    template <class W> void put_rows(const Group<W>& g, isize first, int count) const {
         if constexpr (places.loss >= 0)
             for (int k = 0; k < count; ++k) memcpy(at(places.loss, first + k), &g.aims.losses[k], sizeof(double));
         if constexpr (places.words_out[0] >= 0)
@@ -204,12 +204,12 @@ template <class S, class Op, const Places& places> struct Driver {
             for (int t = 0; t < size; ++t) {
                 groups[t].streamed = false;
                 groups[t].memo = memo ? room + t * memo : nullptr;
-                groups[t].memo_row = long(memo);
+                groups[t].memo_row = isize(memo);
             }
         }
     };
     // The tiles from t on, as many as go together, of `width` rows from `row` on; meanwhile the vectors of `next` are fetched, if there are any.
-    void run_team(Team& team, const Tiles<C>* tiles, long row, int width, int t, const Runs* next) const {
+    void run_team(Team& team, const Tiles<C>* tiles, isize row, int width, int t, const Runs* next) const {
         int count = 0;
         for (; count < team.size && (t + count) * lanes < width; ++count) {
             const int first = (t + count) * lanes;
@@ -248,8 +248,8 @@ template <class S, class Op, const Places& places> struct Driver {
         Scratch scratch(inputs * vectors * tile + team.bytes());
         if (!scratch) return false;
         team.set(scratch.at(inputs * vectors * tile));
-        const Tiles<C> tiles[2] = {{scratch.at(0), sizeof(V), long(tile)}, {scratch.at((inputs - 1) * vectors * tile), sizeof(V), long(tile)}};
-        for (long row = 0; row < rows; row += vectors * lanes) {
+        const Tiles<C> tiles[2] = {{scratch.at(0), sizeof(V), isize(tile)}, {scratch.at((inputs - 1) * vectors * tile), sizeof(V), isize(tile)}};
+        for (isize row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
             for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), along, width, tiles[which]);
             for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, nullptr);
@@ -264,7 +264,7 @@ template <class S, class Op, const Places& places> struct Driver {
             const char* const p = a.p + first * a.across;
             const int count = width - first < lanes ? width - first : lanes;
             if (along) Turn<S, V>::in(p, a.across, count, n, tile);
-            else for (long j = 0; j < n; ++j)
+            else for (isize j = 0; j < n; ++j)
                 for (int k = 0; k < count; ++k) tile[j][k] = load_one<S>(p + j * a.along + k * a.across)[0];
         }
     }
@@ -274,7 +274,7 @@ template <class S, class Op, const Places& places> struct Driver {
             char* const p = a.p + first * a.across;
             const int count = width - first < lanes ? width - first : lanes;
             if (along) Turn<S, V>::out(tile, count, n, p, a.across);
-            else for (long j = 0; j < n; ++j)
+            else for (isize j = 0; j < n; ++j)
                 for (int k = 0; k < count; ++k) store_one<S>(p + j * a.along + k * a.across, V{} + tile[j][k]);
         }
     }
@@ -282,18 +282,18 @@ template <class S, class Op, const Places& places> struct Driver {
     // Rows side by side, in panels of tiles. While one is computed, the next is fetched, and filled bit by bit: lines of neighbouring classes may meet
     // in the caches, so that those of a whole panel would not stay there.
     bool run_panels() const {
-        const long all = (rows + lanes - 1) / lanes;
+        const isize all = (rows + lanes - 1) / lanes;
         const int most = panel_vectors(n, inputs), vectors = all < most ? int(all) : most, panel = vectors * lanes;
-        const long along = (vectors | 1) * long(sizeof(V));
+        const isize along = (vectors | 1) * isize(sizeof(V));
         Team team(memo_bytes(n), vectors);
         Scratch scratch(2 * inputs * n * along + team.bytes());
         if (!scratch) return false;
         team.set(scratch.at(2 * inputs * n * along));
         const auto tiles_of = [&](int buffer, int which) { return Tiles<C>{scratch.at((buffer * inputs + which) * n * along), along, sizeof(V)}; };
-        const auto filling = [&](int buffer, long row, int which) { return Filling<S>(operand(which, row), width_of(row, panel), n, tiles_of(buffer, which)); };
+        const auto filling = [&](int buffer, isize row, int which) { return Filling<S>(operand(which, row), width_of(row, panel), n, tiles_of(buffer, which)); };
         for (int which = 0; which < inputs; ++which) filling(0, 0, which).fill(0);
         int buffer = 0;
-        for (long row = 0, next_row; row < rows; row = next_row, buffer ^= 1) {
+        for (isize row = 0, next_row; row < rows; row = next_row, buffer ^= 1) {
             const int width = width_of(row, panel), steps = (width - 1) / (team.size * lanes) + 1;
             next_row = row + width;
             const Tiles<C> tiles[2] = {tiles_of(buffer, 0), tiles_of(buffer, inputs - 1)};
@@ -301,7 +301,7 @@ template <class S, class Op, const Places& places> struct Driver {
                 for (int step = 0; step < steps; ++step) run_team(team, tiles, row, width, step * team.size, nullptr);
             } else {
                 Filling<S> fillings[2] = {filling(buffer ^ 1, next_row, 0), filling(buffer ^ 1, next_row, inputs - 1)};
-                const long vectors = fillings[0].left;
+                const isize vectors = fillings[0].left;
                 for (int step = 0; step < steps; ++step) {
                     const Runs next[2] = {fillings[0].from, fillings[1].from};
                     run_team(team, tiles, row, width, step * team.size, next);
@@ -314,7 +314,7 @@ template <class S, class Op, const Places& places> struct Driver {
         return true;
     }
     // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole lines, if they are so in every class.
-    int width_of(long row, int panel) const {
+    int width_of(isize row, int panel) const {
         if (writes() && row == 0 && rows > panel && class_stride(2) % 64 == 0) {
             const int head = int(-reinterpret_cast<uintptr_t>(at(place(2), 0)) % 64 / size);
             if (head > 0 && head < panel) panel = head;
@@ -326,14 +326,14 @@ template <class S, class Op, const Places& places> struct Driver {
     struct Desk {
         using W = Columns<C>;
         const Driver& driver;
-        const long row;
+        const isize row;
         const int width;
         Tiles<C> tiles[2];
         Group<W> groups[most_columns];
 
-        static long along(long count) { return (count | 1) * long(sizeof(V)); }
-        static size_t bytes(long count) { return inputs * block * lanes * along(count); }
-        Desk(const Driver& driver, long row, int width, const Group<W>* whole, int count, char* room) : driver(driver), row(row), width(width) {
+        static isize along(isize count) { return (count | 1) * isize(sizeof(V)); }
+        static size_t bytes(isize count) { return inputs * block * lanes * along(count); }
+        Desk(const Driver& driver, isize row, int width, const Group<W>* whole, int count, char* room) : driver(driver), row(row), width(width) {
             for (int which = 0; which < inputs; ++which) tiles[which] = {room + which * block * lanes * along(count), along(count), sizeof(V)};
             for (int t = 0; t < count; ++t) {
                 groups[t] = whole[t];
@@ -345,7 +345,7 @@ template <class S, class Op, const Places& places> struct Driver {
             }
         }
         // `soon`: classes of the tile after it, whose vectors are fetched meanwhile.
-        void in(long first, long classes, long soon, int which) {
+        void in(isize first, isize classes, isize soon, int which) {
             columns_in<S>(piece(which, first), width, classes, tiles[which]);
             const int vectors = (width + lanes - 1) / lanes;
             Runs runs = nothing_new(tiles[which]);
@@ -358,25 +358,25 @@ template <class S, class Op, const Places& places> struct Driver {
                 if (soon > 0) runs.advance(soon);
             }
         }
-        void out(long first, long classes) {
+        void out(isize first, isize classes) {
             columns_out<S>(tiles[0], width, classes, piece(2, first), driver.streamed);
             if (driver.streamed) stream_end();
         }
 
       private:
-        Operand piece(int which, long first) const {
+        Operand piece(int which, isize first) const {
             const Operand a = driver.operand(which, row);
             return {a.p + first * a.along, a.along, a.across};
         }
     };
     bool run_columns() const {
         using W = Columns<C>;
-        const long all = (rows + lanes - 1) / lanes, bundles = (all - 1) / most_columns + 1, vectors = (all - 1) / bundles + 1;
-        const long parts = at_once(n), threads = onesum::free_threads(), team = threads < parts ? threads : parts;
+        const isize all = (rows + lanes - 1) / lanes, bundles = (all - 1) / most_columns + 1, vectors = (all - 1) / bundles + 1;
+        const isize parts = at_once(n), threads = onesum::free_threads(), team = threads < parts ? threads : parts;
         const Scratch scratch(team * Desk::bytes(vectors));
         if (!scratch) return false;
         Group<W> whole[most_columns];
-        for (long row = 0; row < rows; row += vectors * lanes) {
+        for (isize row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : int(vectors) * lanes, count = (width + lanes - 1) / lanes;
             for (int t = 0; t < count; ++t) {
                 const int first = t * lanes;
@@ -387,7 +387,7 @@ template <class S, class Op, const Places& places> struct Driver {
                 per_row(g, row + first, g.walk.count, row == 0);
                 in_memory(g, row + first);
             }
-            const auto desk_of = [&](long task) { return Desk(*this, row, width, whole, count, scratch.at(task * Desk::bytes(vectors))); };
+            const auto desk_of = [&](isize task) { return Desk(*this, row, width, whole, count, scratch.at(task * Desk::bytes(vectors))); };
             if (!run_parts<Op, has(2), inputs>(whole, count, n, team, desk_of)) return false;
             for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
         }
@@ -407,22 +407,22 @@ template <class S, class Op, const Places& places> struct Driver {
         Group<W> g;
         g.streamed = streamed && along;
         g.memo = memo_row ? scratch.at(0) : nullptr;
-        g.memo_row = long(memo_row);
-        for (long row = 0; row < rows; row += group) {
+        g.memo_row = isize(memo_row);
+        for (isize row = 0; row < rows; row += group) {
             const int count = rows - row < group ? int(rows - row) : group;
             g.walk = {n, count};
             per_row(g, row, count, row == 0);
             for (int which = 0; which < inputs; ++which) {
                 g.in[which] = operand(which, row);
                 if (!copies[which]) continue;
-                for (long j = 0; j < n; ++j) memcpy(copies[which] + j * size, g.in[which].p + j * g.in[which].along, size);
+                for (isize j = 0; j < n; ++j) memcpy(copies[which] + j * size, g.in[which].p + j * g.in[which].along, size);
                 g.in[which] = {copies[which], size, 0};
             }
             g.out = g.in[0];
             if constexpr (has(2)) g.out = copies[2] ? Operand{copies[2], size, 0} : operand(2, row);
             in_memory(g, row);
             if (!along) g.v = g.in[1], g.result = g.out;
-            const long left = rows - row - count;
+            const isize left = rows - row - count;
             g.next_count = copies[0] ? 0 : left < count ? int(left) : count;
             for (int which = 0; which < inputs; ++which) g.next[which] = g.next_count ? operand(which, row + count) : g.in[which];
             if (n <= piece) run_groups<Op, 1>(&g, 1);
@@ -430,7 +430,7 @@ template <class S, class Op, const Places& places> struct Driver {
             if constexpr (has(2))
                 if (copies[2]) {
                     const Operand out = operand(2, row);
-                    for (long j = 0; j < n; ++j) memcpy(out.p + j * out.along, copies[2] + j * size, size);
+                    for (isize j = 0; j < n; ++j) memcpy(out.p + j * out.along, copies[2] + j * size, size);
                 }
             put_rows(g, row, count);
         }

@@ -50,7 +50,7 @@ template <class T> class Rows {
 Operand everywhere(const void* data) { return {const_cast<char*>(static_cast<const char*>(data)), {}}; }
 
 constexpr double one_weight = 1;
-constexpr long no_class = -1;
+constexpr isize no_class = -1;
 
 // What a kernel takes; the first four are of the shape of x.
 struct Request {
@@ -207,12 +207,12 @@ PyObject* scalar_of(double x, int type) {
     double element;
     put(&element, x, type);
     PyObject* result = PyArray_Scalar(&element, descr, nullptr);
-    Py_DECREF(descr);
+    Py_DECREF(object(descr));
     return result;
 }
 
 // Class indices as the kernels take them, with -1 for `ignored`, and the weights of those that count, summed. False if one is out of range.
-template <class T> bool read_classes(const Operand& given, const Form& form, npy_intp count, const double* weight, bool ignores, long ignored, long* classes, double& counted) {
+template <class T> bool read_classes(const Operand& given, const Form& form, npy_intp count, const double* weight, bool ignores, isize ignored, isize* classes, double& counted) {
     const npy_intp n = form.dims[form.axis];
     npy_intp at[NPY_MAXDIMS] = {};
     const char* p = given.data;
@@ -221,7 +221,7 @@ template <class T> bool read_classes(const Operand& given, const Form& form, npy
     for (npy_intp i = 0; i < count; ++i) {
         T y;
         memcpy(&y, p, sizeof y);
-        if (ignores && long(y) == ignored) {
+        if (ignores && isize(y) == ignored) {
             classes[i] = -1;
         } else {
             if (y < 0 || y >= n) return false;
@@ -250,7 +250,7 @@ bool all_below(uint64_t n, const uint64_t* classes, npy_intp count) {
 
 bool number_of(PyObject* given, double& number) {
     if (!PyFloat_CheckExact(given)) return false;
-    number = PyFloat_AS_DOUBLE(given);
+    number = PyFloat_AsDouble(given);
     return true;
 }
 
@@ -262,7 +262,7 @@ template <bool bfloat16> PyObject* direct_cross_entropy(PyObject*, PyObject* con
     if (!PyArray_CheckExact(x) || !PyArray_CheckExact(target) || !PyLong_CheckExact(axis_given) || given[10] != Py_None) return not_here();
     const int ndim = PyArray_NDIM(array(x));
     int overflow;
-    long axis = PyLong_AsLongAndOverflow(axis_given, &overflow), ignored = 0;
+    isize axis = PyLong_AsLongAndOverflow(axis_given, &overflow), ignored = 0;
     if (overflow || axis < -ndim || axis >= ndim) return not_here();
     if (axis < 0) axis += ndim;
     Request request{};
@@ -298,7 +298,7 @@ template <bool bfloat16> PyObject* direct_cross_entropy(PyObject*, PyObject* con
 
     const int target_type = PyArray_TYPE(array(target));
     options.probabilities = target_type == form.type;
-    Rows<long> classes(options.probabilities ? 0 : rows);
+    Rows<isize> classes(options.probabilities ? 0 : rows);
     double counted = double(rows);
     if (options.probabilities) {
         if (ignored_given != Py_None || !form.take(target, false, request.second)) return not_here();

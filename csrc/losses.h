@@ -17,7 +17,7 @@ template <class W> ONESUM_INLINE typename W::Row::Chosen aimed_at(const Group<W>
 
 // Whether the mask leaves nothing of a row.
 template <class W> bool nothing_left(const Group<W>& g, int k) {
-    for (long j = 0; g.mask.p && j < g.classes; ++j)
+    for (isize j = 0; g.mask.p && j < g.classes; ++j)
         if (g.mask.p[j * g.mask.along + k * g.mask.across]) return false;
     return g.mask.p;
 }
@@ -76,7 +76,7 @@ struct CrossEntropy : Forward {
 
         ONESUM_APART void sum(Group<W>& g, Totals<W>& totals) {
             P::sum(g, totals, [&](auto row, auto&) ONESUM_INLINED {
-                return [aim = aimed_at(g, row)](long j, auto, V, auto& e) ONESUM_INLINED {
+                return [aim = aimed_at(g, row)](isize j, auto, V, auto& e) ONESUM_INLINED {
                     if (aim.may_be_at(j)) e.scale = aim.at(j) ? V{} : e.scale;
                 };
             });
@@ -114,7 +114,7 @@ struct CrossEntropy : Forward {
                 V power{};
                 if constexpr (Form::general) power = row.of(this->power);
                 const bool all_ignored = !W::across && any(bits<I>(ignored));
-                return [&g, row, at, power, ignored, all_ignored, aim = aimed_at(g, row)](long j, auto lanes, V x, V p, char* out) ONESUM_INLINED {
+                return [&g, row, at, power, ignored, all_ignored, aim = aimed_at(g, row)](isize j, auto lanes, V x, V p, char* out) ONESUM_INLINED {
                     if constexpr (Form::general) p = x == C(-infinity) ? V{} : p * power;
                     if (aim.may_be_at(j)) p = aim.at(j) ? at : p;
                     if constexpr (Form::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};

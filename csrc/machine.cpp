@@ -9,8 +9,10 @@
 #include <string>
 #include <thread>
 
+#if defined(__linux__)
 #include <sched.h>
 #include <unistd.h>
+#endif
 
 #include "pool.h"
 
@@ -34,6 +36,7 @@ double cpus_of(const std::string& group, bool v2) {
     return v2 ? quotient(group + "/cpu.max", "") : quotient(group + "/cpu.cfs_quota_us", group + "/cpu.cfs_period_us");
 }
 
+#if defined(__linux__)
 // In bytes. "max" is no number; where there is no limit, v1 has one of 2^63.
 double memory_of(const std::string& group, bool v2) {
     std::string limit;
@@ -41,6 +44,7 @@ double memory_of(const std::string& group, bool v2) {
     const double bytes = strtod(limit.c_str(), nullptr);
     return bytes > 0 ? bytes : unlimited;
 }
+#endif
 
 // The smallest limit on the way from our cgroup up to the root. In a container the path may be the host's: what it leads to is not there then, and
 // the root is the container's own.
@@ -82,10 +86,12 @@ int threads_in(const char* text) {
 
 int usable_cpus(const char* root) { return std::max(1, int(std::min<double>(allowed_cpus(), std::ceil(cgroup_limit(root, "cpu", cpus_of))))); }
 
-long usable_memory(const char* root) {
+#if defined(__linux__)
+isize usable_memory(const char* root) {
     const double machine = double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGESIZE));
-    return long(std::min(machine, cgroup_limit(root, "memory", memory_of)));
+    return isize(std::min(machine, cgroup_limit(root, "memory", memory_of)));
 }
+#endif
 
 const char* threads_from_environment() {
     const char* text = getenv("ONESUM_NUM_THREADS");

@@ -7,33 +7,36 @@
 #include <cstring>
 #include <mutex>
 
+#if defined(__linux__)
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
+#include "aligned.h"
 #include "machine.h"
 
 namespace onesum {
 namespace {
 
+std::atomic<isize> limit{-1};  // of what is kept, in bytes; -1: to be found out
+
+}  // namespace
+
+#if defined(__linux__)
+namespace {
+
 constexpr size_t huge_page = 2 << 20;
 
 // What the system is told of a block: that it may have huge pages, which cost a fourth of small ones to get and are quickly given; and that nobody needs
-// its content. The pages stay until memory is short, and who writes to them before that has them again without a fault. No other system was looked at.
-#if defined(__linux__)
-constexpr bool supported = true;
+// its content. The pages stay until memory is short, and who writes to them before that has them again without a fault.
 void allow_huge_pages(void* data, size_t size) { madvise(data, size, MADV_HUGEPAGE); }
 void offer(void* data, size_t size) { madvise(data, size, MADV_FREE); }
-#else
-constexpr bool supported = false;
-void allow_huge_pages(void*, size_t) {}
-void offer(void*, size_t) {}
-#endif
 
 // Before the data, on a page of its own if they are mapped. Nothing that the memory is given back with needs to be believed.
-struct alignas(64) Head {
+struct alignas(line_bytes) Head {
     size_t size;  // of the data; of mapped ones, whole huge pages
-    long forks;   // how many there had been before
+    isize forks;   // how many there had been before
     bool mapped;
     char* data() { return reinterpret_cast<char*>(this + 1); }
 };
@@ -45,12 +48,11 @@ Head* kept[tuning::most_blocks + 1];  // the last that came first; in the last p
 int kept_blocks = 0;
 size_t kept_bytes = 0;
 
-std::atomic<long> forks{0};
-std::atomic<long> limit{-1};  // of kept_bytes; -1: to be found out
+std::atomic<isize> forks{0};
 
-long most_bytes() {
-    long none = -1;
-    if (limit.load(std::memory_order_relaxed) < 0) limit.compare_exchange_strong(none, std::max(0L, usable_memory() / tuning::kept_part), std::memory_order_relaxed);
+isize most_bytes() {
+    isize none = -1;
+    if (limit.load(std::memory_order_relaxed) < 0) limit.compare_exchange_strong(none, std::max<isize>(0, usable_memory() / tuning::kept_part), std::memory_order_relaxed);
     return limit.load(std::memory_order_relaxed);
 }
 
@@ -63,7 +65,7 @@ void unmap(Head* head) {
 
 // The data begin at a huge page. What was mapped to find one goes back.
 Head* map(size_t size) {
-    const long forks_before = forks.load(std::memory_order_relaxed);
+    const isize forks_before = forks.load(std::memory_order_relaxed);
     const size_t page = size_t(sysconf(_SC_PAGESIZE)), reserve = page + huge_page + size;
     void* reserved = mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (reserved == MAP_FAILED) return nullptr;
@@ -116,8 +118,8 @@ void keep(Head* head) {
     while (count) unmap(gone[--count]);
 }
 
-long unmap_all() {
-    const long bytes = long(kept_bytes);
+isize unmap_all() {
+    const isize bytes = isize(kept_bytes);
     while (kept_blocks) unmap(take(kept_blocks - 1));
     return bytes;
 }
@@ -139,7 +141,7 @@ void* allocate(size_t size) {
     Head* head;
     if (size < size_t(large_result)) {  // an array made while a large one is: by a finalizer that runs just then
         const size_t bytes = whole(size, alignof(Head));
-        head = static_cast<Head*>(std::aligned_alloc(alignof(Head), sizeof(Head) + bytes));
+        head = static_cast<Head*>(aligned_memory(sizeof(Head) + bytes));
         if (head) *head = {bytes, 0, false};
     } else {
         const size_t bytes = whole(size, huge_page);
@@ -172,7 +174,7 @@ void deallocate(void* data) {
     if (!data) return;
     Head* head = head_of(data);
     if (head->mapped) keep(head);
-    else free(head);
+    else release(head);
 }
 
 void allow_huge_pages_within(void* data, size_t size) {
@@ -180,18 +182,28 @@ void allow_huge_pages_within(void* data, size_t size) {
     if (end > first) allow_huge_pages(reinterpret_cast<void*>(first), end - first);
 }
 
-bool keeps_memory() { return supported && limit.load(std::memory_order_relaxed) != 0; }
+bool keeps_memory() { return limit.load(std::memory_order_relaxed) != 0; }
 
-long release_memory() {
+isize release_memory() {
     std::lock_guard lock(mutex);
     return unmap_all();
 }
+#else
+// No other system was looked at: results are in NumPy's memory.
+bool keeps_memory() { return false; }
+void* allocate(size_t) { return nullptr; }
+void* allocate_zeros(size_t, size_t) { return nullptr; }
+void* reallocate(void*, size_t) { return nullptr; }
+void deallocate(void*) {}
+void allow_huge_pages_within(void*, size_t) {}
+isize release_memory() { return 0; }
+#endif
 
 const char* memory_from_environment() {
     const char* text = getenv("ONESUM_KEEP_MEMORY");
     if (!text || !*text) return nullptr;
     char* end;
-    const long n = strtol(text, &end, 10);  // what is too large is the largest
+    const isize n = strtoll(text, &end, 10);  // what is too large is the largest
     if (end == text || n < 0) return text;
     while (*end == ' ') ++end;
     if (*end) return text;

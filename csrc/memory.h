@@ -22,7 +22,7 @@ void allow_huge_pages_within(void* data, size_t size);
 bool keeps_memory();
 
 // Gives what is kept back to the system; how many bytes it was.
-long release_memory();
+isize release_memory();
 
 // Lets as many bytes be kept as ONESUM_KEEP_MEMORY says; without it, a sixteenth of machine.h's. Its value if that makes no sense, otherwise null.
 const char* memory_from_environment();

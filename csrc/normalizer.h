@@ -21,7 +21,7 @@ template <class Form, class W> struct Logits {
     const typename W::Row::Classes x;
 
     ONESUM_INLINE Logits(const Group<W>& g, const typename W::Row& row, int which = 0) : g(g), row(row), x(row.of(g.in[which])) {}
-    ONESUM_INLINE typename W::V at(long j, auto lanes) const {
+    ONESUM_INLINE typename W::V at(isize j, auto lanes) const {
         auto v = read<typename W::S>(x.at(j), lanes, splat(C(-infinity)));
         if constexpr (Form::general)
             if (g.mask.p) v = g.mask.template at<W>(row, j, lanes) ? v : splat(C(-infinity));
@@ -35,7 +35,7 @@ template <class Form, class W> ONESUM_APART typename W::V max_of_form(const Grou
     g.walk.rows([&](auto row) ONESUM_INLINED {
         const Logits<Form, W> logits(g, row, which);
         V m = splat(typename W::C(-infinity));
-        row.each([&](long j, auto lanes) ONESUM_INLINED { m = max(logits.at(j, lanes), m); });
+        row.each([&](isize j, auto lanes) ONESUM_INLINED { m = max(logits.at(j, lanes), m); });
         partial[row.r] = m;
     });
     return g.walk.max_of(partial);
@@ -47,7 +47,7 @@ template <class W> typename W::V row_max(const Group<W>& g, int which = 0) { ret
 template <class Form, class W> struct Ahead {
     using V = typename W::V;
     static constexpr bool finds_max = !W::across;
-    static constexpr long distance = finds_max ? fetched_bytes / sizeof(typename W::S) : 0;  // in classes
+    static constexpr isize distance = finds_max ? fetched_bytes / sizeof(typename W::S) : 0;  // in classes
     V partial[W::views];
 
     struct View {
@@ -59,10 +59,10 @@ template <class Form, class W> struct Ahead {
 
         ONESUM_INLINE View(Ahead& ahead, const Group<W>& g, const typename W::Row& row)
             : ahead(ahead), r(row.r), next(g, row, 0), fetch_output(g, row), m(splat(typename W::C(-infinity))) {}
-        ONESUM_INLINE void step(long j, auto lanes) {
+        ONESUM_INLINE void step(isize j, auto lanes) {
             next.fetch(j + distance);
             fetch_output(j);
-            if constexpr (finds_max) m = max(read<typename W::S>(next.p + j * long(sizeof(typename W::S)), lanes, splat(typename W::C(-infinity))), m);
+            if constexpr (finds_max) m = max(read<typename W::S>(next.p + j * isize(sizeof(typename W::S)), lanes, splat(typename W::C(-infinity))), m);
         }
         ONESUM_INLINE ~View() { ahead.partial[r] = m; }
     };
@@ -219,7 +219,7 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
             ExpSum<C> sum(totals.sum);
             typename Ahead<Form, W>::View ahead(looks, g, row);
             I at_max{};
-            row.accumulate(sum, [&](long j, auto lanes) ONESUM_INLINED {
+            row.accumulate(sum, [&](isize j, auto lanes) ONESUM_INLINED {
                 const V x = logits.at(j, lanes);
                 ahead.step(j, lanes);
                 auto e = terms.term(x);

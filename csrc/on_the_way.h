@@ -13,13 +13,13 @@ template <class W> struct OnTheWay : WideSum<typename W::C> {
     using S = typename W::S;
     static constexpr bool in_blocks = !W::across;
     // In bytes: for a block, for less than a vector that was left of the one before, and for a vector that is read from the end of both.
-    static constexpr long size = sizeof(S), room = in_blocks ? (block + 2) * W::lanes * size : 1;
-    const long n;
+    static constexpr isize size = sizeof(S), room = in_blocks ? (block + 2) * W::lanes * size : 1;
+    const isize n;
     const typename W::Row::Classes out;
     char* const gathered;  // null: the classes are written where they belong,
     const bool streamed;   // past the caches
     typename W::Row::Classes to;
-    long first = 0, end = 0;  // of the classes that are gathered
+    isize first = 0, end = 0;  // of the classes that are gathered
 
     ONESUM_INLINE OnTheWay(Wide<typename W::C>* totals, const typename W::Row& row, const Group<W>& g, char* room)
         : Plain(totals), n(row.n), out(row.of(g.out)),
@@ -27,7 +27,7 @@ template <class W> struct OnTheWay : WideSum<typename W::C> {
           streamed(in_blocks && g.streamed && !gathered), to(out) {
         if (gathered) to.p = gathered;
     }
-    ONESUM_INLINE void flush(long k) {
+    ONESUM_INLINE void flush(isize k) {
         Plain::flush(k);
         if constexpr (in_blocks)
             if (gathered) put_lines();
@@ -37,12 +37,12 @@ template <class W> struct OnTheWay : WideSum<typename W::C> {
     ONESUM_INLINE void put_lines() {
         end = n - end < block * W::lanes ? n : end + block * W::lanes;
         const char* from = gathered;
-        const auto put = [&](long classes) ONESUM_INLINED {
+        const auto put = [&](isize classes) ONESUM_INLINED {
             memcpy(out.at(first), from, classes * size);
             first += classes, from += classes * size;
         };
         const uintptr_t address = reinterpret_cast<uintptr_t>(out.at(first));
-        const long head = address % size ? end - first : long(-address % 64 / size);
+        const isize head = address % size ? end - first : isize(-address % 64 / size);
         put(head < end - first ? head : end - first);
         for (; end - first >= W::lanes; first += W::lanes, from += W::lanes * size) stream(out.at(first), from, W::lanes * size);
         if (end == n) put(end - first);

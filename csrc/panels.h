@@ -10,11 +10,11 @@ namespace {
 // lies between neighbours: they must not meet in the caches.
 template <class C> struct Tiles {
     char* p;
-    long along, across;
+    isize along, across;
     Operand at(int t) const { return {p + t * across, along, sizeof(C)}; }
 };
 // How many vectors of rows a panel has, of so many classes and inputs.
-inline int panel_vectors(long classes, int inputs) {
+inline int panel_vectors(isize classes, int inputs) {
     const size_t fit = panel_limit / (inputs * size_t(classes | 1) * vector_bytes);
     return fit < least_panel ? least_panel : fit > most_panel ? most_panel : int(fit);
 }
@@ -22,26 +22,26 @@ inline int panel_vectors(long classes, int inputs) {
 // Copies rows side by side to tiles, vector by vector.
 template <class S> struct Filling {
     using C = typename Compute<S>::type;
-    static constexpr long size = sizeof(S);
+    static constexpr isize size = sizeof(S);
     static constexpr int lanes = lanes_of<S>;
     Runs from, to;
-    long left;     // vectors
+    isize left;     // vectors
     int width;     // rows
 
-    Filling(const Operand& a, int width, long n, const Tiles<C>& tiles) : width(width) {
+    Filling(const Operand& a, int width, isize n, const Tiles<C>& tiles) : width(width) {
         const int vectors = (width + lanes - 1) / lanes;
         from = {a.p, lanes * size, a.along - vectors * lanes * size, vectors, vectors};
         to = {tiles.p, tiles.across, tiles.along - vectors * tiles.across, vectors, vectors};
         left = vectors * n;
     }
-    void fill(long until) {
+    void fill(isize until) {
         const int last = (width - 1) % lanes + 1;
         while (left > until) {
-            const long vectors = left - until < from.left ? left - until : from.left;
+            const isize vectors = left - until < from.left ? left - until : from.left;
             const bool part = vectors == from.left && last < lanes;
             const char* p = from.p;
             char* tile = const_cast<char*>(to.p);
-            for (long i = part; i < vectors; ++i, p += from.step, tile += to.step) store<C>(tile, load<S>(p));
+            for (isize i = part; i < vectors; ++i, p += from.step, tile += to.step) store<C>(tile, load<S>(p));
             if (part) store<C>(tile, load_part<S>(p, last));
             from.advance(vectors);
             to.advance(vectors);
@@ -51,10 +51,10 @@ template <class S> struct Filling {
 };
 
 // `some` classes of rows side by side.
-template <class S> void columns_in(const Operand& a, int width, long some, const Tiles<typename Compute<S>::type>& tiles) {
+template <class S> void columns_in(const Operand& a, int width, isize some, const Tiles<typename Compute<S>::type>& tiles) {
     using C = typename Compute<S>::type;
     constexpr int lanes = lanes_of<S>, size = sizeof(S);
-    for (long j = 0; j < some; ++j) {
+    for (isize j = 0; j < some; ++j) {
         const char* p = a.p + j * a.along;
         char* tile = tiles.p + j * tiles.along;
         const char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.along;
@@ -66,10 +66,10 @@ template <class S> void columns_in(const Operand& a, int width, long some, const
         if (i < width) store<C>(tile + i * sizeof(C), load_part<S>(p + i * size, width - i));
     }
 }
-template <class S> void columns_out(const Tiles<typename Compute<S>::type>& tiles, int width, long some, const Operand& a, bool streamed) {
+template <class S> void columns_out(const Tiles<typename Compute<S>::type>& tiles, int width, isize some, const Operand& a, bool streamed) {
     using C = typename Compute<S>::type;
     constexpr int lanes = lanes_of<S>, size = sizeof(S);
-    for (long j = 0; j < some; ++j) {
+    for (isize j = 0; j < some; ++j) {
         char* p = a.p + j * a.along;
         const char* tile = tiles.p + j * tiles.along;
         int i = 0;

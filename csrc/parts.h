@@ -7,8 +7,8 @@
 
 namespace {
 
-inline long at_once(long n) {
-    const long parts = (n + part - 1) / part;
+inline isize at_once(isize n) {
+    const isize parts = (n + part - 1) / part;
     return parts < parts_at_once ? parts : parts_at_once;
 }
 
@@ -18,13 +18,13 @@ inline long at_once(long n) {
 // False: no memory.
 //
 // Where sums can be rescaled, they are taken by the maximum so far.
-template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts(Group<W>* whole, int count, long n, long team, Desk desk_of) {
+template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts(Group<W>* whole, int count, isize n, isize team, Desk desk_of) {
     using Known = decltype(Op::known(whole[0]));
-    constexpr long tile = block * W::lanes;  // one flush of every partial sum
+    constexpr isize tile = block * W::lanes;  // one flush of every partial sum
     using Totals = typename Op::template Sums<W>;
     struct Share { Totals totals; Known known; };  // of a part
     struct Sums { Totals row, piece; Known known; Then then; };
-    const long parts = (n + part - 1) / part, round = at_once(n);
+    const isize parts = (n + part - 1) / part, round = at_once(n);
     char* const memory = memory_of((round * sizeof(Share) + sizeof(Sums)) * size_t(count));
     if (!memory) return false;
     Share* const shares = reinterpret_cast<Share*>(memory);
@@ -32,17 +32,17 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
 
     // step(group, share, t) for every tile and group, share those of its part; then merge(i, share, t) for every part and group.
     const auto each = [&](int read, bool write, auto step, auto merge) ONESUM_INLINED {
-        for (long from = 0; from < parts; from += round) {
-            const long some = parts - from < round ? parts - from : round;
-            long next = 0;
-            parallel(team, [&](long task) {
+        for (isize from = 0; from < parts; from += round) {
+            const isize some = parts - from < round ? parts - from : round;
+            isize next = 0;
+            parallel(team, [&](isize task) {
                 auto desk = desk_of(task);
-                for (long i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < some;) {
+                for (isize i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < some;) {
                     Share* const share = shares + i * count;
                     for (int t = 0; t < count; ++t) share[t].totals = Totals{};
-                    const long begin = (from + i) * part, end = n - begin < part ? n : begin + part;
-                    for (long first = begin; first < end; first += tile) {
-                        const long classes = end - first < tile ? end - first : tile;
+                    const isize begin = (from + i) * part, end = n - begin < part ? n : begin + part;
+                    for (isize first = begin; first < end; first += tile) {
+                        const isize classes = end - first < tile ? end - first : tile;
                         for (int which = 0; which < read; ++which) desk.in(first, classes, end - first - classes < tile ? end - first - classes : tile, which);
                         for (int t = 0; t < count; ++t) {
                             Group<W>& g = desk.groups[t];
@@ -57,11 +57,11 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
                     }
                 }
             });
-            for (long i = 0; i < some; ++i)
+            for (isize i = 0; i < some; ++i)
                 for (int t = 0; t < count; ++t) merge(from + i, shares[i * count + t], t);
         }
     };
-    const auto add_up = [&](long i, Share& share, int t) {
+    const auto add_up = [&](isize i, Share& share, int t) {
         Sums& s = sums[t];
         if (i == 0) s.row = s.piece = Totals{};
         merge(s.piece, share.totals);
@@ -69,7 +69,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
         merge(s.row, s.piece);
         s.piece = Totals{};
     };
-    const auto add_up_known = [&](long i, Share& share, int t) {
+    const auto add_up_known = [&](isize i, Share& share, int t) {
         sums[t].known = i == 0 ? share.known : Op::together(whole[t].walk, sums[t].known, share.known);
     };
 
@@ -91,7 +91,7 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
             Run run(g, top);
             raise(run, top, share.known, &share.totals);
             run.sum(g, share.totals);
-        }, [&](long i, Share& share, int t) {
+        }, [&](isize i, Share& share, int t) {
             if (i == 0) sums[t].known = lowest;
             const auto top = Op::together(whole[t].walk, sums[t].known, share.known);
             const Run run(whole[t], top);
@@ -141,11 +141,11 @@ template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts
                     for (int t = 0; t < count; ++t) last(runs[t], whole[t], sums[t].row);
                 }
             }
-            free(runs);
+            release(runs);
         });
         if (!carefully) break;
     }
-    free(memory);
+    release(memory);
     return done;
 }
 

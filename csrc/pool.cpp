@@ -6,9 +6,13 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <system_error>
+#include <thread>
 
+#if !defined(_WIN32)
 #include <pthread.h>
 #include <sched.h>
+#endif
 
 #include "machine.h"
 #include "tuning.h"
@@ -23,9 +27,9 @@ std::atomic<bool> busy{false};       // who sets it owns the pool: what follows 
 
 int workers = 0;  // how many are running
 struct {
-    void (*task)(void*, long);
+    void (*task)(void*, isize);
     void* context;
-    long tasks, share;  // how many, and how many are taken at a time
+    isize tasks, share;  // how many, and how many are taken at a time
     std::fenv_t environment;  // the caller's rounding and flushing of denormals, so that the bits are the same whoever does the task
 } job;
 
@@ -35,7 +39,7 @@ struct {
 //
 // The caller takes from the front and its first helper from the back: in the next call on the same arrays each finds the rows it had in its own cache.
 std::atomic<uint64_t> untaken{0};
-constexpr long most_shares = 0xffff;
+constexpr isize most_shares = 0xffff;
 
 uint32_t first_of(uint64_t word) { return uint32_t(word) >> 16; }
 uint32_t end_of(uint64_t word) { return uint32_t(word) & 0xffff; }
@@ -52,7 +56,7 @@ void pause() {
 // Returns when the word is no longer `old`, and what it is then. The next job or the last task often comes within microseconds, in which case
 // to sleep would cost more than to wait; but the CPU is offered to whoever needs it.
 template <class T, class Yield, class Sleep>
-T changed(const std::atomic<T>& word, T old, long patience, Yield yield, Sleep sleep) {
+T changed(const std::atomic<T>& word, T old, isize patience, Yield yield, Sleep sleep) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(patience);
     for (int i = 0; word.load(std::memory_order_acquire) == old; ++i) {
         if (i < tuning::looks_without_clock) {
@@ -73,7 +77,9 @@ struct alignas(64) Worker {
     std::atomic<uint32_t> called{0};    // the generation it is to help with; every worker is woken for itself
     std::atomic<int> cpu{nowhere};      // where it waits; anywhere: asleep
     std::atomic<bool> confined{false};
+#if !defined(_WIN32)
     pthread_t id;
+#endif
 
 #if defined(__linux__)
     uint32_t next(uint32_t generation) {
@@ -81,7 +87,7 @@ struct alignas(64) Worker {
         const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
         generation = changed(called, generation, tuning::until_next_job, [&] {
             cpu.store(sched_getcpu(), std::memory_order_relaxed);
-            sched_yield();
+            std::this_thread::yield();
         }, [&] {
             cpu.store(anywhere, std::memory_order_relaxed);
             called.wait(generation, std::memory_order_acquire);
@@ -106,7 +112,7 @@ struct alignas(64) Worker {
     }
 #else
     uint32_t next(uint32_t generation) {
-        return changed(called, generation, tuning::until_next_job, [] { sched_yield(); }, [&] { called.wait(generation, std::memory_order_acquire); });
+        return changed(called, generation, tuning::until_next_job, [] { std::this_thread::yield(); }, [&] { called.wait(generation, std::memory_order_acquire); });
     }
 
     void wake(uint32_t generation) {
@@ -120,10 +126,10 @@ struct alignas(64) Worker {
 void work(uint32_t generation, bool as_caller, bool from_back) {
     uint64_t now = untaken.load(std::memory_order_acquire);
     while (uint32_t(now >> 32) == generation && first_of(now) < end_of(now)) {
-        const long share = from_back ? end_of(now) - 1 : first_of(now);
+        const isize share = from_back ? end_of(now) - 1 : first_of(now);
         if (!untaken.compare_exchange_weak(now, from_back ? now - 1 : now + (1 << 16), std::memory_order_acquire)) continue;
         if (!as_caller) std::fesetenv(&job.environment);
-        for (long i = share * job.share, end = std::min(i + job.share, job.tasks); i < end; ++i) job.task(job.context, i);
+        for (isize i = share * job.share, end = std::min(i + job.share, job.tasks); i < end; ++i) job.task(job.context, i);
         if (unfinished.fetch_sub(1, std::memory_order_release) == 1) unfinished.notify_one();
         now = untaken.load(std::memory_order_acquire);
     }
@@ -141,8 +147,16 @@ void* live(void* argument) {
     return nullptr;
 }
 
-// Starts workers until there are n, or as many as the system allows. Signals go to the threads that Python knows of; only faults of a worker
-// are its own.
+// Starts workers until there are n, or as many as the system allows.
+#if defined(_WIN32)
+void start_workers(int n) {
+    try {
+        for (; workers < n; ++workers) std::thread(live, &worker[workers]).detach();
+    } catch (const std::system_error&) {
+    }
+}
+#else
+// Signals go to the threads that Python knows of; only faults of a worker are its own.
 void start_workers(int n) {
     if (workers >= n) return;
     sigset_t blocked, before;
@@ -164,16 +178,17 @@ void after_fork_in_child() {
     busy.store(false, std::memory_order_relaxed);
 }
 [[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
+#endif
 
 }  // namespace
 
-void parallel(long tasks, void (*task)(void*, long), void* context) {
+void parallel(isize tasks, void (*task)(void*, isize), void* context) {
     const int team = threads();
     if (tasks < 2 || team < 2 || busy.exchange(true, std::memory_order_acquire)) {
-        for (long i = 0; i < tasks; ++i) task(context, i);
+        for (isize i = 0; i < tasks; ++i) task(context, i);
         return;
     }
-    const int helpers = int(std::min<long>(tasks, team)) - 1;
+    const int helpers = int(std::min<isize>(tasks, team)) - 1;
     start_workers(helpers);
     job.task = task;
     job.context = context;
@@ -186,7 +201,7 @@ void parallel(long tasks, void (*task)(void*, long), void* context) {
     untaken.store(uint64_t(generation) << 32 | uint64_t(shares), std::memory_order_release);
     for (int i = 0; i < helpers && i < workers; ++i) worker[i].wake(generation);
     work(generation, true, false);
-    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left, tuning::until_last_task, [] { sched_yield(); }, [&] { unfinished.wait(left, std::memory_order_acquire); });
+    for (int left = unfinished.load(std::memory_order_acquire); left > 0;) left = changed(unfinished, left, tuning::until_last_task, [] { std::this_thread::yield(); }, [&] { unfinished.wait(left, std::memory_order_acquire); });
     busy.store(false, std::memory_order_release);
 }
 
@@ -205,8 +220,14 @@ unsigned jobs() { return unsigned(untaken.load(std::memory_order_relaxed) >> 32)
 
 }  // namespace onesum
 
+#if defined(_WIN32)
+#define ONESUM_EXPORT __declspec(dllexport)
+#else
+#define ONESUM_EXPORT __attribute__((visibility("default")))
+#endif
+
 // By these two threadpoolctl knows the library (_threads.py).
 extern "C" {
-__attribute__((visibility("default"))) int onesum_get_num_threads() { return onesum::threads(); }
-__attribute__((visibility("default"))) void onesum_set_num_threads(int n) { onesum::set_threads(n); }
+ONESUM_EXPORT int onesum_get_num_threads() { return onesum::threads(); }
+ONESUM_EXPORT void onesum_set_num_threads(int n) { onesum::set_threads(n); }
 }

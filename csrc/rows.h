@@ -13,7 +13,7 @@
 namespace {
 
 using namespace onesum::tuning;
-template <class C> constexpr long short_row = short_row_of(Vec<C>::lanes);
+template <class C> constexpr isize short_row = short_row_of(Vec<C>::lanes);
 
 // How many lanes of a vector count: all of them, known when compiling, or the first few.
 struct AllLanes { static constexpr bool all = true; static constexpr int count = 0; };
@@ -22,7 +22,7 @@ struct SomeLanes { static constexpr bool all = false; int count; };
 // An operand of a group: from here, bytes between neighbouring classes and between neighbouring rows.
 struct Operand {
     char* p;
-    long along, across;
+    isize along, across;
 };
 
 // The lanes below `count` of x, `fill` in the others.
@@ -73,14 +73,14 @@ template <class S_> struct Rows {
     static constexpr int lanes = Vec<C>::lanes;
     static constexpr bool across = false;     // lanes are rows
     static constexpr int views = lanes;       // at most so many
-    static constexpr long memo_step = sizeof(C);  // bytes of a memo from class to class
+    static constexpr isize memo_step = sizeof(C);  // bytes of a memo from class to class
 
-    long n;
+    isize n;
     int count;       // rows
-    long first = 0;  // of the classes, where a longer row is walked piece by piece
+    isize first = 0;  // of the classes, where a longer row is walked piece by piece
 
     struct Row {
-        long n;
+        isize n;
         int r;
 
         // f(j, lanes) with j the class of the first lane
@@ -88,7 +88,7 @@ template <class S_> struct Rows {
         // The same, cut so that whole vectors of `out` are lines or halves of lines, where that pays.
         template <class F> ONESUM_INLINE void each_line(const Operand& out, bool streamed, F f) const {
             const uintptr_t begin = reinterpret_cast<uintptr_t>(of(out).p);
-            long head = !streamed && n < vectors_in_lines * lanes ? 0 : begin % sizeof(S) ? n : long((-begin % 64) / sizeof(S)), j = 0;
+            isize head = !streamed && n < vectors_in_lines * lanes ? 0 : begin % sizeof(S) ? n : isize((-begin % 64) / sizeof(S)), j = 0;
             if (head > n) head = n;
             for (int count; j < head; j += count) {
                 count = head - j < lanes ? int(head - j) : lanes;
@@ -98,9 +98,9 @@ template <class S_> struct Rows {
         }
         // Everything in order, with a flush of the sum after every block if it is one in blocks, and after every part.
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            const long step = Sum::in_blocks ? block * lanes : part;
+            const isize step = Sum::in_blocks ? block * lanes : part;
             sum.begin(r, true);
-            long j = 0;
+            isize j = 0;
             do {
                 range(j, n - j < step ? n : j + step, f);
                 sum.flush(r);
@@ -117,19 +117,19 @@ template <class S_> struct Rows {
         // Where the classes of an operand are, for this row.
         struct Classes {
             char* p;
-            char* at(long j) const { return p + j * long(sizeof(S)); }
+            char* at(isize j) const { return p + j * isize(sizeof(S)); }
         };
         Classes of(const Operand& a) const { return {a.p + r * a.across}; }
         // Given a class of each row: which lane it is, if any, in the vector from j on; and whether it may be there at all.
         struct Chosen {
-            long class_;
-            bool may_be_at(long j) const { return uint64_t(class_ - j) < lanes; }
-            I at(long j) const { return iota<I>() == Int(class_ - j); }
+            isize class_;
+            bool may_be_at(isize j) const { return uint64_t(class_ - j) < lanes; }
+            I at(isize j) const { return iota<I>() == Int(class_ - j); }
         };
-        Chosen chosen(const I& classes, long first) const { return {first + long(classes[r])}; }
+        Chosen chosen(const I& classes, isize first) const { return {first + isize(classes[r])}; }
 
       private:
-        template <class F> static ONESUM_INLINE void range(long j, long end, F f) {
+        template <class F> static ONESUM_INLINE void range(isize j, isize end, F f) {
             for (; end - j >= lanes; j += lanes) f(j, AllLanes{});
             if (j < end) f(j, SomeLanes{int(end - j)});
         }

@@ -21,9 +21,9 @@ template <class C> struct SoftSum : ExpSum<C> {
     WideSum<C> away, below, top, tops;
     template <class T> ONESUM_INLINE explicit SoftSum(T& totals)
         : Plain(totals.sum), away(totals.other), below(totals.more[0]), top(totals.more[1]), tops(totals.more[2]) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { Plain::begin(k, fresh), away.begin(k, fresh), below.begin(k, fresh), top.begin(k, fresh), tops.begin(k, fresh); }
-    ONESUM_INLINE void flush(long k) { Plain::flush(k), away.flush(k), below.flush(k), top.flush(k), tops.flush(k); }
-    ONESUM_INLINE void end_part(long k) { Plain::end_part(k), away.end_part(k), below.end_part(k), top.end_part(k), tops.end_part(k); }
+    ONESUM_INLINE void begin(isize k, bool fresh) { Plain::begin(k, fresh), away.begin(k, fresh), below.begin(k, fresh), top.begin(k, fresh), tops.begin(k, fresh); }
+    ONESUM_INLINE void flush(isize k) { Plain::flush(k), away.flush(k), below.flush(k), top.flush(k), tops.flush(k); }
+    ONESUM_INLINE void end_part(isize k) { Plain::end_part(k), away.end_part(k), below.end_part(k), top.end_part(k), tops.end_part(k); }
 };
 // Added to the number of classes at the top for a mass where the logit is -inf: more than there are classes.
 constexpr double lost = 0x1p33;
@@ -60,14 +60,14 @@ template <class W> struct Masses {
     const typename W::Row row;
     const typename W::Row::Classes probabilities;
     const double* const weight;
-    const long first;
+    const isize first;
     const bool has_probabilities;
     const Wide<C> share, spread;
 
     ONESUM_INLINE Masses(const Group<W>& g, const typename W::Row& row)
         : row(row), probabilities(row.of(g.in[1])), weight(g.aims.options->weight), first(g.walk.first), has_probabilities(g.aims.options->probabilities),
           share(wide_splat<C>(1 - g.aims.options->smoothing)), spread(of_row<W>(row, g.aims.spread)) {}
-    ONESUM_INLINE Wide<C> at(long j, auto lanes) const {
+    ONESUM_INLINE Wide<C> at(isize j, auto lanes) const {
         auto q = spread;
         if (has_probabilities) q = q + Wide<C>::of(read<typename W::S>(probabilities.at(j), lanes, V{})) * share;
         if (weight) q = q * weights(first + j, lanes);
@@ -75,7 +75,7 @@ template <class W> struct Masses {
     }
 
   private:
-    ONESUM_INLINE Wide<C> weights(long j, auto lanes) const {
+    ONESUM_INLINE Wide<C> weights(isize j, auto lanes) const {
         if constexpr (W::across) return wide_splat<C>(weight[j]);
         double some[W::lanes] = {};
         memcpy(some, weight + j, (lanes.all ? W::lanes : lanes.count) * sizeof *some);
@@ -103,7 +103,7 @@ struct SoftCrossEntropy : Forward {
 
         ONESUM_APART void sum(Group<W>& g, MoreTotals<W>& totals) {
             P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_INLINED {
-                return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m), is_entropy = g.aims.options->wanted == onesum::wanted_entropy](long j, auto lanes, V x, auto& e) ONESUM_INLINED {
+                return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m), is_entropy = g.aims.options->wanted == onesum::wanted_entropy](isize j, auto lanes, V x, auto& e) ONESUM_INLINED {
                     auto q = is_entropy ? Wide<C>::of(splat(C(1)), e.tail()) * Wide<C>::of(e.scale) : masses.at(j, lanes);
                     I inside = g.mask.template at<W>(row, j, lanes);
                     if constexpr (!lanes.all) inside = inside & first_lanes<I>(lanes.count);
@@ -134,8 +134,8 @@ struct SoftCrossEntropy : Forward {
             bool loses[W::lanes];
             for (int k = 0; k < W::lanes; ++k) {
                 loses[k] = tops[k] >= lost;
-                while (tops[k] >= lost) tops[k] -= lost * double(long(tops[k] / lost));
-                const long y = aims.classes[k];
+                while (tops[k] >= lost) tops[k] -= lost * double(isize(tops[k] / lost));
+                const isize y = aims.classes[k];
                 aimed[k] = y < 0 ? 0 : (1 - options.smoothing) * (options.weight ? options.weight[y] : 1);
                 loses[k] |= aim_is_nowhere[k] && aimed[k] != 0;
                 special[k] |= -loses[k];
@@ -186,7 +186,7 @@ struct SoftCrossEntropy : Forward {
             this->each(g, [&](auto row) ONESUM_INLINED {
                 return [&g, row, masses = Masses<W>(g, row), scale = of_row<W>(row, this->scale), aim = aimed_at(g, row), at_aim = row.of(this->at_aim),
                         at_top = row.of(this->at_top), m = row.of(this->m), one_top = bits<I>(row.of(bits<V>(this->one_top))), power = row.of(this->power),
-                        ignored = bits<I>(row.of(bits<V>(g.aims.ignored)))](long j, auto lanes, V x, V p, char* out) ONESUM_INLINED {
+                        ignored = bits<I>(row.of(bits<V>(g.aims.ignored)))](isize j, auto lanes, V x, V p, char* out) ONESUM_INLINED {
                     V y = (Wide<C>::of(p).scaled(power) - masses.at(j, lanes) * scale).rounded();
                     y = (one_top & (x == m)) ? at_top : y;
                     if (aim.may_be_at(j)) y = aim.at(j) ? at_aim : y;

@@ -54,15 +54,15 @@ template <class S> class Softcapped {
 
     const Places& places;
     char* const* const args;
-    const long rows, n;
-    const long* const strides;
+    const isize rows, n;
+    const isize* const strides;
     const onesum::LossOptions& options;
     const Softcap softcap{options.softcap};
     onesum::LossOptions inner_options = options;
-    const long pitch = (n + lanes - 1) / lanes * lanes;  // of a plane, which has a double for each logit of a chunk
+    const isize pitch = (n + lanes - 1) / lanes * lanes;  // of a plane, which has a double for each logit of a chunk
 
   public:
-    Softcapped(const Places& places, char* const* args, long rows, long n, const long* strides)
+    Softcapped(const Places& places, char* const* args, isize rows, isize n, const isize* strides)
         : places(places), args(args), rows(rows), n(n), strides(strides), options(*reinterpret_cast<const onesum::LossOptions*>(args[places.options])) {
         inner_options.softcap = 0;
     }
@@ -70,14 +70,14 @@ template <class S> class Softcapped {
     // The losses, and the gradient where it is wanted. False: no memory.
     bool run(const Inner& loss) const {
         const bool soft = places.core[1] >= 0;
-        return each_chunk(2 + soft, [&](long first, long count, double* y, double* slope, double* targets, double*) {
-            each_vector(count, [&](long row, long j, long at, int some) ONESUM_INLINED {
+        return each_chunk(2 + soft, [&](isize first, isize count, double* y, double* slope, double* targets, double*) {
+            each_vector(count, [&](isize row, isize j, isize at, int some) ONESUM_INLINED {
                 cap(read(0, first + row, j, some), y + at, options.gradient ? slope + at : nullptr);
                 if (soft) wide_to(targets + at, read(1, first + row, j, some));
             });
             if (!call(loss, first, count, y, targets, y)) return false;
             if (!options.gradient) return true;
-            each_vector(count, [&](long row, long j, long at, int some) ONESUM_INLINED {
+            each_vector(count, [&](isize row, isize j, isize at, int some) ONESUM_INLINED {
                 write(first + row, j, some, each([](f64v g, f64v s) ONESUM_INLINED { return product(g, s); }, y + at, slope + at));
             });
             return true;
@@ -85,8 +85,8 @@ template <class S> class Softcapped {
     }
     // The Hessian times the second operand, with the kernel that has the gradient.
     bool run_hvp(const Inner& hvp, const Inner& loss) const {
-        return each_chunk(4, [&](long first, long count, double* y, double* slope, double* grad, double* hv) {
-            each_vector(count, [&](long row, long j, long at, int some) ONESUM_INLINED {
+        return each_chunk(4, [&](isize first, isize count, double* y, double* slope, double* grad, double* hv) {
+            each_vector(count, [&](isize row, isize j, isize at, int some) ONESUM_INLINED {
                 cap(read(0, first + row, j, some), y + at, slope + at);
                 if (options.probabilities) wide_to(grad + at, read(targets, first + row, j, some));
                 wide_to(hv + at, read(1, first + row, j, some));
@@ -94,7 +94,7 @@ template <class S> class Softcapped {
             });
             if (!call(loss, first, count, y, grad, grad) || !call(hvp, first, count, y, hv, hv)) return false;
             const f64v by = splat(-2 / options.softcap), c = splat(options.softcap);
-            each_vector(count, [&](long row, long j, long at, int some) ONESUM_INLINED {
+            each_vector(count, [&](isize row, isize j, isize at, int some) ONESUM_INLINED {
                 double v[lanes];
                 wide_to(v, read(1, first + row, j, some));
                 write(first + row, j, some, each([=](f64v s, f64v hv, f64v g, f64v y, f64v v) ONESUM_INLINED {
@@ -130,17 +130,17 @@ template <class S> class Softcapped {
     }
 
     // The first `some` lanes from class j on.
-    ONESUM_INLINE Wide<C> read(int which, long row, long j, int some) const {
+    ONESUM_INLINE Wide<C> read(int which, isize row, isize j, int some) const {
         const int place = which == targets ? places.targets : places.core[which];
-        const long stride = strides[which == targets ? places.targets_stride : places.core_strides[which]];
+        const isize stride = strides[which == targets ? places.targets_stride : places.core_strides[which]];
         const char* const p = args[place] + row * strides[place] + j * stride;
         if (stride == sizeof(S)) return Wide<C>::of(some == lanes ? load<S>(p) : load_part<S>(p, some));
         S elements[lanes] = {};
         for (int k = 0; k < some; ++k) memcpy(elements + k, p + k * stride, sizeof(S));
         return Wide<C>::of(load<S>(reinterpret_cast<const char*>(elements)));
     }
-    ONESUM_INLINE void write(long row, long j, int some, Wide<C> x) const {
-        const long stride = strides[places.out_stride];
+    ONESUM_INLINE void write(isize row, isize j, int some, Wide<C> x) const {
+        const isize stride = strides[places.out_stride];
         char* const p = args[places.out] + row * strides[places.out] + j * stride;
         const V y = x.rounded() + V{};  // no -0
         if (stride == sizeof(S)) return some == lanes ? store<S>(p, y) : store_part<S>(p, y, some);
@@ -152,36 +152,36 @@ template <class S> class Softcapped {
     // f(first row, rows, planes) for every chunk.
     template <class F> bool each_chunk(int planes, F f) const {
         if (rows == 0 || n == 0) return true;
-        const long limit = along() ? softcap_limit : softcap_limit_apart, row_bytes = planes * pitch * long(sizeof(double));
-        const long fit = row_bytes < limit ? limit / row_bytes : 1, chunk = fit < rows ? fit : rows;
+        const isize limit = along() ? softcap_limit : softcap_limit_apart, row_bytes = planes * pitch * isize(sizeof(double));
+        const isize fit = row_bytes < limit ? limit / row_bytes : 1, chunk = fit < rows ? fit : rows;
         const Scratch scratch(chunk * row_bytes);
         if (!scratch) return false;
         double* const plane = reinterpret_cast<double*>(scratch.at(0));
-        const long size = chunk * pitch;
-        for (long first = 0; first < rows; first += chunk)
+        const isize size = chunk * pitch;
+        for (isize first = 0; first < rows; first += chunk)
             if (!f(first, rows - first < chunk ? rows - first : chunk, plane, plane + size, plane + 2 * size, plane + 3 * size)) return false;
         return true;
     }
     bool along() const { return strides[places.core_strides[0]] == sizeof(S); }
     // f(row, class, place in the planes, lanes) for every vector of `count` rows, in an order in which lines are used whole.
-    template <class F> void each_vector(long count, F f) const {
-        const long step = along() ? piece : block * lanes;
-        parallel((n - 1) / piece + 1, [&](long i) {
-            const long end = n - i * piece < piece ? n : (i + 1) * piece;
-            for (long from = i * piece; from < end; from += step)
-                for (long row = 0, until = end - from < step ? end : from + step; row < count; ++row)
-                    for (long j = from; j < until; j += lanes) f(row, j, row * pitch + j, n - j < lanes ? int(n - j) : lanes);
+    template <class F> void each_vector(isize count, F f) const {
+        const isize step = along() ? piece : block * lanes;
+        parallel((n - 1) / piece + 1, [&](isize i) {
+            const isize end = n - i * piece < piece ? n : (i + 1) * piece;
+            for (isize from = i * piece; from < end; from += step)
+                for (isize row = 0, until = end - from < step ? end : from + step; row < count; ++row)
+                    for (isize j = from; j < until; j += lanes) f(row, j, row * pitch + j, n - j < lanes ? int(n - j) : lanes);
         });
     }
 
-    bool call(const Inner& inner, long first, long count, double* x, double* second, double* out) const {
+    bool call(const Inner& inner, isize first, isize count, double* x, double* second, double* out) const {
         const Places& to = inner.places;
         char* inner_args[onesum::max_operands] = {};
-        long inner_strides[2 * onesum::max_operands] = {};
+        isize inner_strides[2 * onesum::max_operands] = {};
         const auto plane = [&](int place, int stride, double* p) {
             if (place < 0) return;
             inner_args[place] = reinterpret_cast<char*>(p);
-            inner_strides[place] = pitch * long(sizeof *p), inner_strides[stride] = sizeof *p;
+            inner_strides[place] = pitch * isize(sizeof *p), inner_strides[stride] = sizeof *p;
         };
         plane(to.core[0], to.core_strides[0], x), plane(to.core[1], to.core_strides[1], second), plane(to.out, to.out_stride, out);
         plane(to.targets, to.targets_stride, x);  // which is not read

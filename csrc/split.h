@@ -14,6 +14,6 @@ struct Job {
 
 // kernel(args, rows, n, strides, streamed), in chunks of rows side by side where that pays. The rows are independent: how they are cut has no part in
 // the result. False: no memory; some rows may have been done.
-bool run(const Job& job, char* const* args, long rows, long n, const long* strides);
+bool run(const Job& job, char* const* args, isize rows, isize n, const isize* strides);
 
 }  // namespace onesum

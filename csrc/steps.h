@@ -4,8 +4,7 @@
 // Pieces of a row are always cut at the same classes: neither the number of threads nor the layout decides about a bit.
 #pragma once
 
-#include <cstdlib>
-
+#include "aligned.h"
 #include "normalizer.h"
 #include "pool.h"
 
@@ -25,8 +24,8 @@ template <class Run, class W, class T> ONESUM_INLINE Then end(Run& run, Group<W>
     else return run.end(g, totals);
 }
 
-// Memory for vectors, or null; to be freed.
-inline char* memory_of(size_t bytes) { return static_cast<char*>(aligned_alloc(64, (bytes + 63) / 64 * 64)); }
+// Memory for vectors, or null; to be released.
+inline char* memory_of(size_t bytes) { return static_cast<char*>(aligned_memory(bytes)); }
 
 // Puts an object where there is room for it. (A placement new would be a function that the instruction sets share.)
 template <class T> void put(T* room, const T& made) {
@@ -69,8 +68,8 @@ template <class Op, int most, class W> void run_groups(Group<W>* groups, int cou
 }
 
 // Calls f(i) for all i below `count`, on all threads.
-template <class F> void parallel(long count, F f) {
-    onesum::parallel(count, [](void* context, long i) { (*static_cast<F*>(context))(i); }, &f);
+template <class F> void parallel(isize count, F f) {
+    onesum::parallel(count, [](void* context, isize i) { (*static_cast<F*>(context))(i); }, &f);
 }
 
 // One row in pieces. `group` is the whole row. False: no memory.
@@ -81,22 +80,22 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
     using Known = decltype(Op::known(group));
     using Sums = typename Op::template Sums<W>;
     struct Part { Wide<typename W::C> sums[Sums::kinds], count; };
-    const long n = group.walk.n, pieces = (n + piece - 1) / piece;
+    const isize n = group.walk.n, pieces = (n + piece - 1) / piece;
     char* const memory = memory_of(size_t(pieces) * (sizeof(Known) + sizeof(Part)));
     if (!memory) return false;
     Part* const parts = reinterpret_cast<Part*>(memory);
     Known* const known = reinterpret_cast<Known*>(memory + size_t(pieces) * sizeof(Part));
 
-    const auto at = [&](long i) {
+    const auto at = [&](isize i) {
         Group<W> g = group;
         g.walk = {i + 1 < pieces ? piece : n - i * piece, 1, i * piece};
-        for (Operand* a : {&g.in[0], &g.in[1], &g.out}) a->p += i * piece * long(sizeof(S));
+        for (Operand* a : {&g.in[0], &g.in[1], &g.out}) a->p += i * piece * isize(sizeof(S));
         g.mask.p += i * piece * g.mask.along;
         return g;
     };
     // step(g, totals) for every piece, its sums kept. Until they are written, the output's lines would be fetched in vain.
     const auto each = [&](bool writes, auto step) {
-        parallel(pieces, [&](long i) {
+        parallel(pieces, [&](isize i) {
             auto g = at(i);
             if (!writes) g.out = g.in[0];
             Sums totals{};
@@ -108,13 +107,13 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
     const auto merge = [&](Sums& totals) {
         for (int kind = 0; kind < Sums::kinds; ++kind) totals.kind(kind)[0] = Wide<typename W::C>{};
         totals.count[0] = Wide<typename W::C>{};
-        for (long i = 0; i < pieces; ++i) {
+        for (isize i = 0; i < pieces; ++i) {
             for (int kind = 0; kind < Sums::kinds; ++kind) add_to(totals.kind(kind)[0], parts[i].sums[kind]);
             add_to(totals.count[0], parts[i].count);
         }
     };
 
-    each(false, [&](Group<W>& g, Sums& totals, long i) {
+    each(false, [&](Group<W>& g, Sums& totals, isize i) {
         put(known + i, Op::known(g));
         if constexpr (Op::rescales) {
             typename Op::template Run<Near, W> run(g, known[i]);
@@ -122,14 +121,14 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
         }
     });
     Known all = known[0];
-    for (long i = 1; i < pieces; ++i) all = Op::together(group.walk, all, known[i]);
+    for (isize i = 1; i < pieces; ++i) all = Op::together(group.walk, all, known[i]);
     int form = Op::form(group, all);
     bool summed = false;
     if constexpr (Op::rescales) {
         summed = form == 0;
-        for (long i = 0; i < pieces; ++i) summed &= Op::form(group, known[i]) == 0 || known[i][0] == -infinity;
+        for (isize i = 0; i < pieces; ++i) summed &= Op::form(group, known[i]) == 0 || known[i][0] == -infinity;
         const typename Op::template Run<Near, W> run(group, all);
-        for (long i = 0; summed && i < pieces; ++i) {
+        for (isize i = 0; summed && i < pieces; ++i) {
             const auto power = run.rescaling(known[i]);
             for (auto& sum : parts[i].sums) sum = sum.scaled(power);
         }
@@ -141,20 +140,20 @@ template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
             Sums totals;
             Then then;
             do {
-                if (!summed) each(false, [&](Group<W>& g, Sums& totals, long) { run.sum(g, totals); });
+                if (!summed) each(false, [&](Group<W>& g, Sums& totals, isize) { run.sum(g, totals); });
                 summed = false;
                 merge(totals);
             } while ((then = end(run, group, totals)) == Then::again);
             done = then == Then::nothing;
             if (!done || !group.writes) return;
-            each(true, [&](Group<W>& g, Sums& totals, long) {
+            each(true, [&](Group<W>& g, Sums& totals, isize) {
                 write(run, g, totals);
                 if (g.streamed) stream_end();
             });
             merge(totals);
             last(run, group, totals);
         });
-    free(memory);
+    release(memory);
     return true;
 }
 

@@ -14,9 +14,9 @@ template <class C> struct WideSum {
     Wide<C>* totals;
 
     ONESUM_INLINE explicit WideSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { sum = fresh ? Wide<C>{} : totals[k]; }
-    ONESUM_INLINE void flush(long k) { totals[k] = sum; }
-    ONESUM_INLINE void end_part(long k) {
+    ONESUM_INLINE void begin(isize k, bool fresh) { sum = fresh ? Wide<C>{} : totals[k]; }
+    ONESUM_INLINE void flush(isize k) { totals[k] = sum; }
+    ONESUM_INLINE void end_part(isize k) {
         add_to(parts, sum);
         totals[k] = parts;
         sum = Wide<C>{};
@@ -37,14 +37,14 @@ template <class C> struct ExpSum {
     Wide<C>* totals;
 
     ONESUM_INLINE explicit ExpSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(long k, bool fresh) { total = fresh ? Wide<C>{} : totals[k]; }
-    ONESUM_INLINE void flush(long k) {
+    ONESUM_INLINE void begin(isize k, bool fresh) { total = fresh ? Wide<C>{} : totals[k]; }
+    ONESUM_INLINE void flush(isize k) {
         add_to(total, sum + Wide<C>::of(rests));
         totals[k] = total;
         sum = Wide<C>{};
         rests = V{};
     }
-    ONESUM_INLINE void end_part(long k) {
+    ONESUM_INLINE void end_part(isize k) {
         add_to(parts, total);
         totals[k] = parts;
         total = Wide<C>{};

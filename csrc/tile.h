@@ -21,11 +21,9 @@ template <int d, int classes, class V> ONESUM_INLINE void turn(V* v) {
 }
 // The way back. What stands behind the `classes` of a row is anything.
 template <int d, int classes, class V> ONESUM_INLINE void turn_back(V* v) {
-    if constexpr (d > 1) {
-        turn_back<d / 2, classes < d ? classes : d>(v);
-        if constexpr (classes > d) turn_back<d / 2, classes - d>(v + d);
-        else unrolled<d>([&](int i) ONESUM_INLINED { v[i + d] = v[i]; });
-    }
+    if constexpr (d > 1) turn_back<d / 2, classes < d ? classes : d>(v);
+    if constexpr (classes <= d) unrolled<d>([&](int i) ONESUM_INLINED { v[i + d] = v[i]; });
+    else if constexpr (d > 1) turn_back<d / 2, classes - d>(v + d);
     unrolled<d>([&](int i) ONESUM_INLINED { exchange<d>(v[i], v[i + d]); });
 }
 
@@ -62,12 +60,12 @@ template <class S, class V> struct Turn {
     static constexpr int lanes = lanes_of<S>;
     static constexpr auto sequence = std::make_index_sequence<lanes>();
 
-    static void in(const char* rows, long stride, int width, long n, V* tile) {
-        if (width == lanes && stride == n * long(sizeof(S))) {
+    static void in(const char* rows, isize stride, int width, isize n, V* tile) {
+        if (width == lanes && stride == n * isize(sizeof(S))) {
             if (n == 2) return dealt_in<2>(rows, tile);
             if (n == 4) return dealt_in<4>(rows, tile);
         }
-        long j = 0;
+        isize j = 0;
         for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S)) some_in<lanes>(rows, stride, width, lanes, tile + j);
         const int rest = int(n - j);
         if (rest == 0) return;
@@ -77,12 +75,12 @@ template <class S, class V> struct Turn {
         else some_in<lanes>(rows, stride, width, rest, tile + j);
     }
     // The way back, rounded to the storage type.
-    static void out(const V* tile, int width, long n, char* rows, long stride) {
-        if (width == lanes && stride == n * long(sizeof(S))) {
+    static void out(const V* tile, int width, isize n, char* rows, isize stride) {
+        if (width == lanes && stride == n * isize(sizeof(S))) {
             if (n == 2) return dealt_out<2>(tile, rows);
             if (n == 4) return dealt_out<4>(tile, rows);
         }
-        long j = 0;
+        isize j = 0;
         for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S)) some_out<lanes>(tile + j, width, lanes, rows, stride);
         const int rest = int(n - j);
         if (rest == 0) return;
@@ -106,7 +104,7 @@ template <class S, class V> struct Turn {
         unrolled<classes>([&](int i) ONESUM_INLINED { store<S>(rows + i * lanes * sizeof(S), v[i]); });
     }
     // `count` classes of each row, at most `classes`.
-    template <int classes> static void some_in(const char* rows, long stride, int width, int count, V* tile) {
+    template <int classes> static void some_in(const char* rows, isize stride, int width, int count, V* tile) {
         V v[lanes];
         if (width < lanes) unrolled<lanes>([&](int k) ONESUM_INLINED { v[k] = k < width ? load_part<S>(rows + k * stride, count) : V{}; });
         else if (count < lanes) unrolled<lanes>([&](int k) ONESUM_INLINED { v[k] = load_part<S>(rows + k * stride, count); });
@@ -115,7 +113,7 @@ template <class S, class V> struct Turn {
         if (count == classes) unrolled<classes>([&](int j) ONESUM_INLINED { tile[j] = v[j]; });
         else unrolled<classes>([&](int j) ONESUM_INLINED { if (j < count) tile[j] = v[j]; });
     }
-    template <int classes> static void some_out(const V* tile, int width, int count, char* rows, long stride) {
+    template <int classes> static void some_out(const V* tile, int width, int count, char* rows, isize stride) {
         V v[lanes];
         if (count == classes) unrolled<classes>([&](int j) ONESUM_INLINED { v[j] = tile[j]; });
         else unrolled<classes>([&](int j) ONESUM_INLINED { v[j] = j < count ? tile[j] : V{}; });

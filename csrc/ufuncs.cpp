@@ -64,7 +64,7 @@ struct Loops {
     void* data[onesum::storages];
     PyUFuncGenericFunction functions[onesum::storages];
     char types[onesum::storages * max_operands];
-    char signature[64];
+    std::string signature;
 };
 std::vector<Loops> loops(table.size());
 
@@ -89,16 +89,17 @@ void loop(char** args, const npy_intp* dimensions, const npy_intp* strides, void
 }
 
 // "xmT>r" as NumPy's signature "(n),(n),()->()".
-void write_signature(const char* operands, char* signature) {
-    char* end = signature;
-    for (const char* c = operands; *c; ++c) {
-        if (*c == '>') {
-            end = stpcpy(end, "->");
+std::string signature_of(const std::string& operands) {
+    std::string signature;
+    for (char c : operands) {
+        if (c == '>') {
+            signature += "->";
             continue;
         }
-        if (end != signature && end[-1] == ')') *end++ = ',';
-        end = stpcpy(end, *c == 'x' || *c == 'm' ? "(n)" : "()");
+        if (signature.ends_with(')')) signature += ',';
+        signature += c == 'x' || c == 'm' ? "(n)" : "()";
     }
+    return signature;
 }
 
 int type_of(char operand, int float_type) {
@@ -118,11 +119,11 @@ bool add_ufunc(PyObject* module, size_t index) {
         for (char c : made.operands)
             if (c != '>') *type++ = char(type_of(c, float_types[i]));
     }
-    write_signature(made.operands.c_str(), l.signature);
+    l.signature = signature_of(made.operands);
     const int inputs = int(made.operands.find('>')), outputs = operand_count(made.operands.c_str()) - inputs;
     PyObject* ufunc =
         PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, onesum::storages, inputs, outputs, PyUFunc_None,
-                                            made.name.c_str(), "A kernel of the core; see onesum for the function.", 0, l.signature);
+                                            made.name.c_str(), "A kernel of the core; see onesum for the function.", 0, l.signature.c_str());
     if (!ufunc) return false;
     const bool added = PyModule_AddObjectRef(module, made.name.c_str(), ufunc) == 0;
     Py_DECREF(ufunc);
@@ -187,11 +188,11 @@ PyObject* set_num_threads(PyObject*, PyObject* number) {
 PyObject* jobs(PyObject*, PyObject*) { return PyLong_FromUnsignedLong(onesum::jobs()); }
 
 PyObject* release_memory(PyObject*, PyObject*) {
-    long bytes;
+    isize bytes;
     Py_BEGIN_ALLOW_THREADS;
     bytes = onesum::release_memory();
     Py_END_ALLOW_THREADS;
-    return PyLong_FromLong(bytes);
+    return PyLong_FromSsize_t(bytes);
 }
 
 // _move(target, sources, streaming): see floor.h. What it returns for target None depends on every byte read.
@@ -217,13 +218,13 @@ PyObject* move(PyObject*, PyObject* args) {
         size = PyArray_NBYTES(array);
         data[i] = PyArray_BYTES(array);
     }
-    long seen = 0;
+    isize seen = 0;
     Py_BEGIN_ALLOW_THREADS;
     if (data[0]) onesum::move(data[0], data[1], data[2], size, streaming);
     else seen = onesum::look(data[1], data[2], size);
     Py_END_ALLOW_THREADS;
     if (data[0]) Py_RETURN_NONE;
-    return PyLong_FromLong(seen);
+    return PyLong_FromSsize_t(seen);
 }
 
 int execute(PyObject* module) {

@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "isize.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__SSE2__)
@@ -118,7 +120,7 @@ template <class I> inline bool any(I mask) {
 
 // The first lane of a comparison's result that holds; one of them does.
 template <class I> inline int first_true(I mask) {
-    constexpr int lane_bytes = sizeof mask[0];
+    [[maybe_unused]] constexpr int lane_bytes = sizeof mask[0];
 #if defined(__AVX512F__)
     if constexpr (lane_bytes == 4) return __builtin_ctz(_mm512_test_epi32_mask((__m512i)mask, (__m512i)mask));
     else return __builtin_ctz(_mm512_test_epi64_mask((__m512i)mask, (__m512i)mask));

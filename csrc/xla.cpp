@@ -86,7 +86,7 @@ class Call {
     bool has_more() const { return !error && taken < arguments.count; }
 
     // A buffer as an operand, of elements of this type.
-    Operand operand(const Buffer* given, bool row, int type, long size) {
+    Operand operand(const Buffer* given, bool row, int type, isize size) {
         Operand operand{};
         if (!given) return operand;
         if (type_of(given->type) != type) return fail("onesum: expected buffers of one type"), operand;
@@ -179,7 +179,7 @@ class Call {
         return count;
     }
     static bool is_wide(const Buffer& given) { return given.type == type_float32 || given.type == type_float64; }
-    static long size_of(int type) { return type == NPY_DOUBLE ? 8 : 4; }
+    static isize size_of(int type) { return type == NPY_DOUBLE ? 8 : 4; }
 
     // All rows. Arrays are in C order, and so are the axes.
     void run(int kernel, const char* letters, const Operand* operands, bool writes = true) {
@@ -227,7 +227,7 @@ class Call {
         return false;
     }
     // The strides of an array in C order: 0 along axes that it lacks, or has only one element of.
-    void place(const Buffer& given, bool row, long size, Operand& operand) {
+    void place(const Buffer& given, bool row, isize size, Operand& operand) {
         if (given.rank > form.ndim || (!row && given.rank != form.ndim)) return fail("onesum: a buffer has not the axes of x");
         npy_intp step = size;
         for (int d = form.ndim - 1; d >= 0; --d) {
@@ -323,9 +323,9 @@ template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* 
 
     const npy_intp rows = call.rows(), n = call.form.dims[call.form.axis];
     const bool direct = call && with_losses && call.result()->type == type_float64;
-    std::unique_ptr<long[]> classes_memory;
+    std::unique_ptr<isize[]> classes_memory;
     std::unique_ptr<double[]> weights_memory, losses_memory;
-    long* const classes = call.allocate(classes_memory, rows);
+    isize* const classes = call.allocate(classes_memory, rows);
     double* const losses = direct ? static_cast<double*>(call.result()->data) : call.allocate(losses_memory, rows);
     if (with_losses && call) call.operand(call.result(), true, type_of(call.result()->type), 8);  // for its shape
     if (!call) return call.outcome();
@@ -333,7 +333,7 @@ template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* 
     bool outside = false;
     const auto read = [&](auto* given) {
         call.each_row(*classes_given, [&](npy_intp i, npy_intp k) {
-            const long y = long(given[k]);
+            const isize y = isize(given[k]);
             classes[i] = y;
             outside |= y < -1 || y >= n;
         });

@@ -23,12 +23,12 @@ namespace {
 using onesum::tuning::block, onesum::tuning::part, onesum::tuning::piece;
 
 // How many allocations there is memory for; and whether one more was asked for.
-std::atomic<long> allocations{LONG_MAX};
+std::atomic<isize> allocations{LONG_MAX};
 std::atomic<bool> refused{false};
 
 // What is being done, for whoever reads what went wrong.
 char doing[512];
-long failures = 0, calls = 0;
+isize failures = 0, calls = 0;
 constexpr uint64_t enough = 64;  // elements of an array that is tried in every layout
 
 void fail(const char* what) {
@@ -53,30 +53,30 @@ struct Answer {
 };
 
 // How a call is made, beside the layout.
-struct Manner { bool at_end, streamed; int threads; long spread; };  // spread: distance of what a row has once, in elements
+struct Manner { bool at_end, streamed; int threads; isize spread; };  // spread: distance of what a row has once, in elements
 
 Answer call(const Kernel& kernel, const Problem& problem, const Layout& layout, const Manner& how) {
     static const Arena arenas[onesum::max_operands + 1];
-    const long rows = problem.rows, n = problem.n, size = size_of(kernel.storage);
+    const isize rows = problem.rows, n = problem.n, size = size_of(kernel.storage);
     std::vector<Array> arrays;
     arrays.reserve(onesum::max_operands);
-    const auto add = [&](Pattern pattern, long of, const std::vector<char>& elements) -> Array& {
+    const auto add = [&](Pattern pattern, isize of, const std::vector<char>& elements) -> Array& {
         const Strides strides = strides_of(pattern, rows, n, of);
         arrays.emplace_back(arenas[arrays.size()], rows, n, of, strides.of_class, strides.of_row, how.at_end).fill(elements);
         return arrays.back();
     };
-    const auto add_rows = [&](long of, const std::vector<char>& elements, bool same = false) -> Array& {
+    const auto add_rows = [&](isize of, const std::vector<char>& elements, bool same = false) -> Array& {
         arrays.emplace_back(arenas[arrays.size()], rows, 1, of, 0, same ? 0 : how.spread * of, how.at_end).fill(elements);
         return arrays.back();
     };
     // The weights of the classes, which the options point at.
-    Array weight(arenas[onesum::max_operands], 1, long(problem.weight.size()), sizeof(double), sizeof(double), 0, how.at_end);
+    Array weight(arenas[onesum::max_operands], 1, isize(problem.weight.size()), sizeof(double), sizeof(double), 0, how.at_end);
     onesum::LossOptions options = problem.options;
     weight.fill(bytes_of(problem.weight));
     if (weight.n) options.weight = reinterpret_cast<const double*>(weight.data());
 
     char* args[onesum::max_operands];
-    long strides[2 * onesum::max_operands], class_strides[2 * onesum::max_operands];
+    isize strides[2 * onesum::max_operands], class_strides[2 * onesum::max_operands];
     int operands = 0, with_classes = 0, inputs = 0;
     Array *out = nullptr, *row_out = nullptr, *words_out[2] = {}, *input[2] = {};
     int words = 0;
@@ -116,7 +116,7 @@ Answer call(const Kernel& kernel, const Problem& problem, const Layout& layout, 
                 break;
             case 'l': take(*(row_out = &add_rows(sizeof(double), std::vector<char>(size_t(rows) * sizeof(double), '\x5a'))), false); break;
             case 'T': take(add_rows(sizeof(double), bytes_of(problem.temperatures), problem.one_temperature), false); break;
-            case 'i': take(add_rows(sizeof(long), bytes_of(problem.targets)), false); break;
+            case 'i': take(add_rows(sizeof(isize), bytes_of(problem.targets)), false); break;
             case 's': take(add_rows(sizeof(double), bytes_of(problem.samples)), false); break;
             case 'q': take(add_rows(sizeof(double), bytes_of(problem.masses)), false); break;
             case 'o': args[operands] = reinterpret_cast<char*>(&options), strides[operands++] = 0; break;
@@ -134,7 +134,7 @@ Answer call(const Kernel& kernel, const Problem& problem, const Layout& layout, 
     if (words) {
         const std::vector<char> hi = words_out[0] ? words_out[0]->packed() : std::vector<char>(), lo = words_out[0] ? words_out[1]->packed() : hi;
         for (size_t i = 0; i < hi.size(); i += sizeof(double))
-            for (const auto* word : {&hi, &lo}) answer.words.insert(answer.words.end(), word->begin() + long(i), word->begin() + long(i + sizeof(double)));
+            for (const auto* word : {&hi, &lo}) answer.words.insert(answer.words.end(), word->begin() + isize(i), word->begin() + isize(i + sizeof(double)));
     }
     return answer;
 }
@@ -148,31 +148,31 @@ void check_values(const Kernel& kernel, const Problem& problem, const Answer& an
     const auto differs = [&](Real got, Real wanted, Real size, bool rounded) {
         return got != wanted && !(std::fabs(got - wanted) <= computed * (size + std::fabs(wanted)) + (rounded ? rounding * std::fabs(wanted) : 0) + least);
     };
-    const long size = size_of(kernel.storage);
-    for (long i = 0; i < problem.rows; ++i) {
+    const isize size = size_of(kernel.storage);
+    for (isize i = 0; i < problem.rows; ++i) {
         const Result wanted = expected(kernel.op, problem.row(i));
         char what[128];
         if (!answer.rows.empty()) {
             double got;
-            if (is_loss) memcpy(&got, answer.rows.data() + i * long(sizeof got), sizeof got);
+            if (is_loss) memcpy(&got, answer.rows.data() + i * isize(sizeof got), sizeof got);
             else got = decode(kernel.storage, answer.rows.data() + i * size);
             if (differs(got, wanted.value, wanted.value_size, !is_loss)) {
-                std::snprintf(what, sizeof what, "row %ld: %.9g, expected %.9Lg", i, got, wanted.value);
+                std::snprintf(what, sizeof what, "row %td: %.9g, expected %.9Lg", i, got, wanted.value);
                 fail(what);
             }
         }
         if (!answer.words.empty() && wanted.value > -HUGE_VALL) {
             double got[2];
-            memcpy(got, answer.words.data() + i * long(sizeof got), sizeof got);
+            memcpy(got, answer.words.data() + i * isize(sizeof got), sizeof got);
             if (differs(Real(got[0]) + got[1], wanted.words, wanted.words + 1, false)) {
-                std::snprintf(what, sizeof what, "row %ld: r is %.9g, expected %.9Lg", i, got[0] + got[1], wanted.words);
+                std::snprintf(what, sizeof what, "row %td: r is %.9g, expected %.9Lg", i, got[0] + got[1], wanted.words);
                 fail(what);
             }
         }
-        for (long j = 0; j < problem.n && !answer.out.empty(); ++j) {
+        for (isize j = 0; j < problem.n && !answer.out.empty(); ++j) {
             const double got = decode(kernel.storage, answer.out.data() + (i * problem.n + j) * size);
             if (!differs(got, wanted.out[size_t(j)], wanted.size[size_t(j)], true)) continue;
-            std::snprintf(what, sizeof what, "row %ld, class %ld: %.9g, expected %.9Lg", i, j, got, wanted.out[size_t(j)]);
+            std::snprintf(what, sizeof what, "row %td, class %td: %.9g, expected %.9Lg", i, j, got, wanted.out[size_t(j)]);
             return fail(what);
         }
     }
@@ -181,7 +181,7 @@ void check_values(const Kernel& kernel, const Problem& problem, const Answer& an
 // Bit by bit, but that every NaN is one.
 bool same(int storage, const std::vector<char>& a, const std::vector<char>& b) {
     if (a == b) return true;
-    const long size = size_of(storage);
+    const isize size = size_of(storage);
     for (size_t i = 0; i < a.size(); i += size_t(size)) {
         const double x = decode(storage, &a[i]), y = decode(storage, &b[i]);
         if (memcmp(&a[i], &b[i], size_t(size)) && (x == x || y == y)) return false;
@@ -198,11 +198,11 @@ void compare(const Kernel& kernel, const Answer& answer, const Answer& wanted) {
 }
 
 void describe(const Kernel& kernel, const Problem& problem, const char* variant, const char* layout, const Manner& how) {
-    std::snprintf(doing, sizeof doing, "%s, %s, %s, %ld x %ld, %s, %s, %s, %d threads%s", kernel.isa->name, name_of(kernel.op), storage_names[kernel.storage], problem.rows,
+    std::snprintf(doing, sizeof doing, "%s, %s, %s, %td x %td, %s, %s, %s, %d threads%s", kernel.isa->name, name_of(kernel.op), storage_names[kernel.storage], problem.rows,
                   problem.n, variant, layout, how.at_end ? "at the end" : "at the start", how.threads, how.streamed ? ", streamed" : "");
 }
 
-void sweep(const Kernel& kernel, const Variant& variant, long rows, long n) {
+void sweep(const Kernel& kernel, const Variant& variant, isize rows, isize n) {
     const Problem problem(kernel.op, kernel.storage, variant, rows, n);
     const uint64_t seed = hash(uint64_t(kernel.op), uint64_t(kernel.storage), uint64_t(rows), uint64_t(n), uint64_t(&variant - variants));
     const Manner plainly{true, false, 1, 1};
@@ -226,22 +226,22 @@ void sweep(const Kernel& kernel, const Variant& variant, long rows, long n) {
         for (const Layout& layout : broadcasts) try_layout(layout);
 
     // Row by row.
-    for (long i = 0; i < std::min(rows, 3L) && rows > 1; ++i) {
+    for (isize i = 0; i < std::min<isize>(rows, 3) && rows > 1; ++i) {
         const Manner how{(i & 1) != 0, false, 1, 1};
         describe(kernel, problem, variant.name, "a row alone", how);
         const Answer one = call(kernel, problem.only(i), layouts[i % 3], how);
-        const auto part_of = [&](const std::vector<char>& all) { return std::vector<char>(all.begin() + i * long(all.size()) / rows, all.begin() + (i + 1) * long(all.size()) / rows); };
+        const auto part_of = [&](const std::vector<char>& all) { return std::vector<char>(all.begin() + i * isize(all.size()) / rows, all.begin() + (i + 1) * isize(all.size()) / rows); };
         compare(kernel, one, {part_of(wanted.out), part_of(wanted.rows), part_of(wanted.words), true});
     }
 }
 
 // Whenever memory runs out, the kernel says so (and the leak sanitizer, in the end, whether it has given back what it had).
-void without_memory(const Kernel& kernel, const Layout& layout, long rows, long n) {
+void without_memory(const Kernel& kernel, const Layout& layout, isize rows, isize n) {
     for (const Variant& variant : variants) {
         if (!variant.serves(kernel.op)) continue;
         const Problem problem(kernel.op, kernel.storage, variant, rows, n);
         bool enough = false;
-        for (long first = 0; !enough; ++first) {
+        for (isize first = 0; !enough; ++first) {
             const Manner how{true, false, first % 2 ? 3 : 1, 1};
             describe(kernel, problem, variant.name, layout.name, how);
             allocations = first, refused = false;
@@ -255,21 +255,21 @@ void without_memory(const Kernel& kernel, const Layout& layout, long rows, long 
 }
 
 void sweep(const Kernel& kernel) {
-    const long lanes = kernel.lanes(), few = onesum::tuning::short_row_of(int(lanes)), tile = block * lanes;
-    const long panel = onesum::tuning::most_panel * lanes, columns = onesum::tuning::most_columns * lanes;
-    std::vector<std::pair<long, long>> shapes = {{0, 5}, {3, 0}, {1, few + 1}};  // rows, classes
-    for (long n : {1L, 2L, 3L, 4L, 5L, lanes - 1, lanes, lanes + 1, lanes + lanes / 2, 2 * lanes - 1, few}) {
+    const isize lanes = kernel.lanes(), few = onesum::tuning::short_row_of(int(lanes)), tile = block * lanes;
+    const isize panel = onesum::tuning::most_panel * lanes, columns = onesum::tuning::most_columns * lanes;
+    std::vector<std::pair<isize, isize>> shapes = {{0, 5}, {3, 0}, {1, few + 1}};  // rows, classes
+    for (isize n : std::initializer_list<isize>{1, 2, 3, 4, 5, lanes - 1, lanes, lanes + 1, lanes + lanes / 2, 2 * lanes - 1, few}) {
         shapes.push_back({1, n});
         shapes.push_back({lanes - 1, n});
         shapes.push_back({4 * lanes + 3, n});
     }
-    for (long n : {few + 1, 3 * lanes - 1, tile - 1, tile, tile + 1, part - 1, part, part + lanes + 1})
-        for (long rows : {1L, lanes + 1}) shapes.push_back({rows, n});
-    for (long n : {3L, few, tile}) shapes.push_back({panel + lanes + 1, n});
+    for (isize n : {few + 1, 3 * lanes - 1, tile - 1, tile, tile + 1, part - 1, part, part + lanes + 1})
+        for (isize rows : std::initializer_list<isize>{1, lanes + 1}) shapes.push_back({rows, n});
+    for (isize n : std::initializer_list<isize>{3, few, tile}) shapes.push_back({panel + lanes + 1, n});
     shapes.push_back({columns + 1, tile + 1});
     shapes.push_back({columns + lanes, part + 3});
-    for (long n : {piece - 1, piece, piece + 1, piece + part + lanes - 1, 2 * piece, 2 * piece + part + 5})
-        for (long rows : {1L, 3L}) shapes.push_back({rows, n});
+    for (isize n : {piece - 1, piece, piece + 1, piece + part + lanes - 1, 2 * piece, 2 * piece + part + 5})
+        for (isize rows : std::initializer_list<isize>{1, 3}) shapes.push_back({rows, n});
     std::sort(shapes.begin(), shapes.end());
     shapes.erase(std::unique(shapes.begin(), shapes.end()), shapes.end());
     for (const auto& [rows, n] : shapes)
@@ -284,15 +284,15 @@ void sweep(const Kernel& kernel) {
 
 // Rows compared, on memory of exactly their size: the sums are those of long double.
 void sweep_comparison(const onesum::Isa& isa, int storage) {
-    const long rows = 3, size = size_of(storage), lanes = Kernel{&isa, Op(0), storage}.lanes();
-    for (long n : {1L, lanes - 1, lanes, lanes + 1, 64 * lanes, 131 * lanes + 1}) {
-        std::snprintf(doing, sizeof doing, "%s, comparison, %s, %ld x %ld", isa.name, storage_names[storage], rows, n);
+    const isize rows = 3, size = size_of(storage), lanes = Kernel{&isa, Op(0), storage}.lanes();
+    for (isize n : std::initializer_list<isize>{1, lanes - 1, lanes, lanes + 1, 64 * lanes, 131 * lanes + 1}) {
+        std::snprintf(doing, sizeof doing, "%s, comparison, %s, %td x %td", isa.name, storage_names[storage], rows, n);
         std::vector<char> x(size_t(rows * n * size)), y = x;
         std::vector<double> known(size_t(4 * rows)), sums(size_t(6 * rows));
         std::vector<Real> wanted(sums.size());
-        for (long i = 0; i < rows; ++i) {
+        for (isize i = 0; i < rows; ++i) {
             Row row, other;
-            for (long j = 0; j < n; ++j) {
+            for (isize j = 0; j < n; ++j) {
                 const double a = double(hash(uint64_t(i), uint64_t(j)) % 257) / 16 - 8, b = i == 0 ? a + double(j % 3) / 8 : double(hash(uint64_t(j), uint64_t(n)) % 257) / 16 - 8;
                 encode(storage, a, &x[size_t((i * n + j) * size)]), encode(storage, b, &y[size_t((i * n + j) * size)]);
                 row.x.push_back(decode(storage, &x[size_t((i * n + j) * size)])), other.x.push_back(decode(storage, &y[size_t((i * n + j) * size)]));
@@ -303,7 +303,7 @@ void sweep_comparison(const onesum::Isa& isa, int storage) {
                 const Result of = expected(op_normalizer, which ? other : row);
                 k[which] = double(of.value), k[2 + which] = double(std::log1p(of.words));
             }
-            for (long j = 0; j < n; ++j) {
+            for (isize j = 0; j < n; ++j) {
                 const Real log_p = row.x[size_t(j)] - k[0] - k[2], log_q = other.x[size_t(j)] - k[1] - k[3], d = log_q - log_p, p = std::exp(log_p), q = std::exp(log_q);
                 const Real to_p = std::log(2 * p / (p + q)), to_q = std::log(2 * q / (p + q));
                 const Real terms[] = {p * (std::expm1(d) - d), q * (std::expm1(-d) + d), (p * to_p + q * to_q) / 2, p, p * std::expm1(d), p * to_p - q * to_q};
@@ -321,9 +321,10 @@ void report() { std::fprintf(stderr, "kernel_sweep: %s: stopped here\n", doing);
 
 }  // namespace
 
+#if defined(__linux__)
 extern "C" {
 __attribute__((weak)) void __sanitizer_set_death_callback(void (*)());  // where there is a sanitizer
-// The linker puts the second in the place of the first, which is aligned_alloc.
+// The linker puts the second in the place of the first, which is aligned_alloc. (Elsewhere there is always memory.)
 void* __real_aligned_alloc(size_t alignment, size_t size);
 void* __wrap_aligned_alloc(size_t alignment, size_t size) {
     if (allocations-- > 0) return __real_aligned_alloc(alignment, size);
@@ -331,10 +332,19 @@ void* __wrap_aligned_alloc(size_t alignment, size_t size) {
     return nullptr;
 }
 }
+constexpr int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+bool sanitized() {
+    if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(report);
+    return __sanitizer_set_death_callback;
+}
+#else
+constexpr int faults[] = {SIGSEGV, SIGILL, SIGFPE, SIGABRT};
+bool sanitized() { return false; }
+#endif
 
 int main(int argc, char** argv) {
-    if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(report);
-    else for (int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) std::signal(fault, [](int) { report(), std::_Exit(1); });
+    if (!sanitized())
+        for (int fault : faults) std::signal(fault, [](int) { report(), std::_Exit(1); });
     for (int i = onesum::isa_count - 1; i >= 0; --i) {
         const onesum::Isa& isa = onesum::isas[i];
         if (!isa.cpu_has_it() || (argc > 1 && onesum::find_isa(argv[1]) != &isa)) continue;
@@ -345,6 +355,6 @@ int main(int argc, char** argv) {
                 if (argc <= 3 || std::string(argv[3]) == storage_names[storage]) sweep({&isa, Op(op), storage});
         }
     }
-    std::printf("%ld calls, %ld failures\n", calls, failures);
+    std::printf("%td calls, %td failures\n", calls, failures);
     return failures || !calls;
 }

@@ -68,7 +68,7 @@ void live(int steps, unsigned seed) {
             blocks.push_back(block);
         } else if (random() % 8 == 0) {
             if (Block* other = passed.exchange(blocks[i])) blocks[i] = other;
-            else blocks.erase(blocks.begin() + long(i));
+            else blocks.erase(blocks.begin() + isize(i));
         } else if (random() % 4 == 0) {
             Block& block = *blocks[i];
             const size_t size = some_size(random), least = size < block.size ? size : block.size;
@@ -83,7 +83,7 @@ void live(int steps, unsigned seed) {
             blocks[i]->check();
             onesum::deallocate(blocks[i]->data);
             delete blocks[i];
-            blocks.erase(blocks.begin() + long(i));
+            blocks.erase(blocks.begin() + isize(i));
         }
         if (random() % 64 == 0) onesum::release_memory();
     }
@@ -124,5 +124,5 @@ void forks() {
 void stress_memory(const char* mode, const char* argument) {
     if (!std::strcmp(mode, "threads")) threads(std::atoi(argument));
     if (!std::strcmp(mode, "fork")) forks();
-    if (!std::strcmp(mode, "limit")) std::printf("%ld\n", onesum::usable_memory(argument));
+    if (!std::strcmp(mode, "limit")) std::printf("%td\n", onesum::usable_memory(argument));
 }

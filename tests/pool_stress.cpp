@@ -36,13 +36,13 @@ struct Counts {
     std::thread::id caller = std::this_thread::get_id();
     pid_t process = getpid();
     bool nested = false, alone = false;  // make calls of their own; while nobody else does
-    explicit Counts(long tasks) : of(size_t(tasks)), by(size_t(tasks)) {}
+    explicit Counts(isize tasks) : of(size_t(tasks)), by(size_t(tasks)) {}
     void check() const {
         for (int n : of) expect(n == 1, "a task did not run once");
     }
 };
 
-std::atomic<long> helped{0};  // tasks that a worker did
+std::atomic<isize> helped{0};  // tasks that a worker did
 
 struct Inner {
     bool alone;
@@ -50,13 +50,13 @@ struct Inner {
     Counts counts{7};
 };
 
-void count_inner(void* context, long i) {
+void count_inner(void* context, isize i) {
     Inner& inner = *static_cast<Inner*>(context);
     expect(!inner.alone || std::this_thread::get_id() == inner.caller, "a nested call left its thread");
     ++inner.counts.of[size_t(i)];
 }
 
-void count(void* context, long i) {
+void count(void* context, isize i) {
     Counts& counts = *static_cast<Counts*>(context);
     expect(getpid() == counts.process, "a child did a task of its parent's");
     if (counts.nested) {
@@ -73,11 +73,11 @@ void count(void* context, long i) {
 void rounds(int n, unsigned seed) {
     std::mt19937 random(seed);
     while (n-- > 0) {
-        Counts counts(long(random() % 40));
+        Counts counts(isize(random() % 40));
         counts.nested = random() % 4 == 0;
         if (random() % 8 == 0) onesum::set_threads(int(1 + random() % 6));
         if (random() % 32 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));  // the workers fall asleep
-        onesum::parallel(long(counts.of.size()), count, &counts);
+        onesum::parallel(isize(counts.of.size()), count, &counts);
         counts.check();
     }
 }
@@ -95,7 +95,7 @@ void alone() {
 }
 
 void many() {
-    for (long tasks : {65535L, 65536L, 70001L, 131071L, 200000L}) {
+    for (isize tasks : std::initializer_list<isize>{65535, 65536, 70001, 131071, 200000}) {
         onesum::set_threads(3);
         Counts counts(tasks);
         onesum::parallel(tasks, count, &counts);
@@ -109,7 +109,7 @@ void meet() {
     for (int i = 0; i < 200; ++i) {
         std::atomic<int> begun{0};
         if (i % 2) std::this_thread::sleep_for(std::chrono::microseconds(20 * onesum::tuning::until_next_job));
-        onesum::parallel(2, [](void* context, long) {
+        onesum::parallel(2, [](void* context, isize) {
             auto& begun = *static_cast<std::atomic<int>*>(context);
             ++begun;
             while (begun < 2) std::this_thread::yield();  // who runs this gives up on it after a while
@@ -156,12 +156,12 @@ void few() {
 }
 
 // A kernel of two operands: adds one to every row's number, and has no memory for a row that begins with -1.
-std::atomic<long> calls{0}, odd{0};  // odd: how many calls were not for whole tiles
-bool count_rows(char* const* args, long rows, long n, const long* strides, bool) {
+std::atomic<isize> calls{0}, odd{0};  // odd: how many calls were not for whole tiles
+bool count_rows(char* const* args, isize rows, isize n, const isize* strides, bool) {
     ++calls;
     if (rows % onesum::tuning::rows_of_tiles != 0) ++odd;
     bool memory = n >= 0;
-    for (long i = 0; i < rows; ++i) {
+    for (isize i = 0; i < rows; ++i) {
         memory &= *reinterpret_cast<signed char*>(args[0] + i * strides[0]) != -1;
         ++*reinterpret_cast<int*>(args[1] + i * strides[1]);
     }
@@ -169,12 +169,12 @@ bool count_rows(char* const* args, long rows, long n, const long* strides, bool)
 }
 
 // How many calls the rows are cut into.
-long cut(long rows, long n, bool memory = true) {
+isize cut(isize rows, isize n, bool memory = true) {
     std::vector<signed char> first(size_t(rows) * 3);  // every third byte
     std::vector<int> second(static_cast<size_t>(rows));
     if (!memory) first[size_t(rows / 2) * 3] = -1;
     char* args[] = {reinterpret_cast<char*>(first.data()), reinterpret_cast<char*>(second.data() + rows - 1)};
-    const long strides[] = {3, -long(sizeof(int)), 1};  // of rows, one of them backwards; of the classes of the first
+    const isize strides[] = {3, -isize(sizeof(int)), 1};  // of rows, one of them backwards; of the classes of the first
     calls = odd = 0;
     expect(onesum::run({count_rows, 2, 1, false}, args, rows, n, strides) == memory, "wrong about memory");
     for (int row : second) expect(row == 1, "a row was not done once");
@@ -182,17 +182,17 @@ long cut(long rows, long n, bool memory = true) {
 }
 
 void split() {
-    constexpr long least = 2 * onesum::tuning::least_chunk / 1000, long_row = onesum::tuning::long_row;
+    constexpr isize least = 2 * onesum::tuning::least_chunk / 1000, long_row = onesum::tuning::long_row;
     onesum::set_threads(1);
     expect(cut(100000, 1000) == 1, "cut for one thread");
     onesum::set_threads(4);
     expect(cut(least - 1, 1000) == 1 && cut(1, 1000000) == 1 && cut(0, 10) == 1 && cut(10, 0) == 1, "cut what is small");
-    expect(cut(7, long_row) == 1, "cut a few long rows");
-    expect(cut(7, long_row - 1) == 7, "left rows that are not long to one thread");
+    expect(cut(7, long_row) == 1, "cut a few isize rows");
+    expect(cut(7, long_row - 1) == 7, "left rows that are not isize to one thread");
     expect(cut(8, long_row) == 8, "did not cut rows enough for all");
     expect(cut(least, 1000) == 2, "did not cut what is just large enough");
-    for (long rows : {1000, 4096, 100001}) {
-        const long chunks = cut(rows, 1000);
+    for (isize rows : {1000, 4096, 100001}) {
+        const isize chunks = cut(rows, 1000);
         expect(chunks >= 16 && chunks <= 40, "not a few chunks for each thread");
         expect(rows < 4096 || odd <= 1, "cut through tiles");
         cut(rows, 1000, false);

@@ -37,6 +37,7 @@ __all__ = [
 ERROR = re.compile(r".*(?<!CMake )error: .*|.*: undefined (?:reference|symbol).*", re.IGNORECASE)
 CMAKE_ERROR = re.compile(r"CMake Error(?: at .*)?:(.*\n(?: .*\n|\n)*)")
 NO_COMPILER = re.compile("No CMAKE_CXX_COMPILER could be found|in the environment variable CXX")
+CLANG = "clang++"
 REASON = Path("build", "no_core.py.in")  # the template that pyproject.toml names
 
 
@@ -73,10 +74,17 @@ def _build(hook: Callable[..., str], wheel_directory: str, config_settings: Any)
 
 
 def _choose_compiler() -> None:
-    """Another than Python was built with, which scikit-build-core takes, if that is not here."""
+    """Another than Python was built with, which scikit-build-core takes, if that is not here.
+
+    On Windows Python was built with one that cannot build the core: Clang can, by Ninja alone.
+    """
+    if sys.platform == "win32":
+        if "CXX" not in os.environ and "CMAKE_GENERATOR" not in os.environ and shutil.which(CLANG):
+            os.environ.update(CXX=CLANG, CMAKE_GENERATOR="Ninja")
+        return
     of_python = (sysconfig.get_config_var("CXX") or "c++").split()[0]
     if "CXX" not in os.environ and not shutil.which(of_python):
-        for name in filter(shutil.which, ["c++", "g++", "clang++"]):
+        for name in filter(shutil.which, ["c++", "g++", CLANG]):
             os.environ["CXX"] = name
             return
 

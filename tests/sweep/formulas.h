@@ -18,7 +18,7 @@ struct Row {
     Reals x, second;
     std::vector<char> mask;
     Real g = 1, temperature = 1, sample = 1, masses = 1, word = 1;
-    long target = -1;
+    isize target = -1;
     onesum::LossOptions options{};
 };
 
@@ -131,7 +131,7 @@ inline Reals masses(Op op, const Row& row) {
     for (char inside : row.mask) choices += inside != 0;
     for (size_t j = 0; j < n; ++j) {
         if (op == op_soft_cross_entropy && row.mask[j]) q[j] = o.smoothing / choices + (o.probabilities ? (1 - Real(o.smoothing)) * row.second[j] : 0);
-        if (long(j) == row.target) q[j] += op == op_soft_cross_entropy ? 1 - Real(o.smoothing) : 1;
+        if (isize(j) == row.target) q[j] += op == op_soft_cross_entropy ? 1 - Real(o.smoothing) : 1;
         q[j] *= row.sample * (o.weight ? o.weight[j] : 1);
     }
     return q;

@@ -5,8 +5,8 @@
 
 enum Pattern { in_rows, padded, apart, side_by_side, in_lines, backwards, upwards, side_by_side_backwards, repeated, constant };
 
-struct Strides { long of_class, of_row; };
-inline Strides strides_of(Pattern pattern, long rows, long n, long size) {
+struct Strides { isize of_class, of_row; };
+inline Strides strides_of(Pattern pattern, isize rows, isize n, isize size) {
     switch (pattern) {
         case in_rows: return {size, n * size};
         case padded: return {size, (n + 5) * size};

@@ -113,54 +113,54 @@ class Problem {
   public:
     Op op;
     int storage;
-    long rows, n;
+    isize rows, n;
     bool masked, one_temperature, writes;
     onesum::LossOptions options;
     std::vector<char> x, second, mask, g;  // packed
     std::vector<double> temperatures, samples, masses, words, weight;
-    std::vector<long> targets;
+    std::vector<isize> targets;
 
-    Problem(Op op, int storage, const Variant& variant, long rows, long n)
+    Problem(Op op, int storage, const Variant& variant, isize rows, isize n)
         : op(op), storage(storage), rows(rows), n(n), masked(variant.masked && strchr(operands_of(op), 'm')), one_temperature(variant.temperature != one_for_each_row),
           writes(variant.family == loss ? variant.options.gradient : operands_of(op)[strlen(operands_of(op)) - 1] == 'x'), options(variant.options) {
-        const long size = size_of(storage);
+        const isize size = size_of(storage);
         const bool same = variant.numbers == all_the_same;
         x.resize(size_t(rows * n * size)), second.resize(x.size()), mask.assign(size_t(rows * n), 1), g.resize(size_t(rows * size));
-        for (long j = 0; j < n && variant.weights; ++j) weight.push_back(1 + double(draw(0, 0, j) % 8) / 8);
-        for (long i = 0; i < rows; ++i) {
-            const long r = same ? 0 : i;
+        for (isize j = 0; j < n && variant.weights; ++j) weight.push_back(1 + double(draw(0, 0, j) % 8) / 8);
+        for (isize i = 0; i < rows; ++i) {
+            const isize r = same ? 0 : i;
             const bool none = options.probabilities || n == 0 || (variant.ignores && draw(1, r, 0) % 4 == 0);
-            targets.push_back(none ? -1 : long(draw(1, r, 1) % uint64_t(n)));
+            targets.push_back(none ? -1 : isize(draw(1, r, 1) % uint64_t(n)));
             temperatures.push_back(one_temperature ? variant.temperature : 0.5 + double(draw(2, i, 0) % 16) / 8);
             samples.push_back(none && !options.probabilities ? 0 : 0.5 + double(draw(3, i, 0) % 8) / 8);
             masses.push_back(samples.back() * (1 + double(draw(4, i, 0) % 8) / 8));
             encode(storage, double(draw(5, i, 0) % 65) / 16 - 2, &g[size_t(i * size)]);
             const int kind = variant.numbers == special ? int(draw(6, r, 0) % 8) : ordinary_row;
-            for (long j = 0; j < n; ++j) {
+            for (isize j = 0; j < n; ++j) {
                 encode(storage, first_at(variant.numbers, r, j, kind), &x[size_t((i * n + j) * size)]);
                 encode(storage, second_at(r, same ? 0 : j, kind), &second[size_t((i * n + j) * size)]);
-                if (masked) mask[size_t(i * n + j)] = kind == masked_row ? 0 : draw(7, r, j) % 4 != 0 || j == targets.back() || j == long(draw(8, r, 0) % uint64_t(n));
+                if (masked) mask[size_t(i * n + j)] = kind == masked_row ? 0 : draw(7, r, j) % 4 != 0 || j == targets.back() || j == isize(draw(8, r, 0) % uint64_t(n));
             }
             words.push_back(0.5 + double(draw(11, i, 0) % 16) / 8);
             if (op == op_shifted_exp || op == op_shifted_logits) {
                 double top = -HUGE_VAL;  // of these classes, or of others
-                for (long j = 0; j < n; ++j) top = std::fmax(top, decode(storage, &x[size_t((i * n + j) * size)]));
+                for (isize j = 0; j < n; ++j) top = std::fmax(top, decode(storage, &x[size_t((i * n + j) * size)]));
                 encode(storage, kind == ordinary_row && draw(12, i, 0) % 2 ? top + 1 : top, &g[size_t(i * size)]);
             }
         }
     }
 
-    Problem only(long i) const {
+    Problem only(isize i) const {
         Problem one = *this;
         one.rows = 1;
-        const auto keep = [&](auto& all) { all = {all.begin() + i * long(all.size()) / rows, all.begin() + (i + 1) * long(all.size()) / rows}; };
+        const auto keep = [&](auto& all) { all = {all.begin() + i * isize(all.size()) / rows, all.begin() + (i + 1) * isize(all.size()) / rows}; };
         keep(one.x), keep(one.second), keep(one.mask), keep(one.g), keep(one.temperatures), keep(one.samples), keep(one.masses), keep(one.words), keep(one.targets);
         return one;
     }
 
-    Row row(long i) const {
+    Row row(isize i) const {
         Row row;
-        for (long j = 0; j < n; ++j) {
+        for (isize j = 0; j < n; ++j) {
             row.x.push_back(decode(storage, &x[size_t((i * n + j) * size_of(storage))]));
             row.second.push_back(decode(storage, &second[size_t((i * n + j) * size_of(storage))]));
             row.mask.push_back(mask[size_t(i * n + j)]);
@@ -173,11 +173,11 @@ class Problem {
     }
 
   private:
-    uint64_t draw(int what, long i, long j) const { return hash(uint64_t(what), uint64_t(i), uint64_t(j), uint64_t(n), uint64_t(op)); }
+    uint64_t draw(int what, isize i, isize j) const { return hash(uint64_t(what), uint64_t(i), uint64_t(j), uint64_t(n), uint64_t(op)); }
 
     // Of rows with special numbers there are kinds: with NaN, +inf once or more often, -inf alone, some -inf, all masked; and ordinary ones.
     static constexpr int nan_row = 0, infinite_row = 2, empty_row = 3, gaps_row = 5, masked_row = 6, ordinary_row = 7;
-    double first_at(Numbers numbers, long i, long j, int kind) const {
+    double first_at(Numbers numbers, isize i, isize j, int kind) const {
         const uint64_t k = draw(9, i, j);
         if (kind == nan_row && k % 8 == 0) return NAN;
         if (kind > nan_row && kind <= infinite_row && k % uint64_t(n) == 0) return HUGE_VAL;
@@ -186,7 +186,7 @@ class Problem {
         if (op == op_log_softmax_vjp || op == op_log_softmax_jvp) return -double(k % 193) / 16;
         return numbers == far ? 16 * double(128 + k % 128) : double(k % 257) / 16 - 8;
     }
-    double second_at(long i, long j, int kind) const {
+    double second_at(isize i, isize j, int kind) const {
         const uint64_t k = draw(10, i, j);
         if (kind <= gaps_row && k % 16 == 0) return kind % 2 ? HUGE_VAL : NAN;
         if (op == op_soft_cross_entropy) return double(k % 9) / 16;

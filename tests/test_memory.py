@@ -422,7 +422,7 @@ print(json.dumps(onesum.release_memory()))
     assert answer(program, ONESUM_KEEP_MEMORY="abc") == 0
 
 
-@pytest.mark.parametrize("mode", [("threads", "1000"), ("fork",)])
+@pytest.mark.parametrize("mode", [("threads", "400"), ("fork",)])
 def test_under_stress(tmp_path_factory, mode):
     hammer(stress(tmp_path_factory), "memory", *mode)
 

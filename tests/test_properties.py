@@ -53,16 +53,11 @@ def batches(draw, dtypes=DTYPES, masked: bool = False):
     return x, g, axis, where
 
 
-def wanted_of(function: str, *args, **options) -> oracle.Reference:
-    """In the faster arithmetic, which is exact enough (test_oracle.py)."""
-    return getattr(oracle, function)(*args, **options, arithmetic=oracle.WIDE)
-
-
 def first_of(function: str, x, axis):
     """x, p or log p, as the function takes it."""
     if function.startswith("logsumexp") or function not in DERIVATIVES:
         return x
-    return wanted_of(function[:-4], x, axis).value.astype(x.dtype)
+    return getattr(oracle, function[:-4])(x, axis).value.astype(x.dtype)
 
 
 def arguments(function: str, x, g, axis):
@@ -87,7 +82,7 @@ def test_exact(numpy_api, batch, stored, temperature, function):
     """Any shape, axis, strides, dtype, temperature and function, against the exact result."""
     x, g, axis, _ = batch
     args = arguments(function, x, g, axis)
-    wanted = wanted_of(function, *args, axis=axis, temperature=temperature)
+    wanted = getattr(oracle, function)(*args, axis=axis, temperature=temperature)
     sent = [stored(a) if a.ndim else a for a in args]
     got = getattr(numpy_api, function)(*sent, axis=axis, temperature=temperature)
     check(got, wanted, function)
@@ -98,7 +93,7 @@ def test_exact_where(numpy_api, batch, function):
     """The same with a mask, and NaN behind it."""
     x, g, axis, where = batch
     args = arguments(function, x, g, axis)
-    wanted = wanted_of(function, *args, axis=axis, where=where)
+    wanted = getattr(oracle, function)(*args, axis=axis, where=where)
     hidden = np.where(where, x, np.array(np.nan, x.dtype))
     check(getattr(numpy_api, function)(hidden, *args[1:], axis=axis, where=where), wanted, function)
 
@@ -159,7 +154,7 @@ def test_logsumexp_and_log_softmax(api, batch):
     x, _, axis, _ = batch
     logp = api.log_softmax(x, axis=axis).astype(np.longdouble)
     lse = api.logsumexp(x, axis=axis, keepdims=True).astype(np.longdouble)
-    scale = wanted_of("logsumexp", x, axis, keepdims=True).scale
+    scale = oracle.logsumexp(x, axis, keepdims=True).scale
     difference = np.where(np.isneginf(x), -np.inf, x.astype(np.longdouble) - lse)
     room = allowed("log_softmax", logp, x.dtype) + allowed("logsumexp", scale, x.dtype)
     with np.errstate(invalid="ignore"):
@@ -173,6 +168,8 @@ def test_linear(api, batch, function, power):
     x, g, axis, _ = batch
     first, second = arguments(function, x, g, axis)
     factor = np.array(2.0**power, x.dtype)
+    # Hypothesis draws numbers that are rounded when they are multiplied, too.
+    second = np.where(np.abs(second) < 2.0**-8, 0, second).astype(x.dtype)
     once = np.asarray(getattr(api, function)(first, second, axis=axis))
     scaled = np.asarray(getattr(api, function)(first, second * factor, axis=axis))
     # So far from underflow that all words of it are, too, of which float64 has a second.
@@ -203,7 +200,7 @@ def test_where_is_removal(api, batch, function):
         assert np.all(got[~where] == (0 if function == "softmax" else -np.inf))
         got = got[where]
     a, b = got.astype(np.longdouble), alone.astype(np.longdouble)
-    scale = wanted_of("logsumexp", x[where]).scale if function == "logsumexp" else a
+    scale = oracle.logsumexp(x[where]).scale if function == "logsumexp" else a
     with np.errstate(invalid="ignore"):
         close = np.abs(a - b) <= 2 * allowed(function, scale, x.dtype)
     assert np.all(close | (a == b))
@@ -226,7 +223,7 @@ def test_adjoint(api, batch, v):
     assume(np.isfinite(x).any())
     v = v[: x.size].astype(x.dtype)
     logp = first_of("log_softmax_vjp", x, -1)
-    there, back = wanted_of("log_softmax_jvp", logp, v), wanted_of("log_softmax_vjp", logp, g)
+    there, back = oracle.log_softmax_jvp(logp, v), oracle.log_softmax_vjp(logp, g)
     left = api.log_softmax_jvp(logp, v).astype(np.longdouble) @ g.astype(np.longdouble)
     right = api.log_softmax_vjp(logp, g).astype(np.longdouble) @ v.astype(np.longdouble)
     room = np.abs(g) @ allowed("log_softmax_jvp", there.scale, x.dtype)

@@ -3,7 +3,7 @@
 # make lint   ruff and mypy          make check   lint and test
 # make test-clang  the core built by Clang, without a warning, and the tests that look at its results; CLANG=clang++-19 takes another
 # make fuzz   calls drawn at random, against exact arithmetic: SECONDS=600 SEED=1 BACKEND=native ISA=v3 FUNCTION='kl_*' ONLY=17
-# make test-slow   rows of 1e8 and more (needs 16 GB), sanitizers for every instruction set      make test-exp   exp over every float32
+# make test-slow   rows of 1e8 and more (needs 16 GB), all of the sanitizers' sweep, what make test leaves out      make test-exp   exp over every float32
 # make bench  the measurements that the documents quote, about two hours; `$(BIN)/python -m benchmarks speed` is a part of them
 # make docs   the documentation as a site, build/docs/index.html; a warning is an error      make gallery  its pictures
 # make wheel  build one, and its size      make sdist  the sources, as they are released

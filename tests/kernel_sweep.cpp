@@ -1,5 +1,6 @@
 // Every kernel in every regime, on arrays of exactly their size: right, the same bits in every layout, and nothing touched that is not theirs.
 //   kernel_sweep [ISA [OPERATION [STORAGE]]]
+// Of the storage types that are computed alike each has a share of the cases, unless an ISA is named: then all have all of them.
 // Exits with 0 if nothing was found, and with 1 or a report of the sanitizer otherwise. It is meant for kernels compiled with ONESUM_SMALL_THRESHOLDS, where
 // some hundred elements reach every regime, and under the sanitizers: tests/test_core_build.py builds it so. It needs no Python.
 #include <algorithm>
@@ -29,6 +30,7 @@ std::atomic<bool> refused{false};
 // What is being done, for whoever reads what went wrong.
 char doing[512];
 isize failures = 0, calls = 0;
+bool all = false;  // cases, in every storage type
 constexpr uint64_t enough = 64;  // elements of an array that is tried in every layout
 
 void fail(const char* what) {
@@ -202,6 +204,12 @@ void describe(const Kernel& kernel, const Problem& problem, const char* variant,
                   problem.n, variant, layout, how.at_end ? "at the end" : "at the start", how.threads, how.streamed ? ", streamed" : "");
 }
 
+// float16, bfloat16 and float32 differ in their size in memory and in how they are read and written, and are computed alike: one of them takes the case.
+bool takes(const Kernel& kernel, const Variant& variant, isize rows, isize n) {
+    return all || kernel.storage == onesum::storage_float64 ||
+           hash(uint64_t(kernel.op), uint64_t(&variant - variants), uint64_t(rows), uint64_t(n)) % 3 == uint64_t(kernel.storage);
+}
+
 void sweep(const Kernel& kernel, const Variant& variant, isize rows, isize n) {
     const Problem problem(kernel.op, kernel.storage, variant, rows, n);
     const uint64_t seed = hash(uint64_t(kernel.op), uint64_t(kernel.storage), uint64_t(rows), uint64_t(n), uint64_t(&variant - variants));
@@ -274,7 +282,8 @@ void sweep(const Kernel& kernel) {
     shapes.erase(std::unique(shapes.begin(), shapes.end()), shapes.end());
     for (const auto& [rows, n] : shapes)
         for (const Variant& variant : variants)
-            if (variant.serves(kernel.op) && (n > 0 || variant.family != loss)) sweep(kernel, variant, rows, n);  // no loss is asked for of no classes
+            if (variant.serves(kernel.op) && (n > 0 || variant.family != loss) && takes(kernel, variant, rows, n))  // no loss is asked for of no classes
+                sweep(kernel, variant, rows, n);
     without_memory(kernel, layouts[0], 4 * lanes, few);
     without_memory(kernel, layouts[0], 2, 2 * piece + 1);
     without_memory(kernel, layouts[2], 3, few + 1);
@@ -345,6 +354,7 @@ bool sanitized() { return false; }
 int main(int argc, char** argv) {
     if (!sanitized())
         for (int fault : faults) std::signal(fault, [](int) { report(), std::_Exit(1); });
+    all = argc > 1;
     for (int i = onesum::isa_count - 1; i >= 0; --i) {
         const onesum::Isa& isa = onesum::isas[i];
         if (!isa.cpu_has_it() || (argc > 1 && onesum::find_isa(argv[1]) != &isa)) continue;

@@ -101,8 +101,8 @@ void threads(int steps) {
 }
 
 void forks() {
-    std::thread busy(threads, 500);
-    for (unsigned i = 0; i < 30; ++i) {
+    std::thread busy(threads, 200);
+    for (unsigned i = 0; i < 12; ++i) {
         const pid_t child = fork();
         expect(child >= 0, "fork failed");
         if (child == 0) {

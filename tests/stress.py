@@ -1,28 +1,21 @@
-"""The stress program (stress.cpp): compiled once in each kind, whichever worker asks first."""
+"""The stress program (stress.cpp): compiled once in each kind."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from once import once
 
 ROOT = Path(__file__).parents[1]
 
 
 def stress(factory: pytest.TempPathFactory, sanitizers: str = "") -> Path:
     """The program, plain or under some sanitizers."""
-    folder = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # which the workers have in common
-    program = folder / f"stress-{sanitizers or 'plain'}"
-    with open(program.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            compile_to(program, *([f"-fsanitize={sanitizers}"] if sanitizers else []))
-    return program
+    options = [f"-fsanitize={sanitizers}"] if sanitizers else []
+    return once(factory, f"stress-{sanitizers or 'plain'}", lambda path: compile_to(path, *options))
 
 
 def compile_to(program: Path, *options: str) -> None:

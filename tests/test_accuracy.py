@@ -15,7 +15,7 @@ from rows import KINDS, OPERATIONS, arguments, classes_first, classes_last, logi
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
 IN_STRICT = ["float32", "float64"]
-SIZES = [*range(1, 71), 100, 127, 128, 129, 255, 1000, 1025]
+SIZES = [*range(1, 36), 47, 48, 49, 63, 64, 65, 100, 127, 128, 129, 255, 1000, 1025]
 BATCH = 19  # more rows than a vector has lanes, and not a multiple of them
 
 
@@ -49,7 +49,7 @@ def test_every_kind_of_row(function, dtype):
 @pytest.mark.parametrize("function", OPERATIONS)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_every_length(function, dtype):
-    """Rows of 1 to 70 and some more: every tail of every vector."""
+    """Rows of 1 to 35 and some more: every tail of every vector."""
     for n in SIZES:
         args = arguments(function, logits("spread 3", BATCH if n < 100 else 3, n, dtype))
         right = judge(reference(function, args), function)
@@ -75,9 +75,9 @@ def test_axis_in_the_middle(numpy_api, function):
 @pytest.mark.parametrize("function", OPERATIONS)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_temperature(function, dtype):
-    for temperature, kind, n in product(
-        [0.1, 0.7, 3.0, 100.0], ["spread 20", "offset"], [2, 7, 40]
-    ):
+    """Each with rows of each kind and length, though not with each pair of the two."""
+    for i, (temperature, n) in enumerate(product([0.1, 0.7, 3.0, 100.0], [2, 7, 40])):
+        kind = ["spread 20", "offset"][i % 2]
         args = arguments(function, logits(kind, 16, n, dtype))
         right = judge(reference(function, args, temperature=temperature), function)
         for api in every(dtype, libraries=True):
@@ -196,20 +196,19 @@ def test_sums_that_cancel(numpy_api, dtype):
 
 
 @pytest.mark.parametrize("function", OPERATIONS)
-@pytest.mark.parametrize("kind", ["constant", "spread 3"])
-def test_a_million_classes(function, kind):
+def test_300_000_classes(function):
     """Of a type of which a sum has seven digits."""
-    args = arguments(function, logits(kind, 1, 1_000_000, "float32"))
+    args = arguments(function, logits("spread 3", 1, 300_000, "float32"))
     right = judge(reference(function, args), function)
     for api in every():
-        right(getattr(api, function)(*args), f"{kind}, {api.name}")
+        right(getattr(api, function)(*args), api.name)
 
 
 @pytest.mark.parametrize("function", OPERATIONS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_long_strided_rows(function, dtype):
-    """2^17 classes along axis 0: a sum down columns is as good as one along rows."""
-    args = arguments(function, logits("spread 3", 3, 1 << 17, dtype))
+    """2^15 classes along axis 0: a sum down columns is as good as one along rows."""
+    args = arguments(function, logits("spread 3", 3, 1 << 15, dtype))
     right = judge(reference(function, args), function)
     for api in every():
         got = getattr(api, function)(*classes_first(function, args), axis=0)

@@ -138,7 +138,12 @@ def agree(wanted: dict, given: Given, device: Any = None) -> None:
     assert seen == len(wanted)
 
 
-@pytest.mark.parametrize("version", supported_versions)
+# The oldest lacks the most, the newest is the one in use.
+OLDEST, *BETWEEN, NEWEST = supported_versions
+VERSIONS = [OLDEST, NEWEST, *(pytest.param(v, marks=pytest.mark.slow) for v in BETWEEN)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.filterwarnings("ignore:The 2021.12 version")
 def test_versions(wanted, version):
     """Settled before an array is made: arrays remember the version."""

@@ -14,7 +14,7 @@ import onesum
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
 # Every tail of small rows, the lengths around a vector, and rows long enough for other loops.
-SIZES = [1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 1000, 5000]
+SIZES = [1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 1000]
 BATCH = 37
 
 
@@ -71,7 +71,7 @@ def test_neighbours_in_memory(kernel_api, function, dtype, axis):
     """What lies beside an array in memory is neither read nor written, down to rows of nothing."""
     call = getattr(kernel_api, function)
     for n in [0, *range(1, 20), 31, 33, 63, 65]:
-        for k in [1, 2, 3, 5, 8, 9, 17]:
+        for k in [1, 2, 3, 5, 8, 9, 17] if n in (0, 3, 17) else [9]:
             args = (
                 arguments(function, logits("spread 3", k, n, dtype))
                 if n
@@ -117,7 +117,7 @@ def test_temperature_of_a_row(api, function, dtype):
 @pytest.mark.parametrize("function", OPERATIONS)
 def test_out(numpy_api, function, dtype):
     call = getattr(numpy_api, function)
-    for n in [3, 10, 16, 100, 5000]:
+    for n in [3, 10, 16, 100, 1100]:
         args = arguments(function, logits("spread 3", 9, n, dtype))
         fresh = call(*args)
         assert same_bits(call(*args, out=np.full_like(fresh, 7)), fresh)

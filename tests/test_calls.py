@@ -25,7 +25,7 @@ from onesum._backends import native, reference, registry
 
 ROWS = ("logsumexp", "logsumexp_vjp", "logsumexp_jvp")  # take keepdims
 REDUCED = ("logsumexp", "logsumexp_jvp")
-SHAPES = [(7,), (1, 10), (5, 3), (40, 20), (3, 4, 5), (1, 4, 1), (2, 3, 4, 5), (6, 1, 2, 3)]
+SHAPES = [(7,), (1, 10), (5, 3), (40, 20), (3, 4, 5), (1, 4, 1), (6, 1, 2, 3)]
 EMPTY = [(0,), (0, 3), (3, 0), (2, 0, 3), (0, 0)]
 STRIDED = [inside, backwards, upside_down, np.asfortranarray, read_only]
 

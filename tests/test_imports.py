@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,7 +73,8 @@ def floor_of(module: str) -> int:
 MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(module: str) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(module: str) -> list[tuple[str, bool]]:
     """What a module imports, fully named, and whether it does so as it is imported itself."""
     path = MODULES[module]
     package = ["onesum", *filter(None, module.split("."))]
@@ -92,19 +93,21 @@ def imports(module: str) -> Iterator[tuple[str, bool]]:
         if isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test)
         for inner in ast.walk(outer)
     }
+    found = []
     for node in ast.walk(tree):
         if id(node) in checking:
             continue
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, id(node) not in later
+            found += [(alias.name, id(node) not in later) for alias in node.names]
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*base, *filter(None, [node.module])])
             for alias in node.names:
                 inner = f"{source}.{alias.name}".removeprefix("onesum").removeprefix(".")
                 is_module = source.startswith("onesum") and (inner in MODULES or inner == "_core")
-                yield f"{source}.{alias.name}" if is_module else source, id(node) not in later
+                name = f"{source}.{alias.name}" if is_module else source
+                found.append((name, id(node) not in later))
+    return found
 
 
 def test_the_parser_sees_imports():

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 from measure import same_bits
-from rows import FUNCTIONS, MASKABLE
+from rows import FUNCTIONS, MASKABLE, OPERATIONS
 from table import NUMBERS, Presented
 from test_linear import check as check_products
 from test_linear import composed
 
 import onesum
 
-DRAWS = 40  # for each function and implementation
+DRAWS = 30  # for each function and implementation
 LOSSES = ("cross_entropy", "cross_entropy_value_and_grad", "cross_entropy_hvp")
 DIVERGENCES = ("kl_divergence", "kl_divergence_value_and_grad")
-OTHERS = (*FUNCTIONS, "selective_log_softmax", "entropy")
+OTHERS = (*OPERATIONS, "selective_log_softmax", "entropy")
 LINEAR = ("linear_cross_entropy", "linear_cross_entropy_value_and_grad")
 TAKES_WHERE = (*MASKABLE, "selective_log_softmax", "entropy", *LOSSES, *DIVERGENCES)
 POSITIONAL = ("x", "p", "logp", "h", "weight_matrix", "target", "index", "y", "g", "v")

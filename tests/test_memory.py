@@ -133,17 +133,15 @@ def test_right_in_used_memory(dtype):
     for call in calls:
         wanted = call(x)
         assert handler(wanted) == "onesum"
-        for _ in range(2):
-            rubbish = call(x)
-            rubbish.fill(np.nan)
-            where = address(rubbish)
-            del rubbish
-            got = call(x)
-            assert address(got) == where
-            assert same_bits(got, wanted)
-            assert got.strides == wanted.strides
-            del got
-        del wanted
+        rubbish = call(x)
+        rubbish.fill(np.nan)
+        where = address(rubbish)
+        del rubbish
+        got = call(x)
+        assert address(got) == where
+        assert same_bits(got, wanted)
+        assert got.strides == wanted.strides
+        del got, wanted
 
 
 def test_no_two_arrays_share_memory():
@@ -424,7 +422,7 @@ print(json.dumps(onesum.release_memory()))
     assert answer(program, ONESUM_KEEP_MEMORY="abc") == 0
 
 
-@pytest.mark.parametrize("mode", [("threads", "1000"), ("fork",)])
+@pytest.mark.parametrize("mode", [("threads", "400"), ("fork",)])
 def test_under_stress(tmp_path_factory, mode):
     hammer(stress(tmp_path_factory), "memory", *mode)
 

@@ -168,6 +168,8 @@ def test_linear(api, batch, function, power):
     x, g, axis, _ = batch
     first, second = arguments(function, x, g, axis)
     factor = np.array(2.0**power, x.dtype)
+    # Hypothesis draws numbers that are rounded when they are multiplied, too.
+    second = np.where(np.abs(second) < 2.0**-8, 0, second).astype(x.dtype)
     once = np.asarray(getattr(api, function)(first, second, axis=axis))
     scaled = np.asarray(getattr(api, function)(first, second * factor, axis=axis))
     # So far from underflow that all words of it are, too, of which float64 has a second.

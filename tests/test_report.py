@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from test_benchmarks import RESULTS, benchmarks, cell_of
+from test_benchmark_figures import cell_of
+from test_benchmarks import RESULTS, benchmarks
 
 from benchmarks import report
 from benchmarks.markdown import filled

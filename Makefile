@@ -1,6 +1,6 @@
 # make demo   set everything up, train the digits network, check its gradients, draw the picture
 # make test   set everything up, run the tests
-# make lint   ruff and mypy          make check   lint and test
+# make lint   ruff and mypy          make check   lint, test and docs
 # make test-clang  the core built by Clang, without a warning, and the tests that look at its results; CLANG=clang++-19 takes another
 # make fuzz   calls drawn at random, against exact arithmetic: SECONDS=600 SEED=1 BACKEND=native ISA=v3 FUNCTION='kl_*' ONLY=17
 # make test-slow   rows of 1e8 and more (needs 16 GB), all of the sanitizers' sweep, what make test leaves out      make test-exp   exp over every float32
@@ -59,7 +59,7 @@ lint: $(VENV)/lint $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test
+check: lint test docs
 
 bench: $(VENV)/installed $(VENV)/bench
 	$(BIN)/python -m benchmarks

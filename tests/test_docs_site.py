@@ -102,10 +102,12 @@ def test_names_differ_by_more_than_case():
     assert set(files) <= set(NAMES)
 
 
+@pytest.mark.slow
 def test_sphinx_builds_the_site(tmp_path):
     """Without a warning, from a copy, for the pages of names are written among the sources.
 
-    One test, since a build takes long and workers share nothing.
+    One test, since a build takes long and workers share nothing; `make check` has it, as
+    `make docs`.
     """
     ours = shutil.ignore_patterns("generated", "__pycache__")
     docs = shutil.copytree(DOCS, tmp_path / "docs", ignore=ours)

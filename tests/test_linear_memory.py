@@ -99,6 +99,7 @@ def test_memory_of_the_reference(monkeypatch):
             assert extra_memory(function, h, w, target) < 4 * rows * classes
 
 
+@pytest.mark.slow
 def test_the_benchmark(tmp_path):
     """It sees the logits where they all are, and that here they are not."""
     benchmarks("linear", "--quick", "--results", tmp_path)

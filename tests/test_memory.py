@@ -427,7 +427,9 @@ def test_under_stress(tmp_path_factory, mode):
     hammer(stress(tmp_path_factory), "memory", *mode)
 
 
-@pytest.mark.parametrize("sanitizers", ["thread", "address,undefined"])
+@pytest.mark.parametrize(
+    "sanitizers", ["thread", pytest.param("address,undefined", marks=pytest.mark.slow)]
+)
 def test_the_sanitizers_find_nothing(tmp_path_factory, sanitizers):
     hammer(stress(tmp_path_factory, sanitizers), "memory", "threads", "40")
 

@@ -324,7 +324,9 @@ def test_the_pool_itself(tmp_path_factory, mode):
 
 
 @pytest.mark.parametrize("mode", ["alone", "many", "meet", "callers", "split"])
-@pytest.mark.parametrize("sanitizers", ["thread", "address,undefined"])
+@pytest.mark.parametrize(
+    "sanitizers", ["thread", pytest.param("address,undefined", marks=pytest.mark.slow)]
+)
 def test_the_sanitizers_find_nothing(tmp_path_factory, sanitizers, mode):
     hammer(stress(tmp_path_factory, sanitizers), "pool", mode)
 

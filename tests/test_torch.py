@@ -174,7 +174,9 @@ def test_compiled_for_any_shape():
         same(*(torch.autograd.grad(weighed(results), x) for results in (got, wanted)))
 
 
+@pytest.mark.slow
 def test_compiled_to_machine_code():
+    """By Inductor, whose C++ takes ten seconds; the graph is that of the other tests."""
     torch._dynamo.reset()
     x = torch.tensor([40.0, 0.0], dtype=F8, requires_grad=True)
     torch.compile(onesum.softmax, fullgraph=True)(x)[0].backward()

@@ -3,7 +3,8 @@
 # make lint   ruff and mypy          make check   lint, test and docs
 # make test-clang  the core built by Clang, without a warning, and the tests that look at its results; CLANG=clang++-19 takes another
 # make fuzz   calls drawn at random, against exact arithmetic: SECONDS=600 SEED=1 BACKEND=native ISA=v3 FUNCTION='kl_*' ONLY=17
-# make test-slow   rows of 1e8 and more (needs 16 GB), all of the sanitizers' sweep, what make test leaves out      make test-exp   exp over every float32
+# make test-sanitized   the core under the sanitizers: kernels, bindings, pool, memory (six minutes)
+# make test-slow   rows of 1e8 and more (needs 16 GB), the sanitizers, and all else that make test leaves out      make test-exp   exp over every float32
 # make bench  the measurements that the documents quote, about two hours; `$(BIN)/python -m benchmarks speed` is a part of them
 # make docs   the documentation as a site, build/docs/index.html; a warning is an error      make gallery  its pictures
 # make wheel  build one, and its size      make sdist  the sources, as they are released
@@ -23,7 +24,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 SECONDS ?= 60
 SEED ?= 0
 
-.PHONY: demo test lint check fuzz test-clang test-neon test-slow test-exp bench docs gallery wheel sdist clean
+.PHONY: demo test lint check fuzz test-clang test-neon test-sanitized test-slow test-exp bench docs gallery wheel sdist clean
 
 demo: $(VENV)/installed $(VENV)/examples
 	$(BIN)/python examples/digits.py
@@ -47,6 +48,9 @@ test-neon: $(VENV)/tests
 fuzz: $(VENV)/installed $(VENV)/tests
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(BACKEND),--backend $(BACKEND)) \
 	  $(if $(ISA),--isa $(ISA)) $(if $(FUNCTION),--functions '$(FUNCTION)') $(if $(ONLY),--only $(ONLY))
+
+test-sanitized: $(VENV)/installed $(VENV)/tests
+	ONESUM_TEST_REQUIRE_CORE=1 $(BIN)/python -m pytest -m slow -n $(JOBS) tests/test_core_build.py tests/test_memory.py tests/test_threads.py
 
 test-slow: $(VENV)/installed $(VENV)/tests
 	ONESUM_TEST_REQUIRE_CORE=1 $(BIN)/python -m pytest -m slow -v

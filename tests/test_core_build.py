@@ -1,7 +1,7 @@
-"""The core under the sanitizers, and its symbols.
+"""The core under the sanitizers, and its symbols; in test-slow, for compiling it takes a minute.
 
-In test-slow the kernels are watched too, in all cases of all instruction sets; else the sweep finds
-what they read and write beyond their arrays by pages that may not be touched.
+Quickly, without the kernels: the sweep finds what these read and write beyond their arrays by pages
+that may not be touched. Then with them, in all cases of all instruction sets.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ def sweep(folder: Path, isa: str, *every_case_of: str) -> None:
     assert " 0 failures" in watched([folder / "kernel_sweep", *every_case_of])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isa", ISAS[-1:])
 def test_the_sanitizers_find_nothing(tmp_path, isa):
     """In the bindings; nor the sweep in any kernel and regime (kernel_sweep.cpp)."""

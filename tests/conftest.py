@@ -25,7 +25,6 @@ hypothesis.settings.load_profile("onesum")
 
 # Of these files one test keeps a worker for long: they come first, while there is other work.
 LONG = (
-    "test_core_build",
     "test_memory",
     "test_threads",
     "test_benchmarks",

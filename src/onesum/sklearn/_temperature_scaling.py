@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from .._arguments.masked import split_mask
 from .._calibration.rows import Rows, kept_of, off_of
 from .._calibration.temperature import BOUNDS, ITERATIONS, Fit, Past, fit, limits_of
 from .._functions.log_softmax import log_softmax
+from .._functions.softmax import softmax
 from .._library import is_torch, to_numpy
 from .._typing import From
 from ._labels import classes_of, indices_of, joined, need_two_classes, with_first
@@ -211,12 +213,7 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
             float32 or float64 as X is, else float64. Its softmax is `predict_proba`, so that it may
             stand for logits wherever these are asked for.
         """
-        check_is_fitted(self)
-        data, kept = self._data(X, where, False)
-        rows = self._rows(X, data, kept, self.classes_, np.zeros(len(data), int))
-        x = np.concatenate([part.x for part in rows.parts()])
-        dtype = np.float32 if rows.given.source.dtype == np.float32 else np.float64
-        return log_softmax(x, temperature=self.temperature_).astype(dtype, copy=False)
+        return self._calibrated(log_softmax, X, where)
 
     def predict_log_proba(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
         """The same as `transform`.
@@ -246,7 +243,15 @@ class TemperatureScaling(ClassifierMixin, TransformerMixin, BaseEstimator):  # t
         p : ndarray of shape (n_samples, n_classes)
             Of the type of `transform`.
         """
-        return np.exp(self.transform(X, where=where))
+        return self._calibrated(softmax, X, where)
+
+    def _calibrated(self, function: Callable[..., Array], X: Any, where: Any) -> Array:  # noqa: N803
+        check_is_fitted(self)
+        data, kept = self._data(X, where, False)
+        rows = self._rows(X, data, kept, self.classes_, np.zeros(len(data), int))
+        x = np.concatenate([part.x for part in rows.parts()])
+        dtype = np.float32 if rows.given.source.dtype == np.float32 else np.float64
+        return function(x, temperature=self.temperature_).astype(dtype, copy=False)
 
     def predict(self, X: Any, *, where: Any = None) -> Array:  # noqa: N803
         """The likeliest class of each row, the first of equal ones, whatever the temperature.

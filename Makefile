@@ -13,7 +13,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CORE := pyproject.toml CMakeLists.txt tools/build_backend.py $(wildcard csrc/*)
+CORE := pyproject.toml CMakeLists.txt tools/build_backend.py $(wildcard csrc/*/*)
 CLANG ?= clang++
 CLANG_DIR := build/$(notdir $(CLANG))
 NEON_CXX ?= aarch64-linux-gnu-g++

@@ -1,5 +1,7 @@
 // Every kernel in every regime, on arrays of exactly their size: right, the same bits in every layout, and nothing touched that is not theirs.
-//   kernel_sweep [ISA [OPERATION [STORAGE]]]
+//   kernel_sweep [--digest] [ISA [OPERATION [STORAGE]]]
+// With --digest it prints a number for each instruction set, operation and storage instead, made of all bits of the results of a fixed set of problems: what two
+// builds both print they compute alike.
 // Of the storage types that are computed alike each has a share of the cases, unless an ISA is named: then all have all of them.
 // Exits with 0 if nothing was found, and with 1 or a report of the sanitizer otherwise. It is meant for kernels compiled with ONESUM_SMALL_THRESHOLDS, where
 // some hundred elements reach every regime, and under the sanitizers: tests/test_core_build.py builds it so. It needs no Python.
@@ -11,10 +13,10 @@
 #include <cstdlib>
 #include <string>
 
-#include "../csrc/dispatch.h"
-#include "../csrc/pool.h"
-#include "../csrc/split.h"
-#include "../csrc/tuning.h"
+#include "runtime/dispatch.h"
+#include "runtime/thread_pool.h"
+#include "runtime/parallel_rows.h"
+#include "common/tuning.h"
 #include "sweep/formulas.h"
 #include "sweep/layouts.h"
 #include "sweep/problem.h"
@@ -291,8 +293,56 @@ void sweep(const Kernel& kernel) {
     without_memory(kernel, layouts[5], 2 * lanes, 2 * part + 1);
 }
 
+// All results go into it; a NaN counts as one, whatever its bits.
+struct Digest {
+    uint64_t value = 0;
+    void add(int storage, const std::vector<char>& elements) {
+        const size_t size = size_t(size_of(storage));
+        for (size_t i = 0; i < elements.size(); i += size) {
+            uint64_t bits = 0;
+            const double x = decode(storage, &elements[i]);
+            if (x == x) memcpy(&bits, &elements[i], size);
+            else bits = ~bits;
+            value = hash(value, bits);
+        }
+    }
+};
+
+// The shapes do not depend on the instruction set, and reach every regime of each.
+uint64_t digest_of(const Kernel& kernel) {
+    constexpr isize large = 4096;  // elements: of arrays from there on fewer layouts, for time
+    std::vector<std::pair<isize, isize>> shapes = {{83, 3}, {83, 17}, {1, piece}, {1, piece + 1}, {1, piece + part + 5}, {3, 2 * piece + part + 5}};  // rows, classes
+    for (isize n : std::initializer_list<isize>{1, 2, 3, 4, 5, 8, 13, 16, 17, 29, 32, 33, 4 * block, 8 * block + 1, 16 * block, 16 * block + 1, part - 1, part, part + 5})
+        for (isize rows : {1, 3, 19}) shapes.push_back({rows, n});
+    for (isize n : {3, 17}) shapes.push_back({onesum::tuning::most_panel * 16 + 17, n});
+    shapes.push_back({onesum::tuning::most_columns * 16 + 1, 16 * block + 1});
+    Digest digest;
+    const int lossy = strchr(operands_of(kernel.op), 'l') ? int(onesum::storage_float64) : kernel.storage;
+    for (const auto& [rows, n] : shapes)
+        for (const Variant& variant : variants) {
+            if (!variant.serves(kernel.op)) continue;
+            const Problem problem(kernel.op, kernel.storage, variant, rows, n);
+            const auto add = [&](const Layout& layout, uint64_t index) {
+                const uint64_t draw = hash(uint64_t(rows), uint64_t(n), index);
+                const Manner how{(draw & 1) != 0, (draw & 2) != 0, draw & 12 ? 1 : 3, (draw & 16) != 0 ? 1 : draw & 32 ? 3 : -1};
+                describe(kernel, problem, variant.name, layout.name, how);
+                const Answer answer = call(kernel, problem, layout, how);
+                digest.add(kernel.storage, answer.out), digest.add(lossy, answer.rows), digest.add(onesum::storage_float64, answer.words);
+            };
+            for (const Layout& layout : layouts) {
+                const auto index = uint64_t(&layout - layouts);
+                if (rows * n > large && index % 5 != 0 && index != 2) continue;  // in rows, side by side, in place; classes apart
+                if (layout.in_place == nowhere || (problem.writes && (inputs_of(kernel.op) == 2 || layout.in_place == 0))) add(layout, index);
+            }
+            if (variant.numbers == all_the_same && rows * n <= large)
+                for (const Layout& layout : broadcasts) add(layout, 100 + uint64_t(&layout - broadcasts));
+        }
+    return digest.value;
+}
+
 // Rows compared, on memory of exactly their size: the sums are those of long double.
-void sweep_comparison(const onesum::Isa& isa, int storage) {
+uint64_t sweep_comparison(const onesum::Isa& isa, int storage) {
+    Digest digest;
     const isize rows = 3, size = size_of(storage), lanes = Kernel{&isa, Op(0), storage}.lanes();
     for (isize n : std::initializer_list<isize>{1, lanes - 1, lanes, lanes + 1, 64 * lanes, 131 * lanes + 1}) {
         std::snprintf(doing, sizeof doing, "%s, comparison, %s, %td x %td", isa.name, storage_names[storage], rows, n);
@@ -321,9 +371,11 @@ void sweep_comparison(const onesum::Isa& isa, int storage) {
         }
         isa.kernels->compare[storage](x.data(), y.data(), known.data(), sums.data(), rows, n);
         ++calls;
+        digest.add(onesum::storage_float64, bytes_of(sums));
         for (size_t i = 0; i < sums.size(); ++i)
             if (!(std::fabs(sums[i] - wanted[i]) <= (i % 6 == 5 ? 1e-4L : 1e-13L) * (std::fabs(wanted[i]) + 0.1L))) fail("a sum is wrong");
     }
+    return digest.value;
 }
 
 void report() { std::fprintf(stderr, "kernel_sweep: %s: stopped here\n", doing); }
@@ -354,17 +406,27 @@ bool sanitized() { return false; }
 int main(int argc, char** argv) {
     if (!sanitized())
         for (int fault : faults) std::signal(fault, [](int) { report(), std::_Exit(1); });
+    const bool digests = argc > 1 && std::string(argv[1]) == "--digest";
+    if (digests) --argc, ++argv;
     all = argc > 1;
     for (int i = onesum::isa_count - 1; i >= 0; --i) {
         const onesum::Isa& isa = onesum::isas[i];
         if (!isa.cpu_has_it() || (argc > 1 && onesum::find_isa(argv[1]) != &isa)) continue;
-        for (int storage = 0; storage < onesum::storages && argc <= 2; ++storage) sweep_comparison(isa, storage);
+        const auto print = [&](const char* operation, int storage, uint64_t digest) {
+            if (digests) std::printf("%s %s %s %016llx\n", isa.name, operation, storage_names[storage], static_cast<unsigned long long>(digest));
+        };
+        for (int storage = 0; storage < onesum::storages && argc <= 2; ++storage) print("comparison", storage, sweep_comparison(isa, storage));
         for (int op = 0; op < onesum::kernels; ++op) {
             if (argc > 2 && std::string(argv[2]) != name_of(Op(op))) continue;
-            for (int storage = 0; storage < onesum::storages; ++storage)
-                if (argc <= 3 || std::string(argv[3]) == storage_names[storage]) sweep({&isa, Op(op), storage});
+            for (int storage = 0; storage < onesum::storages; ++storage) {
+                if (argc > 3 && std::string(argv[3]) != storage_names[storage]) continue;
+                const Kernel kernel{&isa, Op(op), storage};
+                if (digests) print(name_of(Op(op)), storage, digest_of(kernel));
+                else sweep(kernel);
+            }
         }
     }
+    if (digests) return failures || !calls;
     std::printf("%td calls, %td failures\n", calls, failures);
     return failures || !calls;
 }

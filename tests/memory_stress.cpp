@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../csrc/machine.h"
-#include "../csrc/memory.h"
+#include "runtime/machine.h"
+#include "runtime/result_memory.h"
 #include "stress.h"
 
 namespace {

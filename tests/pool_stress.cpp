@@ -21,10 +21,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../csrc/machine.h"
-#include "../csrc/pool.h"
-#include "../csrc/split.h"
-#include "../csrc/tuning.h"
+#include "runtime/machine.h"
+#include "runtime/thread_pool.h"
+#include "runtime/parallel_rows.h"
+#include "common/tuning.h"
 #include "stress.h"
 
 namespace {

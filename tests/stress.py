@@ -22,8 +22,10 @@ def compile_to(program: Path, *options: str) -> None:
     sources = [
         ROOT / "tests" / f"{name}.cpp" for name in ("stress", "pool_stress", "memory_stress")
     ]
-    sources += [ROOT / "csrc" / f"{name}.cpp" for name in ("split", "pool", "machine", "memory")]
+    runtime = ("parallel_rows", "thread_pool", "machine", "result_memory")
+    sources += [ROOT / "csrc" / "runtime" / f"{name}.cpp" for name in runtime]
     compiler = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-g1", "-pthread"]
+    compiler.append(f"-I{ROOT / 'csrc'}")
     subprocess.run([*compiler, *options, *sources, "-o", program], check=True)
 
 

@@ -1,4 +1,4 @@
-"""The floors under the times: memory moved, with nothing computed (csrc/floor.cpp)."""
+"""The floors under the times: memory moved, with nothing computed (csrc/runtime/bandwidth.cpp)."""
 
 from __future__ import annotations
 

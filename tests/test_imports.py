@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -227,3 +228,39 @@ print(*(name.partition(".")[0] for name in set(sys.modules) - before))
     others = {*OF_ONE_ELEMENT, "array_api_compat", "cupy", "ml_dtypes", "scipy"} - {library}
     allowed = {"dask": {"array_api_compat"}, "xarray": {"dask", "scipy"}}  # which xarray looks for
     assert set(run.stdout.split()) & others <= allowed.get(library, set())
+
+
+CSRC = Path(__file__).parents[1] / "csrc"
+# What each room of the core may include, beside itself.
+MAY_INCLUDE = {
+    "common": set(),
+    "simd": {"common"},
+    "numerics": {"common", "simd"},
+    "loops": {"common", "simd", "numerics", "runtime/kernels.h", "runtime/thread_pool.h"},
+    "ops": {"common", "simd", "numerics", "loops", "runtime/kernels.h"},
+    "runtime": {"common"},
+    "python": {"common", "runtime"},
+}
+SOURCES = {
+    str(path.relative_to(CSRC)): path.read_text() for path in CSRC.rglob("*") if path.is_file()
+}
+OF_AN_INSTRUCTION_SET = re.compile(r"^ *# *(?:el)?if.*__(?:SSE|AVX|FMA|F16C|ARM_NEON)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_core_includes_downwards(source):
+    room = source.partition("/")[0]
+    includes = re.findall(r'#include "(.*)"', SOURCES[source])
+    assert not [name for name in includes if name not in SOURCES]
+    above = {
+        name
+        for name in includes
+        if name.partition("/")[0] not in {room, *MAY_INCLUDE[room]}
+        and name not in MAY_INCLUDE[room]
+    }
+    assert not above
+
+
+def test_one_room_asks_for_the_instruction_set():
+    asking = {source for source, text in SOURCES.items() if OF_AN_INSTRUCTION_SET.search(text)}
+    assert asking == {"simd/vec.h", "runtime/dispatch.cpp"}  # the latter for its name

@@ -43,8 +43,10 @@ def tree(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tree)
     for name in ["src", "tools"]:
         shutil.copytree(ROOT / name, tree / name, ignore=MADE)
-    for path in (ROOT / "csrc").glob("*.cpp"):
-        (tree / "csrc" / path.name).touch()
+    for path in (ROOT / "csrc").rglob("*.cpp"):
+        copy = tree / path.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        copy.touch()
     return tree
 
 
@@ -98,7 +100,7 @@ def reason(site: Path) -> str:
 
 def test_a_plain_install_tells(tree: Path, tmp_path: Path) -> None:
     """In the terminal, although pip hides the output of a build that succeeds."""
-    (tree / "csrc" / "floor.cpp").write_text("#error broken on purpose\n")
+    (tree / "csrc" / "runtime" / "bandwidth.cpp").write_text("#error broken on purpose\n")
     site = tmp_path / "site"
     in_terminal = (
         "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
@@ -117,9 +119,9 @@ def test_a_plain_install_tells(tree: Path, tmp_path: Path) -> None:
     install = run(*command, cwd=tree)
     assert install.returncode == 0, install.stdout
     error = reason(site)
-    assert re.fullmatch("csrc/floor.cpp:1:2: error: .*broken on purpose", error)
+    assert re.fullmatch("csrc/runtime/bandwidth.cpp:1:2: error: .*broken on purpose", error)
     assert f"onesum: {NOT_BUILT}{error}" in install.stdout
-    assert "floor.cpp.o" not in install.stdout  # what a build prints is indeed hidden
+    assert "bandwidth.cpp.o" not in install.stdout  # what a build prints is indeed hidden
 
 
 FAKE = "echo 'fake.cpp:7:1: error: no $vectors today' >&2"

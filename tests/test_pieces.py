@@ -14,8 +14,8 @@ from rows import MASKABLE, OPERATIONS, arguments, classes_first, classes_last, l
 
 import onesum
 
-PIECE = 1 << 16  # classes, as csrc/rows.h has it
-STREAMED = 24 << 20  # bytes, as csrc/dispatch.cpp has it
+PIECE = 1 << 16  # classes, as csrc/common/tuning.h has it
+STREAMED = 24 << 20  # bytes, as csrc/common/tuning.h has it
 LENGTHS = [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 777]
 
 # Arrays that are large in fact take long, and the kernels meet small thresholds in every

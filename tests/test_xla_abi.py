@@ -1,4 +1,4 @@
-"""The structures of XLA that csrc/xla_abi.h declares, beside the header that jaxlib comes with; and
+"""The structures of XLA that csrc/python/xla_abi.h declares, beside the header that jaxlib comes with; and
 what the core's functions answer to a caller whose structures are others.
 """
 
@@ -21,7 +21,9 @@ COMPILER = shutil.which(os.environ.get("CXX", "c++"))
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 def test_the_structures_are_those_of_the_header():
     source = Path(__file__).with_name("xla_abi.cpp")
-    command = [COMPILER, "-std=c++20", "-fsyntax-only", "-I", ffi.include_dir(), source]
+    ours = source.parents[1] / "csrc"
+    folders = ["-I", ours, "-I", ffi.include_dir()]
+    command = [COMPILER, "-std=c++20", "-fsyntax-only", *folders, source]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-4000:]
 

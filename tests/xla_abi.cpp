@@ -1,8 +1,8 @@
-// csrc/xla_abi.h beside the header that jaxlib comes with: nothing is run, all is in the assertions. Compiled by
+// csrc/python/xla_abi.h beside the header that jaxlib comes with: nothing is run, all is in the assertions. Compiled by
 // tests/test_xla_abi.py.
 #include "xla/ffi/api/c_api.h"
 
-#include "../csrc/xla_abi.h"
+#include "python/xla_abi.h"
 
 using namespace onesum::xla;
 

@@ -1,4 +1,4 @@
-// The error of csrc/exp.h's exponential over every float32 from -104 to 0: all for which exp is a normal or subnormal number.
+// The error of csrc/numerics/exp.h's exponential over every float32 from -104 to 0: all for which exp is a normal or subnormal number.
 //
 // Prints the largest error in ulps of the parts 1 + hi + lo before rounding, of the rounded result where it is normal, and of the subnormal results
 // (in units of the least one). The reference is the C library's exp in double, good to 2^-52. The program fails above the bounds found when it was
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "../csrc/exp.h"
+#include "numerics/exp.h"
 
 int main() {
     constexpr int lanes = Vec<float>::lanes;
@@ -15,7 +15,7 @@ int main() {
     uint64_t count = 0;
     for (uint32_t first = 0; first <= last; first += lanes) {
         float x[lanes], hi[lanes], lo[lanes], scale[lanes], rounded[lanes];
-        for (int k = 0; k < lanes; ++k) x[k] = -bits<float>(first + k <= last ? first + k : last);
+        for (int k = 0; k < lanes; ++k) x[k] = -bit_cast<float>(first + k <= last ? first + k : last);
         f32v v;
         memcpy(&v, x, sizeof v);
         const auto e = exp_parts<true>(v, f32v{}, rounder_for(f32v{}));

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-Wno-psabi", "-w"]
+FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-Wno-psabi", "-w", f"-I{HERE.parent / 'csrc'}"]
 
 
 def targets() -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Write csrc/exp_table.h: powers of two for the table-driven exponential.
+"""Write csrc/numerics/exp_table.h: powers of two for the table-driven exponential.
 
 Entry j of 2^B stands for 2^(j/2^B). Its first word is rounded to the type; what is stored are its
 bits less those that the index leaves behind in the shifted integer (see exp.h), so that one integer
@@ -11,7 +11,7 @@ import numpy as np
 from mpmath import mp, mpf
 
 mp.dps = 60
-HEADER = Path(__file__).parent.parent / "csrc" / "exp_table.h"
+HEADER = Path(__file__).parent.parent / "csrc" / "numerics" / "exp_table.h"
 TYPES = {
     "float": (np.float32, np.uint32, 23, (3, 5)),
     "double": (np.float64, np.uint64, 52, (4,)),

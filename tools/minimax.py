@@ -1,4 +1,4 @@
-"""Print the polynomial coefficients of csrc/exp.h, with the error of each after rounding.
+"""Print the polynomial coefficients of csrc/numerics/exp.h, with the error of each after rounding.
 
 Remez exchange in 60-digit arithmetic, minimising the *relative* error of the function that is
 computed. Run it again when a degree changes; exp.h states the bounds that are printed.

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "../../csrc/kernels.h"
+#include "runtime/kernels.h"
 
 #define ONESUM_INDEX(name, operands) op_##name,
 enum Op { ONESUM_OPERATIONS(ONESUM_INDEX) ONESUM_CHUNKS(ONESUM_INDEX) ONESUM_LOSSES(ONESUM_INDEX) };

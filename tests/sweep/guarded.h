@@ -19,7 +19,7 @@
 #include <unistd.h>
 #endif
 
-#include "../../csrc/isize.h"
+#include "common/isize.h"
 
 // Memory that may be used, between two pages that may not.
 inline char* between_forbidden_pages(size_t page, size_t size) {
@@ -47,7 +47,7 @@ inline size_t page_size() {
 class Arena {
   public:
     Arena() {
-        const size_t size = 64 * page_size();
+        const size_t size = size_t(16) << 20;  // of which only what is used takes memory
         first = between_forbidden_pages(page_size(), size);
         last = first + size;
     }

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "../../csrc/kernels.h"
+#include "runtime/kernels.h"
 
 inline uint64_t hash(uint64_t x) {  // splitmix64
     x += 0x9e3779b97f4a7c15;

@@ -1,7 +1,8 @@
 // The kernel that the gufunc onesum._core.softmax runs on float32, for the raw entries to call.
-#include "../../../csrc/forward.h"
-#include "../../../csrc/layout.h"
 #include "kernel.h"
+
+#include "loops/row_loop.h"
+#include "ops/softmax.h"
 
 namespace {
 constexpr Places places{"xT>x"};

@@ -41,6 +41,7 @@ TURN = 2e-4  # seconds; short, so that little else gets the processor meanwhile
 COMPILER = os.environ.get("CXX", "g++")
 KERNEL_FLAGS = re.search(r"set\(KERNEL_FLAGS (.*)\)", (ROOT / "CMakeLists.txt").read_text())[1]
 FLAGS = ["-std=gnu++20", "-O2", *KERNEL_FLAGS.split(), "-fPIC", "-fvisibility=hidden", "-DNDEBUG"]
+FLAGS += [f"-I{ROOT / 'csrc'}"]
 QUIET = ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]
 
 KERNEL, DIRECT, GENERAL, GUFUNC = "kernel alone", "raw, direct", "raw, general", "gufunc"

@@ -41,6 +41,7 @@ COMPILER = os.environ.get("CXX", "g++")
 # What CMakeLists.txt gives the kernels.
 KERNEL_FLAGS = re.search(r"set\(KERNEL_FLAGS (.*)\)", (ROOT / "CMakeLists.txt").read_text())[1]
 FLAGS = ["-std=gnu++20", "-O2", *KERNEL_FLAGS.split(), "-fPIC", "-fvisibility=hidden", "-DNDEBUG"]
+FLAGS += [f"-I{ROOT / 'csrc'}"]
 QUIET = ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # GCC's own AVX-512 header
 
 BASE = "intrinsics"
@@ -330,7 +331,7 @@ its row and no other, {least:.0f} to {most:.0f} ulp off at most, which is what r
 
 {speed}
 
-Lines of code without blank ones and comments (`{base}` stands on vec.h and half.h, {shared} lines
+Lines of code without blank ones and comments (`{base}` stands on csrc/simd, {shared} lines
 which all kernels share); bytes of machine code; instructions in the hot loop : elements they serve;
 functions called; weak symbols in the object, as compiled and at -O0, and how many of the latter
 have the same name in the objects of two instruction sets.
@@ -351,7 +352,7 @@ def report(about: dict, torch: dict, builds: list[Build]) -> str:
         least=min(errors),
         most=max(errors),
         speed=speed_table(builds, torch, about["versions"]["torch"]),
-        shared=code_lines(ROOT / "csrc" / "vec.h") + code_lines(ROOT / "csrc" / "half.h"),
+        shared=sum(code_lines(path) for path in (ROOT / "csrc" / "simd").glob("*.h")),
         code=code_table(builds),
         **about,
     )

@@ -1,4 +1,4 @@
-// What the four variants share: the numbers (csrc/exp.h explains them), and the signature.
+// What the four variants share: the numbers (csrc/numerics/exp.h explains them), and the signature.
 //
 // Each variant computes, along a row: m = max x; e = exp(x - m) * 2^64 into `scratch`, and the sum of e in float lanes; e / sum. The
 // exponential is 2^n (1 + t + t^2 q(t)), n the integer nearest to (x - m) log2 e, and 2^n is made of the bits of the number that rounds.

@@ -3,7 +3,7 @@
 
 XLA has no wider type to hide roundings in where float64 is off. So what is subtracted is the
 exponent of the row's maximum, an integer, and not the maximum itself: rounding x - m costs up to
-64 ulp at x - m = -80 (as in csrc/exp.h, whose polynomials these are).
+64 ulp at x - m = -80 (as in csrc/numerics/exp.h, whose polynomials these are).
 
 XLA keeps to the order of what it is told to compute, but not quite: it may fuse a product and a
 sum, and it adds up constants: (a + 1.0) - 1.0 is a. So numbers are cut in two by

@@ -1,0 +1,95 @@
+// Rows side by side, as a class axis that is not the last has them: copied to tiles and back, class by class, in runs.
+#pragma once
+
+#include "loops/row_block.h"
+
+namespace {
+
+// Where the tiles of one operand are: vectors of the same rows, class by class, and vectors of the rows beside them. An odd number of vectors
+// lies between neighbours: they must not meet in the caches.
+template <class C> struct Tiles {
+    char* p;
+    isize along, across;
+    Operand at(int t) const { return {p + t * across, along, sizeof(C)}; }
+};
+// How many vectors of rows a panel has, of so many classes and inputs.
+inline int panel_vectors(isize classes, int inputs) {
+    const size_t fit = panel_limit / (inputs * size_t(classes | 1) * vector_bytes);
+    return fit < least_panel ? least_panel : fit > most_panel ? most_panel : int(fit);
+}
+
+// Copies rows side by side to tiles, vector by vector.
+template <class S> struct Filling {
+    using C = typename Compute<S>::type;
+    static constexpr isize size = sizeof(S);
+    static constexpr int lanes = lanes_of<S>;
+    Runs from, to;
+    isize left;     // vectors
+    int width;     // rows
+
+    Filling(const Operand& a, int width, isize n, const Tiles<C>& tiles) : width(width) {
+        const int vectors = (width + lanes - 1) / lanes;
+        from = {a.p, lanes * size, a.along - vectors * lanes * size, vectors, vectors};
+        to = {tiles.p, tiles.across, tiles.along - vectors * tiles.across, vectors, vectors};
+        left = vectors * n;
+    }
+    void fill(isize until) {
+        const int last = (width - 1) % lanes + 1;
+        while (left > until) {
+            const isize vectors = left - until < from.left ? left - until : from.left;
+            const bool part = vectors == from.left && last < lanes;
+            const char* p = from.p;
+            char* tile = const_cast<char*>(to.p);
+            for (isize i = part; i < vectors; ++i, p += from.step, tile += to.step) store<C>(tile, load<S>(p));
+            if (part) store<C>(tile, load_n<S>(p, last));
+            from.advance(vectors);
+            to.advance(vectors);
+            left -= vectors;
+        }
+    }
+};
+
+// `some` classes of rows side by side.
+template <class S> void columns_in(const Operand& a, int width, isize some, const Tiles<typename Compute<S>::type>& tiles) {
+    using C = typename Compute<S>::type;
+    constexpr int lanes = lanes_of<S>, size = sizeof(S);
+    for (isize j = 0; j < some; ++j) {
+        const char* p = a.p + j * a.along;
+        char* tile = tiles.p + j * tiles.along;
+        const char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.along;
+        int i = 0;
+        for (; i + lanes <= width; i += lanes) {
+            __builtin_prefetch(soon + i * size, 0, 2);
+            store<C>(tile + i * sizeof(C), load<S>(p + i * size));
+        }
+        if (i < width) store<C>(tile + i * sizeof(C), load_n<S>(p + i * size, width - i));
+    }
+}
+template <class S> void columns_out(const Tiles<typename Compute<S>::type>& tiles, int width, isize some, const Operand& a, bool streamed) {
+    using C = typename Compute<S>::type;
+    constexpr int lanes = lanes_of<S>, size = sizeof(S);
+    for (isize j = 0; j < some; ++j) {
+        char* p = a.p + j * a.along;
+        const char* tile = tiles.p + j * tiles.along;
+        int i = 0;
+        const auto put = [&](int count) {
+            store_n<S>(p + i * size, load_n<C>(tile + i * sizeof(C), count), count);
+            i += count;
+        };
+        if (streamed) {
+            int head = int(-reinterpret_cast<uintptr_t>(p) % 64 / size);  // of a line that began before the row
+            head = head < width ? head : width;
+            while (i < head) put(head - i < lanes ? head - i : lanes);
+            for (; i + lanes <= width; i += lanes) write<S>(p + i * size, AllLanes{}, load<C>(tile + i * sizeof(C)), true);
+        } else {
+            char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.along;
+            for (; i + lanes <= width; i += lanes) {
+                __builtin_prefetch(soon + i * size, 1);
+                store<S>(p + i * size, load<C>(tile + i * sizeof(C)));
+            }
+        }
+        if (i < width) put(width - i);
+    }
+}
+
+}  // namespace

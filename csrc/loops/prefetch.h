@@ -1,0 +1,35 @@
+// What is fetched to the caches while there is much to compute: the rows that come next, and the lines that will be written.
+#pragma once
+
+#include "loops/row_block.h"
+
+namespace {
+
+// Fetches what is read next, to the second-level cache, while there is much to compute. One vector at a time: many at once would be waited for.
+template <class W> struct Next {
+    const char* p;
+    ONESUM_INLINE Next(const Group<W>& g, const typename W::Row& row, int which) {
+        const Operand& a = row.r < g.next_count ? g.next[which] : g.in[which];
+        p = a.p + row.r * a.across;
+    }
+    ONESUM_INLINE void fetch(isize j) { __builtin_prefetch(p + j * isize(sizeof(typename W::S)), 0, 2); }
+};
+template <class C> struct Next<Columns<C>> {
+    Runs runs;
+    template <class Row> ONESUM_INLINE Next(const Group<Columns<C>>& g, const Row&, int which) : runs(g.next[which]) {}
+    ONESUM_INLINE void fetch(isize) {
+        __builtin_prefetch(runs.p, 0, 2);
+        runs.next();
+    }
+};
+
+// Fetches the lines of a row that will be written, whether past the caches or not: else the first store to each page waits for its address.
+template <class W> struct FetchOutput {
+    typename W::Row::Classes out;
+    ONESUM_INLINE FetchOutput(const Group<W>& g, const typename W::Row& row) : out(row.of(g.out)) {}
+    ONESUM_INLINE void operator()(isize j) const {
+        if constexpr (!W::across) __builtin_prefetch(out.at(j), 1);  // else it is a tile
+    }
+};
+
+}  // namespace

@@ -1,0 +1,43 @@
+// Memory for the time of a call.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "common/aligned.h"
+#include "common/tuning.h"
+
+namespace {
+
+// Memory for vectors, or null; to be released.
+inline char* memory_of(size_t bytes) { return static_cast<char*>(aligned_memory(bytes)); }
+
+// Puts an object where there is room for it. (A placement new would be a function that the instruction sets share.)
+template <class T> void put(T* room, const T& made) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    memcpy(static_cast<void*>(room), &made, sizeof made);
+}
+// Room for objects that are made one by one.
+template <class T, int most> struct Room {
+    alignas(T) char bytes[most * sizeof(T)];
+    T& operator[](int i) { return *reinterpret_cast<T*>(bytes + i * sizeof(T)); }
+};
+
+// Room for a call: on the stack where it is little. Aligned for vectors.
+class Scratch {
+  public:
+    explicit Scratch(size_t bytes) {
+        p = bytes <= sizeof local ? local : heap = memory_of(bytes);
+    }
+    ~Scratch() { release(heap); }
+    Scratch(const Scratch&) = delete;
+    explicit operator bool() const { return p; }
+    char* at(size_t offset) const { return p + offset; }
+
+  private:
+    alignas(64) char local[onesum::tuning::stack_scratch];
+    char* heap = nullptr;
+    char* p;
+};
+
+}  // namespace

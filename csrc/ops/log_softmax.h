@@ -1,0 +1,64 @@
+// log_softmax.
+#pragma once
+
+#include "numerics/log1p.h"
+#include "ops/normalizer.h"
+
+namespace {
+
+// (x - m) / T - log_rest. A quotient is kept in two words; where T is 1 the bits are those of the plain difference.
+template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE V scaled_difference(V x, V m, V inverse_hi, V inverse_lo, V log_rest) {
+    auto d = two_sum(x, -m);
+    d.hi = x == m ? V{} : d.hi;
+    d.lo = x == m ? V{} : d.lo;
+    V z = d.hi * inverse_hi;
+    V z_lo = fma(d.hi, inverse_lo, two_prod_error(d.hi, inverse_hi, z));
+    z_lo = z_lo + (inverse_hi == C(1) ? V{} : d.lo * inverse_hi);
+    return z == C(-infinity) || d.hi == C(-infinity) ? splat(C(-infinity)) - log_rest : z - (log_rest - z_lo);
+}
+
+// log p, once log1p(r) is known.
+template <class Form, class W, class Base> struct LogProbabilities : Base {
+    using S = typename W::S;
+    using C = typename W::C;
+    using V = typename W::V;
+    using Base::Base;
+    V log_rest;
+
+    ONESUM_NOINLINE void write(Group<W>& g) const {
+        g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
+            const V m = row.of(this->m), log_rest = row.of(this->log_rest);
+            const Logits<Form, W> logits(g, row);
+            const auto out = row.of(g.out);
+            V inverse_hi, inverse_lo;
+            if constexpr (Form::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
+            row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                V x = logits.at(j, lanes), y;
+                if constexpr (Form::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
+                else y = (x - m) - log_rest;
+                if constexpr (Form::general) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
+                ::write<S>(out.at(j), lanes, y, g.streamed);
+            });
+        });
+    }
+};
+
+struct LogSoftmax : Forward {
+    static constexpr bool needs_memo = false;
+    template <class Form, class W> struct Run : LogProbabilities<Form, W, Normalizer<Form, W>> {
+        using C = typename W::C;
+        using N = Normalizer<Form, W>;
+        using L = LogProbabilities<Form, W, N>;
+        using L::L;
+        Then end(Group<W>& g, Totals<W>& totals) {
+            const Then then = N::end(g, totals);
+            auto& log_rest = this->log_rest;
+            log_rest = log1p(this->r).rounded();
+            log_rest = this->no_finite_logit() ? splat(C(not_a_number)) : log_rest;
+            if constexpr (Form::general) log_rest = this->infinite() ? this->one_hot() : log_rest;
+            return then;
+        }
+    };
+};
+
+}  // namespace

@@ -1,0 +1,126 @@
+// logsumexp and its derivatives.
+#pragma once
+
+#include "numerics/log1p.h"
+#include "ops/normalizer.h"
+#include "ops/probabilities.h"
+
+namespace {
+
+struct LogSumExp : Forward {
+    static constexpr bool needs_memo = false;
+    template <class Form, class W> struct Run : Normalizer<Form, W> {
+        using C = typename W::C;
+        using V = typename W::V;
+        using N = Normalizer<Form, W>;
+        using N::N;
+        Then end(Group<W>& g, Totals<W>& totals) {
+            const Then then = N::end(g, totals);
+            V top = this->m;
+            auto wide_top = Wide<C>::of(this->m);
+            if constexpr (Form::general) {
+                wide_top = wide_top * this->inverse.wide();
+                top = this->no_finite_logit() | this->infinite() ? this->m : this->m * this->inverse.hi;
+            }
+            auto log_rest = log1p(this->r);
+            V nan_or_zero = log_rest.rounded() - log_rest.rounded();
+            V size = top < 0 ? -top : top;
+            g.row_out = size < C(infinity) ? (wide_top + log_rest).rounded() : top + nan_or_zero;
+            return then;
+        }
+        void write(Group<W>&) const {}
+    };
+};
+
+// g p / T for the cotangent g of a row
+struct LogSumExpVjp : Forward {
+    static constexpr bool needs_memo = true;
+    template <class W> static int form(const Group<W>& g, const typename W::V& m) {
+        return !all_usual(g, g.row_in) || Forward::form(g, m);
+    }
+    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
+        using S = typename W::S;
+        using C = typename W::C;
+        using V = typename W::V;
+        using I = typename W::I;
+        using P = Probabilities<Form, W, true>;
+        using P::P;
+        V power;  // what is left to multiply by
+
+        ONESUM_NOINLINE void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals, [](auto, auto&) ONESUM_FORCE_INLINE { return [](auto...) ONESUM_FORCE_INLINE {}; }); }
+        void end(Group<W>& g, Totals<W>& totals) {
+            P::end(g, totals, 0);
+            auto factor = Wide<C>::of(g.row_in);
+            I special = this->no_finite_logit();
+            if constexpr (Form::general) {
+                // An infinite g, or NaN, has its say where p is not 0.
+                const I finite = g.row_in - g.row_in == 0;
+                factor = Wide<C>::choose(finite, factor, Wide<C>::of(splat(C(1)))) * this->inverse.wide();
+                power = taken_apart<W>(factor);
+                power = finite ? power : g.row_in;
+                special = special | this->infinite();
+                this->at_infinity = this->at_infinity * factor.rounded();
+            }
+            const auto words = (factor * this->inverse_sum).two_words();
+            this->hi = special ? this->hi : words.hi * Constants<C>::unbias;
+            this->lo = special ? this->lo : words.lo * Constants<C>::unbias;
+        }
+        ONESUM_NOINLINE void write(Group<W>& g) const {
+            this->each(g, [&](auto row) ONESUM_FORCE_INLINE {
+                V power{};
+                if constexpr (Form::general) power = row.of(this->power);
+                return [&g, row, power](isize j, auto lanes, V, V p, char* out) ONESUM_FORCE_INLINE {
+                    if constexpr (Form::general) p = ((p == 0) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : p * power;
+                    write_derivative<S>(out, lanes, p, g.streamed);
+                };
+            });
+        }
+    };
+};
+
+// The sum of exponentials, and that of exponentials times what belongs to each class.
+template <class C> struct WeightedSum : ExpSum<C> {
+    using Plain = ExpSum<C>;
+    WideSum<C> weighted;
+    template <class T> ONESUM_INLINE explicit WeightedSum(T& totals) : Plain(totals.sum), weighted(totals.other) {}
+    ONESUM_INLINE void begin(isize k, bool fresh) { Plain::begin(k, fresh), weighted.begin(k, fresh); }
+    ONESUM_INLINE void flush(isize k) { Plain::flush(k), weighted.flush(k); }
+    ONESUM_INLINE void end_part(isize k) { Plain::end_part(k), weighted.end_part(k); }
+};
+
+// sum p v / T; where the logit is -inf or masked, v is not read
+struct LogSumExpJvp : Forward {
+    static constexpr bool needs_memo = false;
+    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
+        using S = typename W::S;
+        using C = typename W::C;
+        using V = typename W::V;
+        using P = Probabilities<Form, W, true>;
+        using P::P;
+        Excess<W> excess;
+        ONESUM_NOINLINE void sum(Group<W>& g, Totals<W>& totals) {
+            P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_FORCE_INLINE {
+                const V m = row.of(this->m);
+                return [&sums, v_at = row.of(g.in[1]), m, left = row.of(excess.left)](isize j, auto lanes, V x, const auto& e) ONESUM_FORCE_INLINE {
+                    V v = read<S>(v_at.at(j), lanes, V{});
+                    v = x == C(-infinity) ? V{} : v;
+                    if constexpr (Form::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;
+                    auto& sum = sums.weighted.sum;
+                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v), Excess<W>::of(e.scale, left));
+                };
+            });
+        }
+        Then end(Group<W>& g, Totals<W>& totals) {
+            P::end(g, totals, 0);
+            auto total = g.walk.sum_of(totals.other) * this->inverse_sum;
+            if constexpr (Form::general) total = total * this->inverse.wide();
+            V result = excess.undone(total).rounded();
+            result = this->no_finite_logit() ? this->hi : result;
+            g.row_out = result + this->nan_or_zero;
+            return excess.too_much(g, result) ? Then::again : Then::nothing;
+        }
+        void write(Group<W>&) const {}
+    };
+};
+
+}  // namespace

@@ -1,0 +1,370 @@
+// The losses as functions for Python: `losses`, for arguments that Python has brought to one form, and `direct.cross_entropy`, for those that are plain as
+// they are; like the direct calls of direct.cpp it leaves all else, errors included, to Python.
+#include "python/module.h"
+
+#include <cmath>
+#include <initializer_list>
+#include <cstdlib>
+#include <cstring>
+
+#include "python/array_view.h"
+
+namespace {
+
+using namespace onesum;
+
+#define ONESUM_INDEX(name, letters) loss_##name,
+enum Loss { before_losses = operations - 1, ONESUM_LOSSES(ONESUM_INDEX) };
+#undef ONESUM_INDEX
+#define ONESUM_LETTERS(name, letters) letters,
+const char* const letters_of[] = {ONESUM_LOSSES(ONESUM_LETTERS)};
+#undef ONESUM_LETTERS
+
+// One element for each row, side by side in C order.
+template <class T> class Rows {
+  public:
+    explicit Rows(npy_intp count) : p(count <= npy_intp(sizeof local / sizeof *local) ? local : heap = static_cast<T*>(malloc(count * sizeof(T)))) {}
+    ~Rows() { free(heap); }
+    Rows(const Rows&) = delete;
+    explicit operator bool() const { return p; }
+    T& operator[](npy_intp i) { return p[i]; }
+    T* data() { return p; }
+    Operand operand(const Form& form) const {
+        Operand result{reinterpret_cast<char*>(p), {}};
+        npy_intp step = sizeof(T);
+        for (int d = form.ndim - 1; d >= 0; --d) {
+            if (d == form.axis) continue;
+            result.strides[d] = step;
+            step *= form.dims[d];
+        }
+        return result;
+    }
+
+  private:
+    T local[128];
+    T* heap = nullptr;
+    T* p;
+};
+
+// The same for all rows and classes.
+Operand everywhere(const void* data) { return {const_cast<char*>(static_cast<const char*>(data)), {}}; }
+
+constexpr double one_weight = 1;
+constexpr isize no_class = -1;
+
+// What a kernel takes; the first four are of the shape of x.
+struct Request {
+    Form form;
+    Operand x, second, targets, mask = everywhere(nullptr), classes = everywhere(&no_class), sample = everywhere(&one_weight), masses, temperature, losses, gradient;
+    LossOptions options{0, 0, 0, 1, nullptr, false, false, false, wanted_loss};
+
+    npy_intp rows() const {
+        npy_intp count = 1;
+        for (int d = 0; d < form.ndim; ++d) count *= d == form.axis ? 1 : form.dims[d];
+        return count;
+    }
+    // False: no memory.
+    bool run(Loss loss, const int* order) const {
+        const Operand result = options.gradient ? gradient : x, others = everywhere(&options);
+        const Operand* inputs[] = {&x, &second, &result};
+        Operand operands[max_operands], *next = operands;
+        int arrays = 0;
+        for (const char* c = letters_of[loss - operations]; *c; ++c) switch (*c) {
+                case '>': arrays = 2; break;
+                case 'x': *next++ = *inputs[arrays++]; break;
+                case 'y': *next++ = targets; break;
+                case 'm': *next++ = mask; break;
+                case 'i': *next++ = classes; break;
+                case 's': *next++ = sample; break;
+                case 'q': *next++ = masses; break;
+                case 'T': *next++ = temperature; break;
+                case 'o': *next++ = others; break;
+                case 'l': *next++ = losses; break;
+            }
+        PyThreadState* thread = rows() * form.dims[form.axis] > worth_releasing_the_gil ? PyEval_SaveThread() : nullptr;
+        const bool enough_memory = walk(loss, letters_of[loss - operations], form, order, operands, options.gradient);
+        if (thread) PyEval_RestoreThread(thread);
+        return enough_memory;
+    }
+};
+
+PyObject* not_here() { return Py_NewRef(Py_NotImplemented); }
+PyObject* no_fit(const char* name) { return PyErr_Format(PyExc_TypeError, "losses: %s has not the form that was agreed on", name); }
+
+// losses(name, x, second, targets, mask, classes, weight, sample_weight, masses, axis, temperature, smoothing, z_loss, softcap, by, gradient, out): the losses of the
+// rows, as float64, and the gradient (by the first array if `gradient` is 1, by the second if it is 2) or None. The second array has probabilities, the divergence's
+// second logits, or what the Hessian is multiplied by, which takes the gradient's place; only beside it `targets` are the probabilities, if there are any. Arrays are
+// aligned, in native byte order; those with one element a row have size 1 along the axis, or lack it. Without classes no row is ignored. A softcap of 0 is none.
+PyObject* losses(PyObject*, PyObject* args) {
+    const char* name;
+    PyObject *x, *second, *targets, *mask, *classes, *weight, *sample, *masses, *temperature, *out;
+    Request request{};
+    int axis, gradient;
+    LossOptions& options = request.options;
+    if (!PyArg_ParseTuple(args, "sOOOOOOOOiOddddiO:losses", &name, &x, &second, &targets, &mask, &classes, &weight, &sample, &masses, &axis, &temperature,
+                          &options.smoothing, &options.z_loss, &options.softcap, &options.by, &gradient, &out))
+        return nullptr;
+    options.gradient = gradient > 0;
+    options.by_second = gradient > 1;
+    if (!PyArray_CheckExact(x) || axis < 0 || axis >= PyArray_NDIM(array(x))) return no_fit("x");
+    Form& form = request.form;
+    form = {PyArray_TYPE(array(x)), PyArray_NDIM(array(x)), axis, PyArray_DIMS(array(x)), false};
+    if (storage_of(form.type) < 0 || !form.take(x, false, request.x)) return no_fit("x");
+    request.second = request.targets = request.x;
+    if (targets != Py_None && !form.take(targets, false, request.targets)) return no_fit("targets");
+    if (second != Py_None && !form.take(second, false, request.second)) return no_fit("the second array");
+    if (mask != Py_None && !form.take(mask, false, NPY_BOOL, request.mask)) return no_fit("mask");
+    options.probabilities = classes == Py_None;
+    if (classes != Py_None && !form.take(classes, true, NPY_INT64, request.classes)) return no_fit("classes");
+    if (sample != Py_None && !form.take(sample, true, NPY_DOUBLE, request.sample)) return no_fit("sample_weight");
+    request.masses = everywhere(&one_weight);
+    if (masses != Py_None && !form.take(masses, true, NPY_DOUBLE, request.masses)) return no_fit("masses");
+    double number = 1;
+    request.temperature = everywhere(&number);
+    if (PyFloat_Check(temperature)) number = PyFloat_AsDouble(temperature);
+    else if (!form.take(temperature, true, NPY_DOUBLE, request.temperature)) return no_fit("temperature");
+    if (weight != Py_None) {
+        if (!PyArray_CheckExact(weight) || PyArray_TYPE(array(weight)) != NPY_DOUBLE || !PyArray_ISCARRAY_RO(array(weight)) || PyArray_SIZE(array(weight)) != form.dims[axis])
+            return no_fit("weight");
+        options.weight = static_cast<const double*>(PyArray_DATA(array(weight)));
+    }
+    const bool soft = second != Py_None || options.smoothing != 0;
+    options.wanted = !strcmp(name, "entropy") ? wanted_entropy : !strcmp(name, "masses") ? wanted_masses : wanted_loss;
+    const Loss loss = !strcmp(name, "kl_divergence")       ? loss_kl_divergence
+                      : !strcmp(name, "cross_entropy_hvp") ? loss_cross_entropy_hvp
+                      : soft || options.wanted             ? loss_soft_cross_entropy
+                                                           : loss_cross_entropy;
+
+    int order[NPY_MAXDIMS];
+    sort_axes(form.ndim, PyArray_STRIDES(array(x)), order);
+    Form numbers = form;
+    numbers.type = NPY_DOUBLE;
+    PyObject* values = new_result(numbers, true, true, order);
+    if (!values) return nullptr;
+    form.take(values, true, NPY_DOUBLE, request.losses);
+    PyObject* slope = Py_NewRef(gradient ? out : Py_None);
+    if (gradient && out == Py_None) {
+        Py_DECREF(slope);
+        slope = new_result(form, false, PyArray_IS_C_CONTIGUOUS(array(x)), order);
+    }
+    if (slope && (!gradient || form.take(slope, false, request.gradient))) {
+        if (request.run(loss, order)) return Py_BuildValue("(NN)", values, slope);
+        PyErr_NoMemory();
+    } else if (slope) {
+        no_fit("out");
+    }
+    Py_DECREF(values);
+    Py_XDECREF(slope);
+    return nullptr;
+}
+
+// A sum, as good as if twice the digits had been kept. Term i goes to lane i mod 8, so that several are added at once; terms of 0 may be left out.
+class CompensatedSum {
+  public:
+    static constexpr int lanes = 8;
+    void add(npy_intp i, double term) {
+        const npy_intp k = i % lanes;
+        const double s = sum[k] + term, part = s - sum[k];
+        rest[k] += (sum[k] - (s - part)) + (term - part);
+        sum[k] = s;
+    }
+    double total() {
+        for (int k = 1; k < lanes; ++k) add(0, sum[k]), rest[0] += rest[k];
+        return std::isfinite(rest[0]) ? sum[0] + rest[0] : sum[0];
+    }
+
+  private:
+    double sum[lanes] = {}, rest[lanes] = {};
+};
+double sum_of(const double* x, npy_intp count) {
+    constexpr int lanes = CompensatedSum::lanes;
+    CompensatedSum sum;
+    npy_intp i = 0;
+    for (; i + lanes <= count; i += lanes)
+        for (int k = 0; k < lanes; ++k) sum.add(k, x[i + k]);
+    for (; i < count; ++i) sum.add(i, x[i]);
+    return sum.total();
+}
+
+// total(x): the sum of a contiguous array of float64.
+PyObject* total(PyObject*, PyObject* x) {
+    if (!PyArray_CheckExact(x) || PyArray_TYPE(array(x)) != NPY_DOUBLE || !PyArray_ISCARRAY_RO(array(x))) return no_fit("x");
+    return PyFloat_FromDouble(sum_of(static_cast<const double*>(PyArray_DATA(array(x))), PyArray_SIZE(array(x))));
+}
+
+// A number as an element of x's type: float64, float32 or bfloat16.
+void put(void* element, double x, int type) {
+    const float narrow = float(x);
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    const uint16_t half = uint16_t((narrow != narrow ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // ties to even; a NaN stays one
+    if (type == NPY_DOUBLE) memcpy(element, &x, sizeof x);
+    else if (type == NPY_FLOAT) memcpy(element, &narrow, sizeof narrow);
+    else memcpy(element, &half, sizeof half);
+}
+PyObject* scalar_of(double x, int type) {
+    PyArray_Descr* descr = PyArray_DescrFromType(type);
+    double element;
+    put(&element, x, type);
+    PyObject* result = PyArray_Scalar(&element, descr, nullptr);
+    Py_DECREF(object(descr));
+    return result;
+}
+
+// Class indices as the kernels take them, with -1 for `ignored`, and the weights of those that count, summed. False if one is out of range.
+template <class T> bool read_classes(const Operand& given, const Form& form, npy_intp count, const double* weight, bool ignores, isize ignored, isize* classes, double& counted) {
+    const npy_intp n = form.dims[form.axis];
+    npy_intp at[NPY_MAXDIMS] = {};
+    const char* p = given.data;
+    npy_intp rows = 0;
+    CompensatedSum weights;
+    for (npy_intp i = 0; i < count; ++i) {
+        T y;
+        memcpy(&y, p, sizeof y);
+        if (ignores && isize(y) == ignored) {
+            classes[i] = -1;
+        } else {
+            if (y < 0 || y >= n) return false;
+            classes[i] = y;
+            ++rows;
+            if (weight) weights.add(i, weight[y]);
+        }
+        for (int d = form.ndim - 1; d >= 0; --d) {
+            if (d == form.axis) continue;
+            p += given.strides[d];
+            if (++at[d] < form.dims[d]) break;
+            p -= given.strides[d] * form.dims[d];
+            at[d] = 0;
+        }
+    }
+    counted = weight ? weights.total() : double(rows);
+    return true;
+}
+
+// Class indices that can be taken as they are. As unsigned numbers negative ones are large.
+bool all_below(uint64_t n, const uint64_t* classes, npy_intp count) {
+    bool outside = false;
+    for (npy_intp i = 0; i < count; ++i) outside |= classes[i] >= n;
+    return !outside;
+}
+
+bool number_of(PyObject* given, double& number) {
+    if (!PyFloat_CheckExact(given)) return false;
+    number = PyFloat_AsDouble(given);
+    return true;
+}
+
+// cross_entropy(x, target, axis, weight, label_smoothing, ignore_index, sample_weight, z_loss, softcap, temperature, where, reduction, gradient, out)
+template <bool bfloat16> PyObject* direct_cross_entropy(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 14) return PyErr_Format(PyExc_TypeError, "a direct call got %zd arguments", count);
+    PyObject *x = given[0], *target = given[1], *axis_given = given[2], *weight = given[3], *ignored_given = given[5], *sample = given[6], *out = given[13];
+    const bool gradient = given[12] == Py_True;
+    if (!PyArray_CheckExact(x) || !PyArray_CheckExact(target) || !PyLong_CheckExact(axis_given) || given[10] != Py_None) return not_here();
+    const int ndim = PyArray_NDIM(array(x));
+    int overflow;
+    isize axis = PyLong_AsLongAndOverflow(axis_given, &overflow), ignored = 0;
+    if (overflow || axis < -ndim || axis >= ndim) return not_here();
+    if (axis < 0) axis += ndim;
+    Request request{};
+    LossOptions& options = request.options;
+    options.gradient = gradient;
+    double temperature;
+    if (!number_of(given[4], options.smoothing) || !number_of(given[7], options.z_loss) || !number_of(given[9], temperature)) return not_here();
+    if (!(options.smoothing >= 0 && options.smoothing <= 1) || !(options.z_loss >= 0 && options.z_loss < HUGE_VAL) || !(temperature > 0)) return not_here();
+    if (given[8] != Py_None && (!number_of(given[8], options.softcap) || !(options.softcap > 0 && options.softcap < HUGE_VAL))) return not_here();
+    if (!PyUnicode_CheckExact(given[11])) return not_here();
+    const bool mean = PyUnicode_CompareWithASCIIString(given[11], "mean") == 0, each = PyUnicode_CompareWithASCIIString(given[11], "none") == 0;
+    if (!mean && !each && PyUnicode_CompareWithASCIIString(given[11], "sum") != 0) return not_here();
+
+    Form& form = request.form;
+    form = {PyArray_TYPE(array(x)), ndim, int(axis), PyArray_DIMS(array(x)), false};
+    const npy_intp n = form.dims[axis], rows = request.rows();
+    if (n == 0 || form.type == NPY_HALF || !is_direct(form.type, bfloat16) || !form.take(x, false, request.x)) return not_here();
+    request.second = request.x;
+    request.temperature = everywhere(&temperature);
+    if (weight != Py_None) {
+        if (!PyArray_CheckExact(weight) || PyArray_TYPE(array(weight)) != NPY_DOUBLE || !PyArray_ISCARRAY_RO(array(weight)) || PyArray_NDIM(array(weight)) != 1 || PyArray_SIZE(array(weight)) != n)
+            return not_here();
+        options.weight = static_cast<const double*>(PyArray_DATA(array(weight)));
+        for (npy_intp c = 0; c < n; ++c)
+            if (!(options.weight[c] >= 0 && options.weight[c] < HUGE_VAL)) return not_here();
+    }
+    if (sample != Py_None) {
+        if (!form.take(sample, true, NPY_DOUBLE, request.sample) || !PyArray_ISCARRAY_RO(array(sample))) return not_here();
+        const double* weights = static_cast<const double*>(PyArray_DATA(array(sample)));
+        for (npy_intp i = 0; i < rows; ++i)
+            if (!(weights[i] >= 0 && weights[i] < HUGE_VAL)) return not_here();
+    }
+
+    const int target_type = PyArray_TYPE(array(target));
+    options.probabilities = target_type == form.type;
+    Rows<isize> classes(options.probabilities ? 0 : rows);
+    double counted = double(rows);
+    if (options.probabilities) {
+        if (ignored_given != Py_None || !form.take(target, false, request.second)) return not_here();
+    } else {
+        if (ignored_given != Py_None) {
+            if (!PyLong_CheckExact(ignored_given)) return not_here();
+            ignored = PyLong_AsLongAndOverflow(ignored_given, &overflow);
+            if (overflow) return not_here();
+        }
+        Operand indices;
+        if (!classes || (target_type != NPY_INT64 && target_type != NPY_INT32) || !form.take(target, true, target_type, indices)) return not_here();
+        if (target_type == NPY_INT64 && ignored_given == Py_None && !options.weight && PyArray_IS_C_CONTIGUOUS(array(target))) {
+            if (!all_below(n, reinterpret_cast<const uint64_t*>(indices.data), rows)) return not_here();
+            request.classes = indices;
+        } else {
+            const auto read = target_type == NPY_INT64 ? read_classes<int64_t> : read_classes<int32_t>;
+            if (!read(indices, form, rows, options.weight, ignored_given != Py_None, ignored, classes.data(), counted)) return not_here();
+            request.classes = classes.operand(form);
+        }
+    }
+    if (mean) options.by = counted ? 1 / counted : NAN;
+
+    int order[NPY_MAXDIMS];
+    sort_axes(ndim, PyArray_STRIDES(array(x)), order);
+    PyObject* slope = nullptr;
+    if (gradient && out != Py_None) {
+        if (!form.take(out, false, request.gradient) || !may_write(array(out))) return not_here();
+        for (PyObject* in : {x, target, weight, sample}) {
+            const bool class_by_class = in == x || (in == target && options.probabilities);
+            if (in != Py_None && !(class_by_class ? may_write_beside(array(out), array(in)) : !meet(array(out), array(in)))) return not_here();
+        }
+        slope = Py_NewRef(out);
+    } else if (gradient) {
+        slope = new_result(form, false, PyArray_IS_C_CONTIGUOUS(array(x)), order);
+        if (!slope) return nullptr;
+        form.take(slope, false, request.gradient);
+    }
+
+    Rows<double> values(rows);
+    PyObject* loss = nullptr;
+    bool done = bool(values);
+    request.losses = values.operand(form);
+    done = done && request.run(options.probabilities || options.smoothing != 0 ? loss_soft_cross_entropy : loss_cross_entropy, order);
+    if (!done) {
+        PyErr_NoMemory();
+    } else if (!each || ndim == 1) {
+        const double sum = sum_of(values.data(), rows);
+        loss = scalar_of(!mean ? sum : counted ? sum / counted : NAN, form.type);
+    } else if ((loss = new_result(form, true, true, order))) {
+        char* const data = PyArray_BYTES(array(loss));
+        for (npy_intp i = 0; i < rows; ++i) put(data + i * PyArray_ITEMSIZE(array(loss)), values[i], form.type);
+    }
+    if (!loss) return Py_XDECREF(slope), nullptr;
+    return Py_BuildValue("(NN)", loss, slope ? slope : Py_NewRef(Py_None));
+}
+
+PyMethodDef methods[] = {{"losses", losses, METH_VARARGS, "The losses of the rows and their gradient."},
+                         {"total", total, METH_O, "A sum, as good as if twice the digits had been kept."},
+                         {nullptr, nullptr, 0, nullptr}};
+template <bool bfloat16> PyMethodDef direct_methods[] = {
+    {"cross_entropy", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(direct_cross_entropy<bfloat16>)), METH_FASTCALL,
+     "Compute the plain case; answer NotImplemented to others."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+int onesum::add_losses(PyObject* module) { return PyModule_AddFunctions(module, methods); }
+int onesum::add_direct_losses(PyObject* direct, bool bfloat16) { return PyModule_AddFunctions(direct, bfloat16 ? direct_methods<true> : direct_methods<false>); }

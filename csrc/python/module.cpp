@@ -1,0 +1,163 @@
+// The module onesum._core.
+#include "python/module.h"
+
+#include <cstdlib>
+
+#include "python/array_view.h"
+#include "runtime/bandwidth.h"
+#include "runtime/dispatch.h"
+#include "runtime/machine.h"
+#include "runtime/result_memory.h"
+#include "runtime/thread_pool.h"
+
+namespace {
+
+using onesum::isas;
+
+PyObject* names(bool usable_only) {
+    PyObject* list = PyList_New(0);
+    if (!list) return nullptr;
+    for (int i = onesum::isa_count - 1; i >= 0; --i) {
+        if (usable_only && !isas[i].cpu_has_it()) continue;
+        PyObject* name = PyUnicode_FromString(isas[i].name);
+        if (!name || PyList_Append(list, name) < 0) {
+            Py_XDECREF(name);
+            Py_DECREF(list);
+            return nullptr;
+        }
+        Py_DECREF(name);
+    }
+    PyObject* tuple = PyList_AsTuple(list);
+    Py_DECREF(list);
+    return tuple;
+}
+
+bool use(PyObject* module, const onesum::Isa* isa) {
+    onesum::use_isa(isa);
+    PyObject* name = PyUnicode_FromString(isa->name);
+    int failed = !name || PyModule_AddObjectRef(module, "isa", name) < 0;
+    Py_XDECREF(name);
+    return !failed;
+}
+
+// The instruction set `name`; null with ImportError or ValueError set if there is no such, or this CPU lacks it.
+const onesum::Isa* wanted(const char* name, PyObject* error) {
+    const onesum::Isa* isa = onesum::find_isa(name);
+    if (isa && isa->cpu_has_it()) return isa;
+    PyObject* usable = names(true);
+    if (usable) PyErr_Format(error, "ONESUM_ISA: %s '%s'; expected one of %R", isa ? "this CPU lacks" : "unknown instruction set", name, usable);
+    Py_XDECREF(usable);
+    return nullptr;
+}
+
+PyObject* use_isa(PyObject* module, PyObject* name) {
+    PyObject* bytes = PyUnicode_AsUTF8String(name);
+    if (!bytes) return nullptr;
+    const onesum::Isa* isa = wanted(PyBytes_AsString(bytes), PyExc_ValueError);
+    Py_DECREF(bytes);
+    if (!isa || !use(module, isa)) return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyObject* get_num_threads(PyObject*, PyObject*) { return PyLong_FromLong(onesum::threads()); }
+
+PyObject* set_num_threads(PyObject*, PyObject* number) {
+    int overflow;
+    const long n = PyLong_AsLongAndOverflow(number, &overflow);
+    if (n == -1 && PyErr_Occurred()) return nullptr;
+    onesum::set_threads(overflow > 0 || n > onesum::most_threads ? onesum::most_threads : int(n));
+    Py_RETURN_NONE;
+}
+
+PyObject* jobs(PyObject*, PyObject*) { return PyLong_FromUnsignedLong(onesum::jobs()); }
+
+PyObject* release_memory(PyObject*, PyObject*) {
+    isize bytes;
+    Py_BEGIN_ALLOW_THREADS;
+    bytes = onesum::release_memory();
+    Py_END_ALLOW_THREADS;
+    return PyLong_FromSsize_t(bytes);
+}
+
+// _move(target, sources, streaming): see runtime/bandwidth.h. What it returns for target None depends on every byte read.
+PyObject* move(PyObject*, PyObject* args) {
+    PyObject *target, *sources;
+    int streaming;
+    if (!PyArg_ParseTuple(args, "OO!p:_move", &target, &PyTuple_Type, &sources, &streaming)) return nullptr;
+    const Py_ssize_t count = PyTuple_Size(sources);
+    if (count < 1 || count > 2) return PyErr_Format(PyExc_ValueError, "sources: expected one or two arrays, got %zd", count);
+    char* data[3] = {};  // target, sources
+    npy_intp size = 0;
+    for (Py_ssize_t i = target == Py_None ? 1 : 0; i <= count; ++i) {
+        PyObject* object = i ? PyTuple_GetItem(sources, i - 1) : target;
+        const char* name = i ? "sources" : "target";
+        if (!PyArray_Check(object)) return PyErr_Format(PyExc_TypeError, "%s: expected NumPy arrays, got %R", name, Py_TYPE(object));
+        auto* array = reinterpret_cast<PyArrayObject*>(object);
+        if (!PyArray_IS_C_CONTIGUOUS(array)) return PyErr_Format(PyExc_ValueError, "%s: expected C-contiguous arrays", name);
+        if (!i && !PyArray_ISWRITEABLE(array)) return PyErr_Format(PyExc_ValueError, "target: expected a writeable array");
+        const bool first = i == (target == Py_None ? 1 : 0);
+        if (!first && PyArray_NBYTES(array) != size)
+            return PyErr_Format(PyExc_ValueError, "%s: expected arrays of %zd bytes, got %zd", name, Py_ssize_t(size),
+                                Py_ssize_t(PyArray_NBYTES(array)));
+        size = PyArray_NBYTES(array);
+        data[i] = PyArray_BYTES(array);
+    }
+    isize seen = 0;
+    Py_BEGIN_ALLOW_THREADS;
+    if (data[0]) onesum::move(data[0], data[1], data[2], size, streaming);
+    else seen = onesum::look(data[1], data[2], size);
+    Py_END_ALLOW_THREADS;
+    if (data[0]) Py_RETURN_NONE;
+    return PyLong_FromSsize_t(seen);
+}
+
+int execute(PyObject* module) {
+    if (const char* value = onesum::threads_from_environment()) {
+        PyErr_Format(PyExc_ImportError, "ONESUM_NUM_THREADS: expected a whole number >= 1, got '%s'", value);
+        return -1;
+    }
+    if (const char* value = onesum::memory_from_environment()) {
+        PyErr_Format(PyExc_ImportError, "ONESUM_KEEP_MEMORY: expected a whole number of bytes >= 0, got '%s'", value);
+        return -1;
+    }
+    if (!onesum::prepare_arrays()) return -1;  // which asks whether memory is to be kept
+    const char* override = getenv("ONESUM_ISA");
+    const onesum::Isa* isa = override && *override ? wanted(override, PyExc_ImportError) : onesum::best_isa();
+    if (!isa) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ImportError, "onesum: this CPU lacks every instruction set the core was built for");
+        return -1;
+    }
+    if (!use(module, isa)) return -1;
+    if (onesum::add_gufuncs(module) < 0 || onesum::add_losses(module) < 0 || onesum::add_direct_calls(module) < 0 || onesum::add_xla_handlers(module) < 0) return -1;
+    for (bool usable : {true, false}) {
+        PyObject* tuple = names(usable);
+        int failed = !tuple || PyModule_AddObjectRef(module, usable ? "isas" : "built_isas", tuple) < 0;
+        Py_XDECREF(tuple);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
+PyMethodDef methods[] = {
+    {"_use_isa", use_isa, METH_O, "Switch to another instruction set. For tests: calls under way keep the one they began with."},
+    {"_get_num_threads", get_num_threads, METH_NOARGS, "How many threads a call may use."},
+    {"_set_num_threads", set_num_threads, METH_O, "Let calls use so many."},
+    {"_jobs", jobs, METH_NOARGS, "How many calls have been shared among threads. For tests."},
+    {"_release_memory", release_memory, METH_NOARGS, "Give the memory kept for large results back; how many bytes."},
+    {"_compare", onesum::compare, METH_VARARGS, "The sums over the classes that the divergences of rows of logits follow from."},
+    {"_move", move, METH_VARARGS, "Read one or two arrays and write one, or none: the floor under every time. For the benchmark."},
+    {nullptr, nullptr, 0, nullptr},
+};
+PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, reinterpret_cast<void*>(execute)},
+#if defined(Py_mod_gil)
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, nullptr},
+};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "onesum._core", "Compiled kernels as generalized ufuncs.", 0, methods, slots,
+                          nullptr,               nullptr,        nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__core() { return PyModuleDef_Init(&definition); }

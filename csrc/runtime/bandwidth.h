@@ -1,0 +1,14 @@
+// The floor that memory sets: reading one or two arrays, and writing one, with nothing to compute. For the benchmark.
+#pragma once
+
+#include "common/isize.h"
+
+namespace onesum {
+
+// target = a, or a ^ b where b is not null; past the cache if `streaming`. With the threads of parallel().
+void move(char* target, const char* a, const char* b, isize bytes, bool streaming);
+
+// Reads only: the exclusive or of all bytes of a, and of b where it is not null.
+unsigned char look(const char* a, const char* b, isize bytes);
+
+}  // namespace onesum

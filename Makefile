@@ -1,6 +1,6 @@
 # make demo   set everything up, train the digits network, check its gradients, draw the picture
 # make test   set everything up, run the tests
-# make lint   ruff and mypy          make check   lint, test and docs
+# make lint   ruff, clang-format and mypy         make check   lint, test and docs
 # make test-clang  the core built by Clang, without a warning, and the tests that look at its results; CLANG=clang++-19 takes another
 # make fuzz   calls drawn at random, against exact arithmetic: SECONDS=600 SEED=1 BACKEND=native ISA=v3 FUNCTION='kl_*' ONLY=17
 # make test-sanitized   the core under the sanitizers: kernels, bindings, pool, memory (six minutes)
@@ -61,6 +61,7 @@ test-exp: $(VENV)/installed
 lint: $(VENV)/lint $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(wildcard csrc/*/*.h csrc/*/*.cpp tests/*.cpp tests/sweep/*.h)
 	$(BIN)/mypy
 
 check: lint test docs

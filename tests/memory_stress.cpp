@@ -1,4 +1,5 @@
-// The memory of large results, from several threads: no two live blocks have a byte in common, and none loses its content.
+// The memory of large results, from several threads: no two live blocks have a byte in common, and none loses its
+// content.
 //   threads N     N steps of each of four: blocks of all sizes, that die in other threads than they were born in
 //   fork          forks meanwhile; the children go on
 //   limit ROOT    prints usable_memory(ROOT)
@@ -63,7 +64,8 @@ void live(int steps, unsigned seed) {
                 block->data = static_cast<unsigned char*>(onesum::allocate_zeros(size, 1));
                 block->check(0, size);
             }
-            expect(block->data && reinterpret_cast<uintptr_t>(block->data) % 64 == 0, "no block, or one that is not aligned");
+            expect(block->data && reinterpret_cast<uintptr_t>(block->data) % 64 == 0,
+                   "no block, or one that is not aligned");
             block->write();
             blocks.push_back(block);
         } else if (random() % 8 == 0) {

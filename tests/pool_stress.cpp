@@ -21,10 +21,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "runtime/machine.h"
-#include "runtime/thread_pool.h"
-#include "runtime/parallel_rows.h"
 #include "common/tuning.h"
+#include "runtime/machine.h"
+#include "runtime/parallel_rows.h"
+#include "runtime/thread_pool.h"
 #include "stress.h"
 
 namespace {
@@ -89,7 +89,8 @@ void alone() {
         counts.nested = counts.alone = true;
         onesum::parallel(20, count, &counts);
         counts.check();
-        expect(int(std::set(counts.by.begin(), counts.by.end()).size()) <= onesum::threads(), "too many threads took part");
+        expect(int(std::set(counts.by.begin(), counts.by.end()).size()) <= onesum::threads(),
+               "too many threads took part");
     }
     expect(onesum::jobs() == 3000, "a nested call was a job for the pool, or an outer one was not");
 }
@@ -109,11 +110,14 @@ void meet() {
     for (int i = 0; i < 200; ++i) {
         std::atomic<int> begun{0};
         if (i % 2) std::this_thread::sleep_for(std::chrono::microseconds(20 * onesum::tuning::until_next_job));
-        onesum::parallel(2, [](void* context, isize) {
-            auto& begun = *static_cast<std::atomic<int>*>(context);
-            ++begun;
-            while (begun < 2) std::this_thread::yield();  // who runs this gives up on it after a while
-        }, &begun);
+        onesum::parallel(
+            2,
+            [](void* context, isize) {
+                auto& begun = *static_cast<std::atomic<int>*>(context);
+                ++begun;
+                while (begun < 2) std::this_thread::yield();  // who runs this gives up on it after a while
+            },
+            &begun);
     }
 }
 
@@ -186,7 +190,8 @@ void split() {
     onesum::set_threads(1);
     expect(cut(100000, 1000) == 1, "cut for one thread");
     onesum::set_threads(4);
-    expect(cut(least - 1, 1000) == 1 && cut(1, 1000000) == 1 && cut(0, 10) == 1 && cut(10, 0) == 1, "cut what is small");
+    expect(cut(least - 1, 1000) == 1 && cut(1, 1000000) == 1 && cut(0, 10) == 1 && cut(10, 0) == 1,
+           "cut what is small");
     expect(cut(7, long_row) == 1, "cut a few isize rows");
     expect(cut(7, long_row - 1) == 7, "left rows that are not isize to one thread");
     expect(cut(8, long_row) == 8, "did not cut rows enough for all");

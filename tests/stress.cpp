@@ -1,5 +1,5 @@
-// The pool of threads and the memory of large results, hammered. Exits with 0 if all was well, and with 1 or a report of the sanitizer otherwise. Compiled by
-// stress.py, plain and under the sanitizers.
+// The pool of threads and the memory of large results, hammered. Exits with 0 if all was well, and with 1 or a report
+// of the sanitizer otherwise. Compiled by stress.py, plain and under the sanitizers.
 //   stress pool MODE [ARGUMENT]      see pool_stress.cpp
 //   stress memory MODE [ARGUMENT]    see memory_stress.cpp
 #include "stress.h"

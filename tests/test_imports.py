@@ -244,7 +244,9 @@ MAY_INCLUDE = {
 SOURCES = {
     str(path.relative_to(CSRC)): path.read_text() for path in CSRC.rglob("*") if path.is_file()
 }
-OF_AN_INSTRUCTION_SET = re.compile(r"^ *# *(?:el)?if.*__(?:SSE|AVX|FMA|F16C|ARM_NEON)", re.MULTILINE)
+OF_AN_INSTRUCTION_SET = re.compile(
+    r"^ *# *(?:el)?if.*__(?:SSE|AVX|FMA|F16C|ARM_NEON)", re.MULTILINE
+)
 
 
 @pytest.mark.parametrize("source", SOURCES)

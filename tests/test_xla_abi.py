@@ -1,5 +1,5 @@
-"""The structures of XLA that csrc/python/xla_abi.h declares, beside the header that jaxlib comes with; and
-what the core's functions answer to a caller whose structures are others.
+"""The structures of XLA that csrc/python/xla_abi.h declares, beside the header that jaxlib has;
+and what the core's functions answer to a caller whose structures are others.
 """
 
 from __future__ import annotations

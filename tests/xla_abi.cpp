@@ -7,10 +7,10 @@
 using namespace onesum::xla;
 
 #define SAME_SIZE(ours, theirs) static_assert(sizeof(ours) == sizeof(theirs) && alignof(ours) == alignof(theirs))
-#define SAME(ours, member, theirs, their_member)                                \
-    static_assert(offsetof(ours, member) == offsetof(theirs, their_member));    \
+#define SAME(ours, member, theirs, their_member)                             \
+    static_assert(offsetof(ours, member) == offsetof(theirs, their_member)); \
     static_assert(sizeof(ours::member) == sizeof(theirs::their_member))
-#define SAME_HEAD(ours, theirs)                  \
+#define SAME_HEAD(ours, theirs)                   \
     SAME(ours, struct_size, theirs, struct_size); \
     SAME(ours, extensions, theirs, extension_start)
 

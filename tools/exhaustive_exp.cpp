@@ -18,8 +18,8 @@ int main() {
         for (int k = 0; k < lanes; ++k) x[k] = -bit_cast<float>(first + k <= last ? first + k : last);
         f32v v;
         memcpy(&v, x, sizeof v);
-        const auto e = exp_parts<true>(v, f32v{}, rounder_for(f32v{}));
-        const f32v product = fma(e.scale, e.tail(), e.scale) * Constants<float>::unbias;
+        const auto e = exp_parts<true>(v, f32v{}, magic_bias_for(f32v{}));
+        const f32v product = fma(e.scale, e.tail(), e.scale) * Constants<float>::inv_scale_bias;
         memcpy(hi, &e.hi, sizeof hi);
         memcpy(lo, &e.lo, sizeof lo);
         memcpy(scale, &e.scale, sizeof scale);

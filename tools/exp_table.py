@@ -57,9 +57,9 @@ def header():
             text += [
                 "",
                 f"template <> struct ExpTable<{name}, {bits}> {{",
-                f"    alignas(64) static constexpr {integer} first[{count}] = {{",
+                f"    alignas(64) static constexpr {integer} exponent_bits[{count}] = {{",
                 f"        {lines([str(v) for v in first])}}};",
-                f"    alignas(64) static constexpr {name} second[{count}] = {{",
+                f"    alignas(64) static constexpr {name} correction[{count}] = {{",
                 f"        {lines([v.hex() + suffix for v in second], 4)}}};",
                 "};",
             ]

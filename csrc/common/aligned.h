@@ -1,4 +1,5 @@
-// Memory that begins where a line of the caches does, for vectors; null if there is none. Each object has functions of its own (ops/kernels.cpp).
+// Memory that begins where a line of the caches does, for vectors; null if there is none. Each object has functions of
+// its own (ops/kernels.cpp).
 #pragma once
 
 #include <cstddef>

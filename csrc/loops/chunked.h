@@ -1,10 +1,9 @@
-// The steps of an operation: what must be known first, the sums, their end, what is written. For groups of rows at once, and for rows too long for that,
-// whose pieces go through each step before the next begins.
+// Rows too long to be gone over at once: cut along the classes, so that threads share them and what is read is still at
+// hand when it is used. Each step of an operation (protocol.h) is done for all pieces before the next begins.
 //
-// Pieces of a row are always cut at the same classes: neither the number of threads nor the layout decides about a bit.
-// The steps of an operation for rows side by side that are too long for tiles of them all: part by part, which threads share, and tile by tile.
-//
-// What parts sum is merged in their order, as steps.h and rows.h merge the parts and pieces of one row: to the same bits.
+// Rows are always cut at the same classes, and what the pieces sum is always merged in the same order: neither the
+// number of threads nor the layout decides about a bit. A row that lies in memory as one is cut into row chunks; rows
+// side by side into sum segments, whose sums are merged chunk by chunk.
 #pragma once
 
 #include "loops/protocol.h"
@@ -17,228 +16,251 @@ template <class F> void parallel(isize count, F f) {
     onesum::parallel(count, [](void* context, isize i) { (*static_cast<F*>(context))(i); }, &f);
 }
 
-// One row in pieces. `group` is the whole row. False: no memory.
+// One row in chunks; `block` is the whole row. False: no memory.
 //
-// Where sums can be rescaled, each piece is summed by its own maximum as soon as that is known, while the piece is at hand.
-template <class Op, class S> bool run_pieces(Group<Rows<S>>& group) {
-    using W = Rows<S>;
-    using Known = decltype(Op::known(group));
+// With an online maximum each chunk is summed by its own as soon as that is known, while the chunk is at hand.
+template <Operation Op, class S> bool run_row_chunks(RowBlock<Horizontal<S>>& block) {
+    using W = Horizontal<S>;
+    using Prepass = decltype(Op::prepass(block));
     using Sums = typename Op::template Sums<W>;
-    struct Part { Wide<typename W::C> sums[Sums::kinds], count; };
-    const isize n = group.walk.n, pieces = (n + piece - 1) / piece;
-    char* const memory = memory_of(size_t(pieces) * (sizeof(Known) + sizeof(Part)));
+    struct ChunkSums { Wide<typename W::C> sums[Sums::kinds], count; };
+    const isize n = block.walk.n, chunks = (n + row_chunk - 1) / row_chunk;
+    char* const memory = memory_of(size_t(chunks) * (sizeof(Prepass) + sizeof(ChunkSums)));
     if (!memory) return false;
-    Part* const parts = reinterpret_cast<Part*>(memory);
-    Known* const known = reinterpret_cast<Known*>(memory + size_t(pieces) * sizeof(Part));
+    ChunkSums* const of_chunk = reinterpret_cast<ChunkSums*>(memory);
+    Prepass* const prepass = reinterpret_cast<Prepass*>(memory + size_t(chunks) * sizeof(ChunkSums));
 
     const auto at = [&](isize i) {
-        Group<W> g = group;
-        g.walk = {i + 1 < pieces ? piece : n - i * piece, 1, i * piece};
-        for (Operand* a : {&g.in[0], &g.in[1], &g.out}) a->p += i * piece * isize(sizeof(S));
-        g.mask.p += i * piece * g.mask.along;
+        RowBlock<W> g = block;
+        g.walk = {i + 1 < chunks ? row_chunk : n - i * row_chunk, 1, i * row_chunk};
+        for (Operand* a : {&g.in[0], &g.in[1], &g.out}) a->p += i * row_chunk * isize(sizeof(S));
+        g.mask.p += i * row_chunk * g.mask.class_stride;
         return g;
     };
-    // step(g, totals) for every piece, its sums kept. Until they are written, the output's lines would be fetched in vain.
-    const auto each = [&](bool writes, auto step) {
-        parallel(pieces, [&](isize i) {
+    // step(g, totals, i) for every chunk, its sums kept. The output is not to be fetched until it is written.
+    const auto for_each_chunk = [&](bool writes, auto step) {
+        parallel(chunks, [&](isize i) {
             auto g = at(i);
             if (!writes) g.out = g.in[0];
             Sums totals{};
             step(g, totals, i);
-            for (int kind = 0; kind < Sums::kinds; ++kind) parts[i].sums[kind] = totals.kind(kind)[0];
-            parts[i].count = totals.count[0];
+            for (int kind = 0; kind < Sums::kinds; ++kind) of_chunk[i].sums[kind] = totals.kind(kind)[0];
+            of_chunk[i].count = totals.count[0];
         });
     };
     const auto merge = [&](Sums& totals) {
         for (int kind = 0; kind < Sums::kinds; ++kind) totals.kind(kind)[0] = Wide<typename W::C>{};
         totals.count[0] = Wide<typename W::C>{};
-        for (isize i = 0; i < pieces; ++i) {
-            for (int kind = 0; kind < Sums::kinds; ++kind) add_to(totals.kind(kind)[0], parts[i].sums[kind]);
-            add_to(totals.count[0], parts[i].count);
+        for (isize i = 0; i < chunks; ++i) {
+            for (int kind = 0; kind < Sums::kinds; ++kind) add_to(totals.kind(kind)[0], of_chunk[i].sums[kind]);
+            add_to(totals.count[0], of_chunk[i].count);
         }
     };
 
-    each(false, [&](Group<W>& g, Sums& totals, isize i) {
-        put(known + i, Op::known(g));
-        if constexpr (Op::rescales) {
-            typename Op::template Run<Near, W> run(g, known[i]);
-            if (Op::form(g, known[i]) == 0) run.sum(g, totals);
+    for_each_chunk(false, [&](RowBlock<W>& g, Sums& totals, isize i) {
+        put(prepass + i, Op::prepass(g));
+        if constexpr (Op::online_max) {
+            typename Op::template Run<Fast, W> run(g, prepass[i]);
+            if (!Op::needs_general(g, prepass[i])) run.sum(g, totals);
         }
     });
-    Known all = known[0];
-    for (isize i = 1; i < pieces; ++i) all = Op::together(group.walk, all, known[i]);
-    int form = Op::form(group, all);
-    bool summed = false;
-    if constexpr (Op::rescales) {
-        summed = form == 0;
-        for (isize i = 0; i < pieces; ++i) summed &= Op::form(group, known[i]) == 0 || known[i][0] == -infinity;
-        const typename Op::template Run<Near, W> run(group, all);
-        for (isize i = 0; summed && i < pieces; ++i) {
-            const auto power = run.rescaling(known[i]);
-            for (auto& sum : parts[i].sums) sum = sum.scaled(power);
+    Prepass all = prepass[0];
+    for (isize i = 1; i < chunks; ++i) all = Op::combine(block.walk, all, prepass[i]);
+    bool general = needs_general<Op>(block, all), summed = false;
+    if constexpr (Op::online_max) {
+        summed = !general;
+        for (isize i = 0; i < chunks; ++i)
+            summed &= !Op::needs_general(block, prepass[i]) || prepass[i][0] == -infinity;
+        const typename Op::template Run<Fast, W> run(block, all);
+        for (isize i = 0; summed && i < chunks; ++i) {
+            const auto power = run.rescaling(prepass[i]);
+            for (auto& sum : of_chunk[i].sums) sum = sum.scaled(power);
         }
     }
-    for (bool done = false; !done; ++form)
-        Op::with(form, [&](auto form) {
-            using Run = typename Op::template Run<decltype(form), W>;
-            Run run(group, all);
+    for (bool done = false; !done; general = true)
+        with_path<Op>(general, [&](auto path) {
+            using Run = typename Op::template Run<decltype(path), W>;
+            Run run(block, all);
             Sums totals;
-            Then then;
+            Next next;
             do {
-                if (!summed) each(false, [&](Group<W>& g, Sums& totals, isize) { run.sum(g, totals); });
+                if (!summed) for_each_chunk(false, [&](RowBlock<W>& g, Sums& totals, isize) { run.sum(g, totals); });
                 summed = false;
                 merge(totals);
-            } while ((then = end(run, group, totals)) == Then::again);
-            done = then == Then::nothing;
-            if (!done || !group.writes) return;
-            each(true, [&](Group<W>& g, Sums& totals, isize) {
+            } while ((next = finish(run, block, totals)) == Next::another_pass);
+            done = next == Next::done;
+            if (!done || !block.writes) return;
+            for_each_chunk(true, [&](RowBlock<W>& g, Sums& totals, isize) {
                 write(run, g, totals);
                 if (g.streamed) stream_fence();
             });
             merge(totals);
-            last(run, group, totals);
+            fix_pivot(run, block, totals);
         });
     release(memory);
     return true;
 }
 
-inline isize at_once(isize n) {
-    const isize parts = (n + part - 1) / part;
-    return parts < parts_at_once ? parts : parts_at_once;
+// How many segments of n classes are summed before their sums are merged.
+inline isize segments_at_once(isize n) {
+    const isize segments = (n + sum_segment - 1) / sum_segment;
+    return segments < max_segments_at_once ? segments : max_segments_at_once;
 }
 
-// `whole` are groups of the same n classes as they are in memory. desk_of(i) makes the desk of one of `team` tasks, which has groups like them, of tiles:
-// desk.in(first, classes, soon, which) brings an input to where groups[t].in is, while the `soon` classes after them are fetched, and
-// desk.out(first, classes) takes from groups[t].out.
-// False: no memory.
+// Rows side by side that are too long for a tile of them all: segment by segment, and tile by tile. `whole` are blocks
+// of the same n classes as they are in memory. workspace_of(i) makes the workspace of one of `tasks` tasks, which has
+// blocks like them, of tiles: workspace.load(first, classes, soon, which) brings an input to where blocks[t].in is,
+// while the `soon` classes after them are fetched, and workspace.store(first, classes) takes from blocks[t].out. False:
+// no memory.
 //
-// Where sums can be rescaled, they are taken by the maximum so far.
-template <class Op, bool writes, int inputs, class W, class Desk> bool run_parts(Group<W>* whole, int count, isize n, isize team, Desk desk_of) {
-    using Known = decltype(Op::known(whole[0]));
-    constexpr isize tile = block * W::lanes;  // one flush of every partial sum
+// With an online maximum sums are taken by the maximum so far.
+template <Operation Op, bool writes, int inputs, class W, class Workspace>
+bool run_segments(RowBlock<W>* whole, int count, isize n, isize tasks, Workspace workspace_of) {
+    using Prepass = decltype(Op::prepass(whole[0]));
+    constexpr isize tile = flush_interval * W::lanes;  // one flush of every partial sum
     using Totals = typename Op::template Sums<W>;
-    struct Share { Totals totals; Known known; };  // of a part
-    struct Sums { Totals row, piece; Known known; Then then; };
-    const isize parts = (n + part - 1) / part, round = at_once(n);
-    char* const memory = memory_of((round * sizeof(Share) + sizeof(Sums)) * size_t(count));
+    // Of one block: what a segment sums; what the whole rows do, up to the last chunk, and the chunk that is under way.
+    struct Segment {
+        Totals totals;
+        Prepass prepass;
+    };
+    struct State {
+        Totals row, chunk;
+        Prepass prepass;
+        Next next;
+    };
+    const isize segments = (n + sum_segment - 1) / sum_segment, round = segments_at_once(n);
+    char* const memory = memory_of((round * sizeof(Segment) + sizeof(State)) * size_t(count));
     if (!memory) return false;
-    Share* const shares = reinterpret_cast<Share*>(memory);
-    Sums* const sums = reinterpret_cast<Sums*>(memory + round * count * sizeof(Share));
+    Segment* const of_segment = reinterpret_cast<Segment*>(memory);
+    State* const state = reinterpret_cast<State*>(memory + round * count * sizeof(Segment));
 
-    // step(group, share, t) for every tile and group, share those of its part; then merge(i, share, t) for every part and group.
-    const auto each = [&](int read, bool write, auto step, auto merge) ONESUM_FORCE_INLINE {
-        for (isize from = 0; from < parts; from += round) {
-            const isize some = parts - from < round ? parts - from : round;
+    // step(g, segment, t) for every tile and block, with the sums of the tile's segment; then merge(i, segment, t) for
+    // every segment and block.
+    const auto for_each_segment = [&](int read, bool write, auto step, auto merge) ONESUM_FORCE_INLINE {
+        for (isize from = 0; from < segments; from += round) {
+            const isize some = segments - from < round ? segments - from : round;
             isize next = 0;
-            parallel(team, [&](isize task) {
-                auto desk = desk_of(task);
+            parallel(tasks, [&](isize task) {
+                auto workspace = workspace_of(task);
                 for (isize i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < some;) {
-                    Share* const share = shares + i * count;
-                    for (int t = 0; t < count; ++t) share[t].totals = Totals{};
-                    const isize begin = (from + i) * part, end = n - begin < part ? n : begin + part;
+                    Segment* const segment = of_segment + i * count;
+                    for (int t = 0; t < count; ++t) segment[t].totals = Totals{};
+                    const isize begin = (from + i) * sum_segment,
+                                end = n - begin < sum_segment ? n : begin + sum_segment;
                     for (isize first = begin; first < end; first += tile) {
-                        const isize classes = end - first < tile ? end - first : tile;
-                        for (int which = 0; which < read; ++which) desk.in(first, classes, end - first - classes < tile ? end - first - classes : tile, which);
+                        const isize classes = end - first < tile ? end - first : tile,
+                                    soon = end - first - classes < tile ? end - first - classes : tile;
+                        for (int which = 0; which < read; ++which) workspace.load(first, classes, soon, which);
                         for (int t = 0; t < count; ++t) {
-                            Group<W>& g = desk.groups[t];
+                            RowBlock<W>& g = workspace.blocks[t];
                             g.walk = {classes, whole[t].walk.count, first};
-                            g.mask.p = whole[t].mask.p + first * whole[t].mask.along;
+                            g.mask.p = whole[t].mask.p + first * whole[t].mask.class_stride;
                             g.next_max_known = false;
-                            const auto counted = share[t].totals.count[0];  // sums go on from tile to tile, counts begin again
-                            step(g, share[t], t);
-                            add_to(share[t].totals.count[0], counted);
+                            const auto counted =
+                                segment[t].totals.count[0];  // sums go on from tile to tile, counts begin again
+                            step(g, segment[t], t);
+                            add_to(segment[t].totals.count[0], counted);
                         }
-                        if (write) desk.out(first, classes);
+                        if (write) workspace.store(first, classes);
                     }
                 }
             });
             for (isize i = 0; i < some; ++i)
-                for (int t = 0; t < count; ++t) merge(from + i, shares[i * count + t], t);
+                for (int t = 0; t < count; ++t) merge(from + i, of_segment[i * count + t], t);
         }
     };
-    const auto add_up = [&](isize i, Share& share, int t) {
-        Sums& s = sums[t];
-        if (i == 0) s.row = s.piece = Totals{};
-        merge(s.piece, share.totals);
-        if ((i + 1) * part % piece != 0 && i + 1 < parts) return;
-        merge(s.row, s.piece);
-        s.piece = Totals{};
-    };
-    const auto add_up_known = [&](isize i, Share& share, int t) {
-        sums[t].known = i == 0 ? share.known : Op::together(whole[t].walk, sums[t].known, share.known);
+    const auto add_up = [&](isize i, Segment& segment, int t) {
+        State& s = state[t];
+        if (i == 0) s.row = s.chunk = Totals{};
+        merge(s.chunk, segment.totals);
+        if ((i + 1) * sum_segment % row_chunk != 0 && i + 1 < segments) return;
+        merge(s.row, s.chunk);
+        s.chunk = Totals{};
     };
 
-    const bool rescales = Op::rescales && !whole[0].mask.p;
-    bool summed = rescales, done = true;
-    if constexpr (Op::rescales) if (rescales) {
-        using Run = typename Op::template Run<Near, W>;
-        const auto lowest = splat(typename W::C(-infinity));
-        // To a larger maximum.
-        const auto raise = [](const Run& run, auto top, Known& known, auto... totals) ONESUM_FORCE_INLINE {
-            if (!any_true(top != known)) return;
-            const auto power = run.rescaling(known);
-            (rescale(*totals, power), ...);
-            known = top;
-        };
-        each(inputs, false, [&](Group<W>& g, Share& share, int) {
-            if (g.walk.first % part == 0) share.known = lowest;
-            const auto top = Op::together(g.walk, share.known, Op::known(g));
-            Run run(g, top);
-            raise(run, top, share.known, &share.totals);
-            run.sum(g, share.totals);
-        }, [&](isize i, Share& share, int t) {
-            if (i == 0) sums[t].known = lowest;
-            const auto top = Op::together(whole[t].walk, sums[t].known, share.known);
-            const Run run(whole[t], top);
-            if (i > 0) raise(run, top, sums[t].known, &sums[t].row, &sums[t].piece);
-            sums[t].known = top;
-            raise(run, top, share.known, &share.totals);
-            add_up(i, share, t);
-        });
+    const bool online = Op::online_max && !whole[0].mask.p;
+    bool summed = online, done = true;
+    if constexpr (Op::online_max)
+        if (online) {
+            using Run = typename Op::template Run<Fast, W>;
+            const auto lowest = splat(typename W::C(-infinity));
+            // Brings sums to a larger maximum.
+            const auto raise = [](const Run& run, auto top, Prepass& prepass, auto... totals) ONESUM_FORCE_INLINE {
+                if (!any_true(top != prepass)) return;
+                const auto power = run.rescaling(prepass);
+                (rescale(*totals, power), ...);
+                prepass = top;
+            };
+            for_each_segment(
+                inputs, false,
+                [&](RowBlock<W>& g, Segment& segment, int) {
+                    if (g.walk.first % sum_segment == 0) segment.prepass = lowest;
+                    const auto top = Op::combine(g.walk, segment.prepass, Op::prepass(g));
+                    Run run(g, top);
+                    raise(run, top, segment.prepass, &segment.totals);
+                    run.sum(g, segment.totals);
+                },
+                [&](isize i, Segment& segment, int t) {
+                    if (i == 0) state[t].prepass = lowest;
+                    const auto top = Op::combine(whole[t].walk, state[t].prepass, segment.prepass);
+                    const Run run(whole[t], top);
+                    if (i > 0) raise(run, top, state[t].prepass, &state[t].row, &state[t].chunk);
+                    state[t].prepass = top;
+                    raise(run, top, segment.prepass, &segment.totals);
+                    add_up(i, segment, t);
+                });
+        }
+    if (!online) {
+        for_each_segment(
+            Op::prepass_inputs, false,
+            [&](RowBlock<W>& g, Segment& segment, int) {
+                const auto here = Op::prepass(g);
+                segment.prepass = g.walk.first % sum_segment == 0 ? here : Op::combine(g.walk, segment.prepass, here);
+            },
+            [&](isize i, Segment& segment, int t) {
+                state[t].prepass =
+                    i == 0 ? segment.prepass : Op::combine(whole[t].walk, state[t].prepass, segment.prepass);
+            });
     }
-    if (!rescales) {
-        each(Op::known_from, false, [&](Group<W>& g, Share& share, int) {
-            const auto here = Op::known(g);
-            share.known = g.walk.first % part == 0 ? here : Op::together(g.walk, share.known, here);
-        }, add_up_known);
-    }
-    int form = 0;
-    for (int t = 0; t < count; ++t) {
-        const int wanted = Op::form(whole[t], sums[t].known);
-        form = wanted > form ? wanted : form;
-    }
-    summed &= form == 0;
-    for (; done; ++form) {
-        bool carefully = false;
-        Op::with(form, [&](auto form) ONESUM_FORCE_INLINE {
-            using Run = typename Op::template Run<decltype(form), W>;
+    bool general = false;
+    for (int t = 0; t < count; ++t) general |= needs_general<Op>(whole[t], state[t].prepass);
+    summed &= !general;
+    for (bool once_more = true; done && once_more; general = true) {
+        once_more = false;
+        with_path<Op>(general, [&](auto path) ONESUM_FORCE_INLINE {
+            using Run = typename Op::template Run<decltype(path), W>;
             Run* const runs = reinterpret_cast<Run*>(memory_of(count * sizeof(Run)));
             done = runs;
             for (int t = 0; done && t < count; ++t) {
-                put(runs + t, Run(whole[t], sums[t].known));
-                sums[t].then = Then::again;
+                put(runs + t, Run(whole[t], state[t].prepass));
+                state[t].next = Next::another_pass;
             }
             for (bool again = true; done && again; summed = false) {
                 if (!summed)
-                    each(inputs, false, [&](Group<W>& g, Share& share, int t) {
-                        if (sums[t].then == Then::again) runs[t].sum(g, share.totals);
-                    }, add_up);
+                    for_each_segment(
+                        inputs, false,
+                        [&](RowBlock<W>& g, Segment& segment, int t) {
+                            if (state[t].next == Next::another_pass) runs[t].sum(g, segment.totals);
+                        },
+                        add_up);
                 again = false;
                 for (int t = 0; t < count; ++t) {
-                    if (sums[t].then == Then::again) sums[t].then = end(runs[t], whole[t], sums[t].row);
-                    again |= sums[t].then == Then::again;
-                    carefully |= sums[t].then == Then::carefully;
+                    if (state[t].next == Next::another_pass) state[t].next = finish(runs[t], whole[t], state[t].row);
+                    again |= state[t].next == Next::another_pass;
+                    once_more |= state[t].next == Next::general_path;
                 }
             }
             if constexpr (writes) {
-                if (done && !carefully && whole[0].writes) {
-                    each(inputs, true, [&](Group<W>& g, Share& share, int t) { write(runs[t], g, share.totals); }, add_up);
-                    for (int t = 0; t < count; ++t) last(runs[t], whole[t], sums[t].row);
+                if (done && !once_more && whole[0].writes) {
+                    for_each_segment(
+                        inputs, true,
+                        [&](RowBlock<W>& g, Segment& segment, int t) { write(runs[t], g, segment.totals); }, add_up);
+                    for (int t = 0; t < count; ++t) fix_pivot(runs[t], whole[t], state[t].row);
                 }
             }
             release(runs);
         });
-        if (!carefully) break;
     }
     release(memory);
     return done;

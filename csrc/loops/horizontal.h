@@ -1,39 +1,43 @@
 // Walking rows whose classes lie one after the other: the lanes of a vector are neighbouring classes of one row.
 //
-// A walk (this one or the one in vertical.h) serves a group of rows, as many as a vector has lanes. What a row has once (its maximum, its sum) is a
-// lane of a vector in both; so the ends of rows, divisions and logarithms are computed for all rows of the group together. Between them, `rows` hands
-// out views of rows, and a view goes over classes by vectors. An algorithm written against a walk serves both layouts, and gives the same bits in both.
+// A walk (this one or the one in vertical.h) goes over the classes of a row block, of as many rows as a vector has
+// lanes. What a row has once (its maximum, its sum) is a lane of a vector in both; so the ends of rows, divisions and
+// logarithms are computed for all rows of the block together. Between them, `rows` hands out views of rows, and a view
+// goes over classes by vectors. An operation written against a walk serves both layouts, with the same bits in both.
 #pragma once
 
 #include "loops/operand.h"
 
 namespace {
 
-template <class S_> struct Rows {
+template <class S_> struct Horizontal {
     using S = S_;
     using C = typename Compute<S>::type;
     using V = typename Vec<C>::V;
     using I = typename Vec<C>::I;
     using Int = typename Vec<C>::Int;
     static constexpr int lanes = Vec<C>::lanes;
-    static constexpr bool across = false;     // lanes are rows
-    static constexpr int views = lanes;       // at most so many
-    static constexpr isize memo_step = sizeof(C);  // bytes of a memo from class to class
+    static constexpr bool vertical = false;             // lanes are rows
+    static constexpr int views = lanes;                 // at most so many
+    static constexpr isize exp_cache_step = sizeof(C);  // bytes of the cache of exponentials from class to class
 
     isize n;
-    int count;       // rows
-    isize first = 0;  // of the classes, where a longer row is walked piece by piece
+    int count;        // rows
+    isize first = 0;  // of the classes, where a longer row is walked chunk by chunk
 
     struct Row {
         isize n;
         int r;
 
         // f(j, lanes) with j the class of the first lane
-        template <class F> ONESUM_INLINE void each(F f) const { range(0, n, f); }
+        template <class F> ONESUM_INLINE void for_each(F f) const { range(0, n, f); }
         // The same, cut so that whole vectors of `out` are lines or halves of lines, where that pays.
-        template <class F> ONESUM_INLINE void each_line(const Operand& out, bool streamed, F f) const {
+        template <class F> ONESUM_INLINE void for_each_aligned(const Operand& out, bool streamed, F f) const {
             const uintptr_t begin = reinterpret_cast<uintptr_t>(of(out).p);
-            isize head = !streamed && n < vectors_in_lines * lanes ? 0 : begin % sizeof(S) ? n : isize((-begin % 64) / sizeof(S)), j = 0;
+            isize head = !streamed && n < vectors_in_lines * lanes ? 0
+                         : begin % sizeof(S)                       ? n
+                                                                   : isize((-begin % 64) / sizeof(S)),
+                  j = 0;
             if (head > n) head = n;
             for (int count; j < head; j += count) {
                 count = head - j < lanes ? int(head - j) : lanes;
@@ -41,16 +45,16 @@ template <class S_> struct Rows {
             }
             range(j, n, f);
         }
-        // Everything in order, with a flush of the sum after every block if it is one in blocks, and after every part.
+        // Everything in order, with the flushes and the ends of segments that the sum needs.
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            const isize step = Sum::in_blocks ? block * lanes : part;
+            const isize step = Sum::flushes ? flush_interval * lanes : sum_segment;
             sum.begin(r, true);
             isize j = 0;
             do {
                 range(j, n - j < step ? n : j + step, f);
                 sum.flush(r);
                 j += step;
-                if (n > part && (j >= n || j % part == 0)) sum.end_part(r);
+                if (n > sum_segment && (j >= n || j % sum_segment == 0)) sum.end_segment(r);
             } while (j < n);
         }
         // Lane r, in every lane.
@@ -64,8 +68,9 @@ template <class S_> struct Rows {
             char* p;
             char* at(isize j) const { return p + j * isize(sizeof(S)); }
         };
-        Classes of(const Operand& a) const { return {a.p + r * a.across}; }
-        // Given a class of each row: which lane it is, if any, in the vector from j on; and whether it may be there at all.
+        Classes of(const Operand& a) const { return {a.p + r * a.row_stride}; }
+        // Given a class of each row: which lane it is, if any, in the vector from j on; and whether it may be there at
+        // all.
         struct Chosen {
             isize class_;
             bool may_be_at(isize j) const { return uint64_t(class_ - j) < lanes; }

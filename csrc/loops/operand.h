@@ -8,16 +8,22 @@
 namespace {
 
 using namespace onesum::tuning;
-template <class C> constexpr isize short_row = short_row_of(Vec<C>::lanes);
+template <class C> constexpr isize max_transposed_classes = max_transposed_classes_of(Vec<C>::lanes);
 
 // How many lanes of a vector count: all of them, known when compiling, or the first few.
-struct AllLanes { static constexpr bool all = true; static constexpr int count = 0; };
-struct SomeLanes { static constexpr bool all = false; int count; };
+struct AllLanes {
+    static constexpr bool all = true;
+    static constexpr int count = 0;
+};
+struct SomeLanes {
+    static constexpr bool all = false;
+    int count;
+};
 
-// An operand of a group: from here, bytes between neighbouring classes and between neighbouring rows.
+// An operand of a row block: from here, bytes between neighbouring classes and between neighbouring rows.
 struct Operand {
     char* p;
-    isize along, across;
+    isize class_stride, row_stride;
 };
 
 // The lanes below `count` of x, `fill` in the others.
@@ -46,7 +52,9 @@ template <class S, class Lanes, class V> inline void write(char* p, Lanes lanes,
     }
 }
 
-// A derivative that is 0 is +0: the sign of what has underflowed depends on the form it was computed in.
-template <class S, class Lanes, class V> inline void write_derivative(char* p, Lanes lanes, V x, bool streamed) { write<S>(p, lanes, x + V{}, streamed); }
+// A derivative that is 0 is +0: the sign of what has underflowed depends on the path that computed it.
+template <class S, class Lanes, class V> inline void write_derivative(char* p, Lanes lanes, V x, bool streamed) {
+    write<S>(p, lanes, x + V{}, streamed);
+}
 
 }  // namespace

@@ -5,12 +5,12 @@
 
 namespace {
 
-// Where the tiles of one operand are: vectors of the same rows, class by class, and vectors of the rows beside them. An odd number of vectors
-// lies between neighbours: they must not meet in the caches.
+// Where the tiles of one operand are: vectors of the same rows, class by class, and vectors of the rows beside them. An
+// odd number of vectors lies between neighbours: they must not meet in the caches.
 template <class C> struct Tiles {
     char* p;
-    isize along, across;
-    Operand at(int t) const { return {p + t * across, along, sizeof(C)}; }
+    isize class_stride, tile_stride;
+    Operand at(int t) const { return {p + t * tile_stride, class_stride, sizeof(C)}; }
 };
 // How many vectors of rows a panel has, of so many classes and inputs.
 inline int panel_vectors(isize classes, int inputs) {
@@ -18,19 +18,19 @@ inline int panel_vectors(isize classes, int inputs) {
     return fit < least_panel ? least_panel : fit > most_panel ? most_panel : int(fit);
 }
 
-// Copies rows side by side to tiles, vector by vector.
-template <class S> struct Filling {
+// Copies rows side by side to tiles, a few vectors at a time.
+template <class S> struct IncrementalPack {
     using C = typename Compute<S>::type;
     static constexpr isize size = sizeof(S);
     static constexpr int lanes = lanes_of<S>;
-    Runs from, to;
-    isize left;     // vectors
-    int width;     // rows
+    RunCursor from, to;
+    isize left;  // vectors
+    int width;   // rows
 
-    Filling(const Operand& a, int width, isize n, const Tiles<C>& tiles) : width(width) {
+    IncrementalPack(const Operand& a, int width, isize n, const Tiles<C>& tiles) : width(width) {
         const int vectors = (width + lanes - 1) / lanes;
-        from = {a.p, lanes * size, a.along - vectors * lanes * size, vectors, vectors};
-        to = {tiles.p, tiles.across, tiles.along - vectors * tiles.across, vectors, vectors};
+        from = {a.p, lanes * size, a.class_stride - vectors * lanes * size, vectors, vectors};
+        to = {tiles.p, tiles.tile_stride, tiles.class_stride - vectors * tiles.tile_stride, vectors, vectors};
         left = vectors * n;
     }
     void fill(isize until) {
@@ -50,13 +50,13 @@ template <class S> struct Filling {
 };
 
 // `some` classes of rows side by side.
-template <class S> void columns_in(const Operand& a, int width, isize some, const Tiles<typename Compute<S>::type>& tiles) {
+template <class S> void pack(const Operand& a, int width, isize some, const Tiles<typename Compute<S>::type>& tiles) {
     using C = typename Compute<S>::type;
     constexpr int lanes = lanes_of<S>, size = sizeof(S);
     for (isize j = 0; j < some; ++j) {
-        const char* p = a.p + j * a.along;
-        char* tile = tiles.p + j * tiles.along;
-        const char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.along;
+        const char* p = a.p + j * a.class_stride;
+        char* tile = tiles.p + j * tiles.class_stride;
+        const char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.class_stride;
         int i = 0;
         for (; i + lanes <= width; i += lanes) {
             __builtin_prefetch(soon + i * size, 0, 2);
@@ -65,12 +65,13 @@ template <class S> void columns_in(const Operand& a, int width, isize some, cons
         if (i < width) store<C>(tile + i * sizeof(C), load_n<S>(p + i * size, width - i));
     }
 }
-template <class S> void columns_out(const Tiles<typename Compute<S>::type>& tiles, int width, isize some, const Operand& a, bool streamed) {
+template <class S>
+void unpack(const Tiles<typename Compute<S>::type>& tiles, int width, isize some, const Operand& a, bool streamed) {
     using C = typename Compute<S>::type;
     constexpr int lanes = lanes_of<S>, size = sizeof(S);
     for (isize j = 0; j < some; ++j) {
-        char* p = a.p + j * a.along;
-        const char* tile = tiles.p + j * tiles.along;
+        char* p = a.p + j * a.class_stride;
+        const char* tile = tiles.p + j * tiles.class_stride;
         int i = 0;
         const auto put = [&](int count) {
             store_n<S>(p + i * size, load_n<C>(tile + i * sizeof(C), count), count);
@@ -80,9 +81,10 @@ template <class S> void columns_out(const Tiles<typename Compute<S>::type>& tile
             int head = int(-reinterpret_cast<uintptr_t>(p) % 64 / size);  // of a line that began before the row
             head = head < width ? head : width;
             while (i < head) put(head - i < lanes ? head - i : lanes);
-            for (; i + lanes <= width; i += lanes) write<S>(p + i * size, AllLanes{}, load<C>(tile + i * sizeof(C)), true);
+            for (; i + lanes <= width; i += lanes)
+                write<S>(p + i * size, AllLanes{}, load<C>(tile + i * sizeof(C)), true);
         } else {
-            char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.along;
+            char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.class_stride;
             for (; i + lanes <= width; i += lanes) {
                 __builtin_prefetch(soon + i * size, 1);
                 store<S>(p + i * size, load<C>(tile + i * sizeof(C)));

@@ -1,4 +1,10 @@
-// What an operation is, and how it is run on a few row blocks.
+// The contract of an operation, and how one is run on a few row blocks.
+//
+// An operation is a struct. `prepass` finds what must be known of all classes before anything is summed, such as the
+// maximum; `combine` makes one of what is known of two pieces of a row. `needs_general` says which path a row block has
+// to take for it. A Run of that path then goes over the classes in `sum`, makes of the sums what each row needs in
+// `finish`, and goes over the classes again in `write`; `fix_pivot`, where there is one, puts right what only that
+// told.
 #pragma once
 
 #include "loops/row_block.h"
@@ -6,14 +12,25 @@
 
 namespace {
 
-// What a group of rows may need. Each form gives the rows that need less the bits of the form before it.
-struct Near { static constexpr bool general = false; };    // finite logits, the maxima near 0
-struct General { static constexpr bool general = true; };  // maxima anywhere (see exp.h), a temperature, +inf among the logits, a mask
+// Two paths: a row that could take the fast one has the same bits by the general one.
+// Fast: finite numbers, the maxima near 0. General: maxima anywhere (numerics/exp.h), a temperature, infinities and
+// NaN, a mask.
+struct Fast { static constexpr bool general = false; };
+struct General { static constexpr bool general = true; };
 
-// What is to come after the end of the sums: nothing, the sums once more (of something else), or all in the careful form.
-enum class Then { nothing, again, carefully };
+// What comes after `finish`: nothing more, `sum` once more (for something else), or everything by the general path.
+enum class Next { done, another_pass, general_path };
 
-// The partial sums of a group, of two kinds or more, and what is counted for every row.
+template <class Op>
+concept Operation = requires {
+    typename Op::template Sums<Horizontal<float>>;  // Totals, or more kinds of sums
+    Op::prepass_inputs;                             // how many inputs the prepass reads
+    Op::online_max;      // the prepass is a maximum, and on the fast path sums taken by a smaller one can be rescaled
+    Op::caches_exp;      // `write` uses exponentials that `sum` has computed, where there is room to keep them
+    Op::always_general;  // there is no fast path
+};
+
+// The partial sums of a row block, of two kinds or more, and what is counted for every row.
 template <class W_> struct Totals {
     using W = W_;
     static constexpr int kinds = 2;
@@ -33,49 +50,60 @@ template <class T> void rescale(T& totals, typename T::W::V powers_of_two) {
 
 // What was counted, for every row.
 template <class W> Wide<typename W::C> count_of(const W& walk, Wide<typename W::C>* counts) {
-    if constexpr (W::across) return counts[0];
+    if constexpr (W::vertical) return counts[0];
     else return walk.sum_of(counts);
 }
 
-// After `write` some operations have something left to do, with what was summed on the way.
-template <class Run, class W, class T> constexpr bool has_last = requires(Run run, Group<W> g, T totals) { run.last(g, totals); };
-template <class Run, class W, class T> ONESUM_INLINE void write(const Run& run, Group<W>& g, T& totals) {
-    if constexpr (has_last<Run, W, T>) run.write(g, totals);
-    else run.write(g);
+template <class Op, class W, class P> ONESUM_INLINE bool needs_general(const RowBlock<W>& g, const P& prepass) {
+    if constexpr (Op::always_general) return true;
+    else return Op::needs_general(g, prepass);
 }
-template <class Run, class W, class T> ONESUM_INLINE void last(const Run& run, Group<W>& g, T& totals) {
-    if constexpr (has_last<Run, W, T>) run.last(g, totals);
-}
-template <class Run, class W, class T> ONESUM_INLINE Then end(Run& run, Group<W>& g, T& totals) {
-    if constexpr (std::is_void_v<decltype(run.end(g, totals))>) return run.end(g, totals), Then::nothing;
-    else return run.end(g, totals);
+// f(Fast{}) or f(General{}).
+template <class Op, class F> ONESUM_INLINE void with_path(bool general, F f) {
+    if constexpr (!Op::always_general)
+        if (!general) return f(Fast{});
+    f(General{});
 }
 
-// Groups of rows, step by step for all of them, so that one need not wait for the end of another.
-template <class Op, int most, class W> void run_groups(Group<W>* groups, int count) {
-    decltype(Op::known(groups[0])) known[most];
-    int form = 0;
+template <class Run, class W, class T> constexpr bool has_fix_pivot =
+    requires(Run run, RowBlock<W> g, T totals) { run.fix_pivot(g, totals); };
+template <class Run, class W, class T> ONESUM_INLINE void write(const Run& run, RowBlock<W>& g, T& totals) {
+    if constexpr (has_fix_pivot<Run, W, T>) run.write(g, totals);
+    else run.write(g);
+}
+template <class Run, class W, class T> ONESUM_INLINE void fix_pivot(const Run& run, RowBlock<W>& g, T& totals) {
+    if constexpr (has_fix_pivot<Run, W, T>) run.fix_pivot(g, totals);
+}
+template <class Run, class W, class T> ONESUM_INLINE Next finish(Run& run, RowBlock<W>& g, T& totals) {
+    if constexpr (std::is_void_v<decltype(run.finish(g, totals))>) return run.finish(g, totals), Next::done;
+    else return run.finish(g, totals);
+}
+
+// Row blocks, step by step for all of them, so that one need not wait for the end of another.
+template <Operation Op, int most, class W> void run_row_blocks(RowBlock<W>* blocks, int count) {
+    decltype(Op::prepass(blocks[0])) prepass[most];
+    bool general = false;
     for (int t = 0; t < count; ++t) {
-        known[t] = Op::known(groups[t]);
-        const int wanted = Op::form(groups[t], known[t]);
-        form = wanted > form ? wanted : form;
+        prepass[t] = Op::prepass(blocks[t]);
+        general |= needs_general<Op>(blocks[t], prepass[t]);
     }
-    for (bool done = false; !done; ++form)
-        Op::with(form, [&](auto form) ONESUM_FORCE_INLINE {
-            using Run = typename Op::template Run<decltype(form), W>;
+    for (bool done = false; !done; general = true)
+        with_path<Op>(general, [&](auto path) ONESUM_FORCE_INLINE {
+            using Run = typename Op::template Run<decltype(path), W>;
             Room<Run, most> runs;
             typename Op::template Sums<W> totals[most];
-            for (int t = 0; t < count; ++t) put(&runs[t], Run(groups[t], known[t]));
-            for (int t = 0; t < count; ++t) runs[t].sum(groups[t], totals[t]);
+            for (int t = 0; t < count; ++t) put(&runs[t], Run(blocks[t], prepass[t]));
+            for (int t = 0; t < count; ++t) runs[t].sum(blocks[t], totals[t]);
             done = true;
             for (int t = 0; t < count; ++t) {
-                Then then;
-                while ((then = end(runs[t], groups[t], totals[t])) == Then::again) runs[t].sum(groups[t], totals[t]);
-                done &= then != Then::carefully;
+                Next next;
+                while ((next = finish(runs[t], blocks[t], totals[t])) == Next::another_pass)
+                    runs[t].sum(blocks[t], totals[t]);
+                done &= next != Next::general_path;
             }
-            for (int t = 0; done && t < count && groups[t].writes; ++t) {
-                write(runs[t], groups[t], totals[t]);
-                last(runs[t], groups[t], totals[t]);
+            for (int t = 0; done && t < count && blocks[t].writes; ++t) {
+                write(runs[t], blocks[t], totals[t]);
+                fix_pivot(runs[t], blocks[t], totals[t]);
             }
         });
 }

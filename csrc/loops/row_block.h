@@ -1,4 +1,5 @@
-// What kernels work on at one time: a group of rows, where their operands are, what is the same for all of a row, and what is read after it.
+// What kernels work on at one time: some rows, where their operands are, what is the same for all of a row, and what is
+// read after it.
 #pragma once
 
 #include "loops/horizontal.h"
@@ -10,14 +11,14 @@ namespace {
 // A bool operand: bytes between neighbouring classes and between neighbouring rows.
 struct MaskOperand {
     const char* p = nullptr;
-    isize along = 0, across = 0;
+    isize class_stride = 0, row_stride = 0;
 
     template <class W, class Lanes> typename W::I at(const typename W::Row& row, isize j, Lanes lanes) const {
         if (!p) return ~typename W::I{};
-        const char* here = p + j * along + row.r * across;
-        isize lane = along;
+        const char* here = p + j * class_stride + row.r * row_stride;
+        isize lane = class_stride;
         int count = Lanes::all ? W::lanes : lanes.count;
-        if constexpr (W::across) lane = across, count = row.count;
+        if constexpr (W::vertical) lane = row_stride, count = row.count;
         if (count == W::lanes && lane == 1) {
             typedef int8_t Bytes __attribute__((vector_size(W::lanes)));
             Bytes flags;
@@ -37,7 +38,7 @@ template <class C> struct Elements {
 };
 
 // Vectors in memory, in runs: the bytes from one to the next, and what is skipped after each run.
-struct Runs {
+struct RunCursor {
     const char* p;
     isize step, skipped;
     int length, left;  // of a run, of this one
@@ -53,41 +54,41 @@ struct Runs {
     }
 };
 
-// What a loss wants of the rows of a group, and the losses.
-template <class W> struct Aims {
+// What a loss wants of the rows of a block, and the losses.
+template <class W> struct LossTargets {
     const onesum::LossOptions* options;
-    isize classes[W::lanes];       // the class of each row, -1 if there is none
-    typename W::I in_lanes;       // the same, as lanes count
-    typename W::V logits;         // there; -inf where the mask leaves the class out
-    double sample[W::lanes];      // the weight of the row, 0 if it is ignored
-    double masses[W::lanes];      // the sum of each row's target masses, where the kernel is given it
-    double spread[W::lanes];      // the smoothing over the number of classes that the mask leaves
-    typename W::I ignored;        // rows
+    isize classes[W::lanes];          // the class of each row, -1 if there is none
+    typename W::I in_lanes;           // the same, as lanes count
+    typename W::V logits;             // there; -inf where the mask leaves the class out
+    double row_weight[W::lanes];      // 0 if the row is ignored
+    double masses[W::lanes];          // the sum of each row's target masses, where the kernel is given it
+    double smoothing_mass[W::lanes];  // the smoothing over the number of classes that the mask leaves
+    typename W::I ignored;            // rows
     double losses[W::lanes];
 };
 
 // The rows a kernel works on at one time. What there is one of for each row has a lane for each row.
-template <class W> struct Group {
+template <class W> struct RowBlock {
     using V = typename W::V;
     W walk;
-    isize classes;                 // of a whole row, however many are walked at a time
-    Operand in[2], out;           // where the classes that are walked are
-    Operand v, result;            // where the second input and the output are in memory, if a single element of a row is wanted
-    Elements<typename W::C> element;
+    isize classes;       // of a whole row, however many are walked at a time
+    Operand in[2], out;  // where the classes that are walked are
+    Operand v, result;   // where the second input and the output are in memory, if a single element of a row is wanted,
+    Elements<typename W::C> element;  // and how it is read and written there
     MaskOperand mask;
-    V row_in, row_out;            // operands with one element per row
-    double words[2][W::lanes];    // a number in two words for each row: an operand, or a result
-    bool writes;                  // more than that
-    Aims<W> aims;                 // of a loss
+    V row_in, row_out;          // operands with one element per row
+    double words[2][W::lanes];  // a number in two words for each row: an operand, or a result
+    bool writes;                // more than that
+    LossTargets<W> targets;     // of a loss
     double temperature[W::lanes];
-    bool scaled;                  // some temperature is not 1
-    bool streamed;                // write past the caches
-    char* memo;                   // room for two vectors a step, or null if that is too much
-    isize memo_row = 0;            // bytes of it for a row
-    // What is read after this group: each row's successor in order, or what fills the next tiles.
-    std::conditional_t<W::across, Runs, Operand> next[2];
-    int next_count;               // how many rows have a successor
-    mutable V next_max;           // their maxima, where they are known already
+    bool scaled;              // some temperature is not 1
+    bool streamed;            // write past the caches
+    char* exp_cache;          // room for two vectors a step, or null if that is too much
+    isize exp_cache_row = 0;  // bytes of it for a row
+    // What is read after this block: each row's successor in order, or what fills the next tiles.
+    std::conditional_t<W::vertical, RunCursor, Operand> next[2];
+    int next_count;      // how many rows have a successor
+    mutable V next_max;  // their maxima, where they are known already
     mutable bool next_max_known;
 };
 

@@ -1,5 +1,5 @@
-// From NumPy's strided operands to a walk: along the classes where they are contiguous, across rows where the rows lie side by side, and
-// otherwise along a copy of each row (O(n) scratch, never the whole array).
+// From strided operands to a walk: horizontal where the classes are contiguous, vertical where rows lie side by side or
+// are short, and otherwise horizontal over a copy of each row (O(n) scratch, never the whole array).
 #pragma once
 
 #include "loops/chunked.h"
@@ -8,253 +8,286 @@
 
 namespace {
 
-template <class S, class Op, const onesum::Signature& places> struct Driver {
+template <class S, Operation Op, const onesum::Signature& signature> struct RowLoop {
     using C = typename Compute<S>::type;
     using V = typename Vec<C>::V;
     static constexpr isize size = sizeof(S);
     static constexpr int lanes = lanes_of<S>;
-    static constexpr int inputs = places.core[1] < 0 ? 1 : 2;
+    static constexpr int inputs = signature.core[1] < 0 ? 1 : 2;
     char* const* args;
     isize rows, n;
     const isize* strides;
-    bool streamed;
+    onesum::CallOptions options;
 
-    static constexpr bool has(int which) { return which < 2 ? places.core[which] >= 0 : !places.row_out; }
-    const onesum::LossOptions& options() const { return *reinterpret_cast<const onesum::LossOptions*>(args[places.options]); }
+    static constexpr bool has(int which) { return which < 2 ? signature.core[which] >= 0 : !signature.row_out; }
     bool writes() const {
-        if constexpr (places.options >= 0) return options().gradient;
+        if constexpr (signature.is_loss()) return options.loss->gradient;
         else return has(2);
     }
-    static constexpr int place(int which) { return which < 2 ? places.core[which] : places.out; }
+    static constexpr int place(int which) { return which < 2 ? signature.core[which] : signature.out; }
 
     char* at(int place, isize row) const { return args[place] + row * strides[place]; }
     isize class_stride(int which) const {  // 0, 1: inputs; 2: output
-        return strides[which < 2 ? places.core_strides[which] : places.out_stride];
+        return strides[which < 2 ? signature.core_strides[which] : signature.out_stride];
     }
-    Operand operand(int which, isize row) const { return {at(place(which), row), class_stride(which), strides[place(which)]}; }
+    Operand operand(int which, isize row) const {
+        return {at(place(which), row), class_stride(which), strides[place(which)]};
+    }
 
     bool run() const {
-        if (rows == 0 || (n == 0 && !places.row_out)) return true;
-        bool along = true, across = true;
+        if (rows == 0 || (n == 0 && !signature.row_out)) return true;
+        bool contiguous = true, side_by_side = true;
         for (int which = 0; which < 3; ++which) {
             if (!has(which)) continue;
-            along &= n == 1 || class_stride(which) == size;  // one class has no neighbour: any stride will do
-            across &= strides[place(which)] == size;
+            contiguous &= n == 1 || class_stride(which) == size;  // one class has no neighbour: any stride will do
+            side_by_side &= strides[place(which)] == size;
         }
         bool done;
-        if (across && rows > 1 && (!along || n == 1)) done = n <= block * lanes ? run_panels() : run_columns();
-        else if (n <= short_row<C>) done = run_tiles(along);
-        else done = run_rows(along);
-        if (streamed) stream_fence();
+        if (side_by_side && rows > 1 && (!contiguous || n == 1))
+            done = n <= flush_interval * lanes ? run_panels() : run_columns();
+        else if (n <= max_transposed_classes<C>) done = run_tiles(contiguous);
+        else done = run_rows(contiguous);
+        if (options.streamed) stream_fence();
         return done;
     }
 
   private:
-    // What a group of `count` rows from `first` has beside its core operands.
-    template <class W> void per_row(Group<W>& g, isize first, int count, bool fresh) const {
+    // What a block of `count` rows from `first` has beside its inputs and its output.
+    template <class W> void per_row(RowBlock<W>& g, isize first, int count, bool fresh) const {
         if (fresh) {
             g.classes = n;
             g.next_max_known = false;
             g.next_count = 0;
             g.writes = writes();
         }
-        if (fresh || strides[places.temperature]) temperatures(g, first, count);
-        if constexpr (places.mask >= 0)
-            if (args[places.mask]) g.mask = {at(places.mask, first), strides[places.mask_stride], strides[places.mask]};
-        if constexpr (places.row_in >= 0) {
+        if (fresh || strides[signature.temperature]) temperatures(g, first, count);
+        if constexpr (signature.mask >= 0)
+            if (args[signature.mask])
+                g.mask = {at(signature.mask, first), strides[signature.mask_stride], strides[signature.mask]};
+        if constexpr (signature.row_in >= 0) {
             g.row_in = V{};
-            for (int k = 0; k < count; ++k) g.row_in[k] = load_broadcast<S>(at(places.row_in, first + k))[0];
+            for (int k = 0; k < count; ++k) g.row_in[k] = load_broadcast<S>(at(signature.row_in, first + k))[0];
         }
-        if constexpr (places.words_in[0] >= 0)
+        if constexpr (signature.words_in[0] >= 0)
             for (int word = 0; word < 2; ++word)
-                for (int k = 0; k < lanes; ++k) memcpy(&g.words[word][k], at(places.words_in[word], first + (k < count ? k : 0)), sizeof(double));
-        if constexpr (places.options >= 0) aim(g, first, count);
+                for (int k = 0; k < lanes; ++k)
+                    memcpy(&g.words[word][k], at(signature.words_in[word], first + (k < count ? k : 0)),
+                           sizeof(double));
+        if constexpr (signature.is_loss()) set_targets(g, first, count);
     }
-    template <class W> void aim(Group<W>& g, isize first, int count) const {
-        auto& aims = g.aims;
-        aims.options = &options();
-        aims.logits = splat(C(-infinity)), aims.in_lanes = splat(typename W::Int(-1)), aims.ignored = typename W::I{};
+    template <class W> void set_targets(RowBlock<W>& g, isize first, int count) const {
+        auto& targets = g.targets;
+        targets.options = options.loss;
+        targets.logits = splat(C(-infinity)), targets.in_lanes = splat(typename W::Int(-1)),
+        targets.ignored = typename W::I{};
         for (int k = 0; k < count; ++k) {
             isize y;
-            memcpy(&y, at(places.classes, first + k), sizeof y);
-            memcpy(&aims.sample[k], at(places.sample, first + k), sizeof aims.sample[k]);
-            aims.classes[k] = y;
+            memcpy(&y, at(signature.classes, first + k), sizeof y);
+            memcpy(&targets.row_weight[k], at(signature.row_weight, first + k), sizeof targets.row_weight[k]);
+            targets.classes[k] = y;
             if (y < 0) {
-                if (options().probabilities) continue;
-                aims.ignored[k] = -1, aims.sample[k] = 0;
+                if (options.loss->probabilities) continue;
+                targets.ignored[k] = -1, targets.row_weight[k] = 0;
             } else {
-                aims.in_lanes[k] = typename W::Int(y);
-                if (!args[places.mask] || *(at(places.mask, first + k) + y * strides[places.mask_stride])) aims.logits[k] = load_broadcast<S>(at(places.core[0], first + k) + y * class_stride(0))[0];
+                targets.in_lanes[k] = typename W::Int(y);
+                if (!args[signature.mask] || *(at(signature.mask, first + k) + y * strides[signature.mask_stride]))
+                    targets.logits[k] = load_broadcast<S>(at(signature.core[0], first + k) + y * class_stride(0))[0];
             }
         }
-        for (int k = count; k < lanes; ++k) aims.classes[k] = -1, aims.sample[k] = 0;
-        if constexpr (places.masses >= 0)
-            for (int k = 0; k < lanes; ++k) memcpy(&aims.masses[k], at(places.masses, first + (k < count ? k : 0)), sizeof aims.masses[k]);
-        for (int k = 0; k < lanes; ++k) aims.spread[k] = options().smoothing == 0 ? 0 : options().smoothing / double(choices(first + (k < count ? k : 0)));
+        for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
+        if constexpr (signature.masses >= 0)
+            for (int k = 0; k < lanes; ++k)
+                memcpy(&targets.masses[k], at(signature.masses, first + (k < count ? k : 0)), sizeof targets.masses[k]);
+        for (int k = 0; k < lanes; ++k)
+            targets.smoothing_mass[k] = options.loss->smoothing == 0
+                                            ? 0
+                                            : options.loss->smoothing / double(choices(first + (k < count ? k : 0)));
     }
     isize choices(isize row) const {
-        if (!args[places.mask]) return n;
+        if (!args[signature.mask]) return n;
         isize left = 0;
-        for (isize j = 0; j < n; ++j) left += *(at(places.mask, row) + j * strides[places.mask_stride]) != 0;
+        for (isize j = 0; j < n; ++j) left += *(at(signature.mask, row) + j * strides[signature.mask_stride]) != 0;
         return left;
     }
     template <class T> static Elements<C> elements() {
-        return {[](const char* p) { return C(load_broadcast<T>(p)[0]); }, [](char* p, C x) { store_first<T>(p, V{} + x); }};
+        return {[](const char* p) { return C(load_broadcast<T>(p)[0]); },
+                [](char* p, C x) { store_first<T>(p, V{} + x); }};
     }
-    template <class W> void in_memory(Group<W>& g, isize first) const {
+    template <class W> void in_memory(RowBlock<W>& g, isize first) const {
         g.element = elements<S>();
         if constexpr (inputs == 2) g.v = operand(1, first);
         if constexpr (has(2)) g.result = operand(2, first);
     }
-    template <class W> void temperatures(Group<W>& g, isize first, int count) const {
+    template <class W> void temperatures(RowBlock<W>& g, isize first, int count) const {
         g.scaled = false;
         for (int k = 0; k < lanes; ++k) {
             double t = 1;
-            if (k < count || strides[places.temperature] == 0) memcpy(&t, at(places.temperature, first + k), sizeof t);
+            if (k < count || strides[signature.temperature] == 0)
+                memcpy(&t, at(signature.temperature, first + k), sizeof t);
             g.temperature[k] = t;
             g.scaled |= t != 1;
         }
     }
-    template <class W> void put_rows(const Group<W>& g, isize first, int count) const {
-        if constexpr (places.loss >= 0)
-            for (int k = 0; k < count; ++k) memcpy(at(places.loss, first + k), &g.aims.losses[k], sizeof(double));
-        if constexpr (places.words_out[0] >= 0)
+    template <class W> void put_rows(const RowBlock<W>& g, isize first, int count) const {
+        if constexpr (signature.loss >= 0)
+            for (int k = 0; k < count; ++k) memcpy(at(signature.loss, first + k), &g.targets.losses[k], sizeof(double));
+        if constexpr (signature.words_out[0] >= 0)
             for (int word = 0; word < 2; ++word)
-                for (int k = 0; k < count; ++k) memcpy(at(places.words_out[word], first + k), &g.words[word][k], sizeof(double));
-        if constexpr (places.row_out) {
-            if (strides[places.out] == size) return store_n<S>(at(places.out, first), g.row_out, count);
-            for (int k = 0; k < count; ++k) store_first<S>(at(places.out, first + k), V{} + g.row_out[k]);
+                for (int k = 0; k < count; ++k)
+                    memcpy(at(signature.words_out[word], first + k), &g.words[word][k], sizeof(double));
+        if constexpr (signature.row_out) {
+            if (strides[signature.out] == size) return store_n<S>(at(signature.out, first), g.row_out, count);
+            for (int k = 0; k < count; ++k) store_first<S>(at(signature.out, first + k), V{} + g.row_out[k]);
         }
     }
-    size_t memo_bytes(size_t steps) const {
+    size_t exp_cache_bytes(size_t steps) const {
         const size_t bytes = 2 * sizeof(V) * steps;
-        return Op::needs_memo && writes() && bytes <= (streamed ? memo_limit_streamed : memo_limit) ? bytes : 0;
+        return Op::caches_exp && writes() && bytes <= (options.streamed ? exp_cache_limit_streamed : exp_cache_limit)
+                   ? bytes
+                   : 0;
     }
 
-    // Several tiles go through the steps of an operation together.
-    struct Team {
-        using W = Columns<C>;
-        const size_t memo;
+    // Tiles that go through the steps of an operation at the same time.
+    struct TileBatch {
+        using W = Vertical<C>;
+        const size_t exp_cache;
         const int size;
-        Group<W> groups[together];
+        RowBlock<W> blocks[tiles_per_batch];
         int used = 0;  // so many before
 
-        Team(size_t memo, int tiles) : memo(memo), size(tiles < together || 2 * memo * together > group_limit ? 1 : together) {}
-        size_t bytes() const { return size * memo; }
+        TileBatch(size_t exp_cache, int tiles)
+            : exp_cache(exp_cache),
+              size(tiles < tiles_per_batch || 2 * exp_cache * tiles_per_batch > row_block_limit ? 1 : tiles_per_batch) {
+        }
+        size_t bytes() const { return size * exp_cache; }
         void set(char* room) {
             for (int t = 0; t < size; ++t) {
-                groups[t].streamed = false;
-                groups[t].memo = memo ? room + t * memo : nullptr;
-                groups[t].memo_row = isize(memo);
+                blocks[t].streamed = false;
+                blocks[t].exp_cache = exp_cache ? room + t * exp_cache : nullptr;
+                blocks[t].exp_cache_row = isize(exp_cache);
             }
         }
     };
-    // The tiles from t on, as many as go together, of `width` rows from `row` on; meanwhile the vectors of `next` are fetched, if there are any.
-    void run_team(Team& team, const Tiles<C>* tiles, isize row, int width, int t, const Runs* next) const {
+    // A batch of tiles, from t on, of `width` rows from `row` on; meanwhile the vectors of `next` are fetched, if there
+    // are any.
+    void run_batch(TileBatch& batch, const Tiles<C>* tiles, isize row, int width, int t, const RunCursor* next) const {
         int count = 0;
-        for (; count < team.size && (t + count) * lanes < width; ++count) {
+        for (; count < batch.size && (t + count) * lanes < width; ++count) {
             const int first = (t + count) * lanes;
-            auto& group = team.groups[count];
-            group.walk = {n, width - first < lanes ? width - first : lanes};
-            per_row(group, row + first, group.walk.count, count >= team.used);
-            if (count >= team.used || group.in[0].p != tiles[0].at(t + count).p) place(group, tiles, t + count);
+            auto& block = batch.blocks[count];
+            block.walk = {n, width - first < lanes ? width - first : lanes};
+            per_row(block, row + first, block.walk.count, count >= batch.used);
+            if (count >= batch.used || block.in[0].p != tiles[0].at(t + count).p) place(block, tiles, t + count);
             for (int which = 0; next && which < inputs; ++which) {
-                group.next[which] = next[which];
-                group.next[which].advance(count * n);
+                block.next[which] = next[which];
+                block.next[which].advance(count * n);
             }
         }
-        team.used = count > team.used ? count : team.used;
-        run_groups<Op, together>(team.groups, count);
-        for (int k = 0; k < count; ++k) put_rows(team.groups[k], row + (t + k) * lanes, team.groups[k].walk.count);
+        batch.used = count > batch.used ? count : batch.used;
+        run_row_blocks<Op, tiles_per_batch>(batch.blocks, count);
+        for (int k = 0; k < count; ++k) put_rows(batch.blocks[k], row + (t + k) * lanes, batch.blocks[k].walk.count);
     }
-    // To be fetched: the same vector again and again.
-    static Runs nothing_new(const Tiles<C>& tiles) { return {tiles.p, 0, 0, 1, 1}; }
-    void place(Group<Columns<C>>& group, const Tiles<C>* tiles, int t) const {
+    // Nothing to prefetch: the same vector again and again.
+    static RunCursor nothing_new(const Tiles<C>& tiles) { return {tiles.p, 0, 0, 1, 1}; }
+    void place(RowBlock<Vertical<C>>& block, const Tiles<C>* tiles, int t) const {
         for (int which = 0; which < inputs; ++which) {
-            group.in[which] = tiles[which].at(t);
-            group.next[which] = nothing_new(tiles[which]);
+            block.in[which] = tiles[which].at(t);
+            block.next[which] = nothing_new(tiles[which]);
         }
-        group.out = group.in[0];  // every kernel may write over its operands
-        group.v = group.in[1];
-        group.result = group.out;
-        group.element = elements<C>();
+        block.out = block.in[0];  // every kernel may write over its operands
+        block.v = block.in[1];
+        block.result = block.out;
+        block.element = elements<C>();
     }
 
-    // Short rows, one in each lane of a tile: turned, or gathered.
-    bool run_tiles(bool along) const {
-        const size_t memo = memo_bytes(n), tile = size_t(n | 1) * sizeof(V);
+    // Short rows, one in each lane of a tile: transposed, or gathered.
+    bool run_tiles(bool contiguous) const {
+        const size_t exp_cache = exp_cache_bytes(n), tile = size_t(n | 1) * sizeof(V);
         int vectors = 1;
-        while (vectors < together && (vectors + 1) * (inputs * tile + memo) <= group_limit) ++vectors;
-        Team team(memo, vectors);
-        Scratch scratch(inputs * vectors * tile + team.bytes());
+        while (vectors < tiles_per_batch && (vectors + 1) * (inputs * tile + exp_cache) <= row_block_limit) ++vectors;
+        TileBatch batch(exp_cache, vectors);
+        Scratch scratch(inputs * vectors * tile + batch.bytes());
         if (!scratch) return false;
-        team.set(scratch.at(inputs * vectors * tile));
-        const Tiles<C> tiles[2] = {{scratch.at(0), sizeof(V), isize(tile)}, {scratch.at((inputs - 1) * vectors * tile), sizeof(V), isize(tile)}};
+        batch.set(scratch.at(inputs * vectors * tile));
+        const Tiles<C> tiles[2] = {{scratch.at(0), sizeof(V), isize(tile)},
+                                   {scratch.at((inputs - 1) * vectors * tile), sizeof(V), isize(tile)}};
         for (isize row = 0; row < rows; row += vectors * lanes) {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
-            for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), along, width, tiles[which]);
-            for (int t = 0; t * lanes < width; t += team.size) run_team(team, tiles, row, width, t, nullptr);
+            for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), contiguous, width, tiles[which]);
+            for (int t = 0; t * lanes < width; t += batch.size) run_batch(batch, tiles, row, width, t, nullptr);
             if constexpr (has(2))
-                if (writes()) tiles_out(tiles[0], width, operand(2, row), along);
+                if (writes()) tiles_out(tiles[0], width, operand(2, row), contiguous);
         }
         return true;
     }
-    void tiles_in(const Operand& a, bool along, int width, const Tiles<C>& tiles) const {
+    void tiles_in(const Operand& a, bool contiguous, int width, const Tiles<C>& tiles) const {
         for (int first = 0; first < width; first += lanes) {
             V* const tile = reinterpret_cast<V*>(tiles.at(first / lanes).p);
-            const char* const p = a.p + first * a.across;
+            const char* const p = a.p + first * a.row_stride;
             const int count = width - first < lanes ? width - first : lanes;
-            if (along) TransposeTile<S, V>::in(p, a.across, count, n, tile);
-            else for (isize j = 0; j < n; ++j)
-                for (int k = 0; k < count; ++k) tile[j][k] = load_broadcast<S>(p + j * a.along + k * a.across)[0];
+            if (contiguous) TransposeTile<S, V>::in(p, a.row_stride, count, n, tile);
+            else
+                for (isize j = 0; j < n; ++j)
+                    for (int k = 0; k < count; ++k)
+                        tile[j][k] = load_broadcast<S>(p + j * a.class_stride + k * a.row_stride)[0];
         }
     }
-    void tiles_out(const Tiles<C>& tiles, int width, const Operand& a, bool along) const {
+    void tiles_out(const Tiles<C>& tiles, int width, const Operand& a, bool contiguous) const {
         for (int first = 0; first < width; first += lanes) {
             const V* const tile = reinterpret_cast<const V*>(tiles.at(first / lanes).p);
-            char* const p = a.p + first * a.across;
+            char* const p = a.p + first * a.row_stride;
             const int count = width - first < lanes ? width - first : lanes;
-            if (along) TransposeTile<S, V>::out(tile, count, n, p, a.across);
-            else for (isize j = 0; j < n; ++j)
-                for (int k = 0; k < count; ++k) store_first<S>(p + j * a.along + k * a.across, V{} + tile[j][k]);
+            if (contiguous) TransposeTile<S, V>::out(tile, count, n, p, a.row_stride);
+            else
+                for (isize j = 0; j < n; ++j)
+                    for (int k = 0; k < count; ++k)
+                        store_first<S>(p + j * a.class_stride + k * a.row_stride, V{} + tile[j][k]);
         }
     }
 
-    // Rows side by side, in panels of tiles. While one is computed, the next is fetched, and filled bit by bit: lines of neighbouring classes may meet
-    // in the caches, so that those of a whole panel would not stay there.
+    // Rows side by side, in panels of tiles. While one is computed, the next is fetched, and filled bit by bit: lines
+    // of neighbouring classes may meet in the caches, so that those of a whole panel would not stay there.
     bool run_panels() const {
         const isize all = (rows + lanes - 1) / lanes;
         const int most = panel_vectors(n, inputs), vectors = all < most ? int(all) : most, panel = vectors * lanes;
-        const isize along = (vectors | 1) * isize(sizeof(V));
-        Team team(memo_bytes(n), vectors);
-        Scratch scratch(2 * inputs * n * along + team.bytes());
+        const isize pitch = (vectors | 1) * isize(sizeof(V));
+        TileBatch batch(exp_cache_bytes(n), vectors);
+        Scratch scratch(2 * inputs * n * pitch + batch.bytes());
         if (!scratch) return false;
-        team.set(scratch.at(2 * inputs * n * along));
-        const auto tiles_of = [&](int buffer, int which) { return Tiles<C>{scratch.at((buffer * inputs + which) * n * along), along, sizeof(V)}; };
-        const auto filling = [&](int buffer, isize row, int which) { return Filling<S>(operand(which, row), width_of(row, panel), n, tiles_of(buffer, which)); };
-        for (int which = 0; which < inputs; ++which) filling(0, 0, which).fill(0);
+        batch.set(scratch.at(2 * inputs * n * pitch));
+        const auto tiles_of = [&](int buffer, int which) {
+            return Tiles<C>{scratch.at((buffer * inputs + which) * n * pitch), pitch, sizeof(V)};
+        };
+        const auto packing = [&](int buffer, isize row, int which) {
+            return IncrementalPack<S>(operand(which, row), width_of(row, panel), n, tiles_of(buffer, which));
+        };
+        for (int which = 0; which < inputs; ++which) packing(0, 0, which).fill(0);
         int buffer = 0;
         for (isize row = 0, next_row; row < rows; row = next_row, buffer ^= 1) {
-            const int width = width_of(row, panel), steps = (width - 1) / (team.size * lanes) + 1;
+            const int width = width_of(row, panel), steps = (width - 1) / (batch.size * lanes) + 1;
             next_row = row + width;
             const Tiles<C> tiles[2] = {tiles_of(buffer, 0), tiles_of(buffer, inputs - 1)};
             if (next_row == rows) {
-                for (int step = 0; step < steps; ++step) run_team(team, tiles, row, width, step * team.size, nullptr);
+                for (int step = 0; step < steps; ++step)
+                    run_batch(batch, tiles, row, width, step * batch.size, nullptr);
             } else {
-                Filling<S> fillings[2] = {filling(buffer ^ 1, next_row, 0), filling(buffer ^ 1, next_row, inputs - 1)};
-                const isize vectors = fillings[0].left;
+                IncrementalPack<S> packings[2] = {packing(buffer ^ 1, next_row, 0),
+                                                  packing(buffer ^ 1, next_row, inputs - 1)};
+                const isize vectors = packings[0].left;
                 for (int step = 0; step < steps; ++step) {
-                    const Runs next[2] = {fillings[0].from, fillings[1].from};
-                    run_team(team, tiles, row, width, step * team.size, next);
-                    for (int which = 0; which < inputs; ++which) fillings[which].fill(vectors - vectors * (step + 1) / steps);
+                    const RunCursor next[2] = {packings[0].from, packings[1].from};
+                    run_batch(batch, tiles, row, width, step * batch.size, next);
+                    for (int which = 0; which < inputs; ++which)
+                        packings[which].fill(vectors - vectors * (step + 1) / steps);
                 }
             }
             if constexpr (has(2))
-                if (writes()) columns_out<S>(tiles[0], width, n, operand(2, row), streamed);
+                if (writes()) unpack<S>(tiles[0], width, n, operand(2, row), options.streamed);
         }
         return true;
     }
-    // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole lines, if they are so in every class.
+    // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole
+    // lines, if they are so in every class.
     int width_of(isize row, int panel) const {
         if (writes() && row == 0 && rows > panel && class_stride(2) % 64 == 0) {
             const int head = int(-reinterpret_cast<uintptr_t>(at(place(2), 0)) % 64 / size);
@@ -263,115 +296,129 @@ template <class S, class Op, const onesum::Signature& places> struct Driver {
         return rows - row < panel ? int(rows - row) : panel;
     }
 
-    // Rows side by side that are too long for a tile of them all: tiles of several, for memory is read fastest without gaps.
-    struct Desk {
-        using W = Columns<C>;
-        const Driver& driver;
+    // Rows side by side that are too long for a tile of them all: tiles of several, for memory is read fastest without
+    // gaps. What one task works on.
+    struct ColumnWorkspace {
+        using W = Vertical<C>;
+        const RowLoop& loop;
         const isize row;
         const int width;
         Tiles<C> tiles[2];
-        Group<W> groups[most_columns];
+        RowBlock<W>* const blocks;
 
-        static isize along(isize count) { return (count | 1) * isize(sizeof(V)); }
-        static size_t bytes(isize count) { return inputs * block * lanes * along(count); }
-        Desk(const Driver& driver, isize row, int width, const Group<W>* whole, int count, char* room) : driver(driver), row(row), width(width) {
-            for (int which = 0; which < inputs; ++which) tiles[which] = {room + which * block * lanes * along(count), along(count), sizeof(V)};
+        static isize pitch(isize count) { return (count | 1) * isize(sizeof(V)); }
+        static size_t tile_bytes(isize count) { return flush_interval * lanes * pitch(count); }
+        static size_t bytes(isize count) { return inputs * tile_bytes(count) + count * sizeof(RowBlock<W>); }
+        ColumnWorkspace(const RowLoop& loop, isize row, int width, const RowBlock<W>* whole, int count, char* room)
+            : loop(loop), row(row), width(width),
+              blocks(reinterpret_cast<RowBlock<W>*>(room + inputs * tile_bytes(count))) {
+            for (int which = 0; which < inputs; ++which)
+                tiles[which] = {room + which * tile_bytes(count), pitch(count), sizeof(V)};
             for (int t = 0; t < count; ++t) {
-                groups[t] = whole[t];
+                put(&blocks[t], whole[t]);
                 for (int which = 0; which < inputs; ++which) {
-                    groups[t].in[which] = tiles[which].at(t);
-                    groups[t].next[which] = nothing_new(tiles[which]);
+                    blocks[t].in[which] = tiles[which].at(t);
+                    blocks[t].next[which] = nothing_new(tiles[which]);
                 }
-                groups[t].out = groups[t].in[0];
+                blocks[t].out = blocks[t].in[0];
             }
         }
         // `soon`: classes of the tile after it, whose vectors are fetched meanwhile.
-        void in(isize first, isize classes, isize soon, int which) {
-            columns_in<S>(piece(which, first), width, classes, tiles[which]);
+        void load(isize first, isize classes, isize soon, int which) {
+            pack<S>(from_class(which, first), width, classes, tiles[which]);
             const int vectors = (width + lanes - 1) / lanes;
-            Runs runs = nothing_new(tiles[which]);
+            RunCursor runs = nothing_new(tiles[which]);
             if (soon > 0) {
-                const Operand a = piece(which, first + classes);
-                runs = {a.p, lanes * size, a.along - vectors * lanes * size, vectors, vectors};
+                const Operand a = from_class(which, first + classes);
+                runs = {a.p, lanes * size, a.class_stride - vectors * lanes * size, vectors, vectors};
             }
             for (int t = 0; t < vectors; ++t) {
-                groups[t].next[which] = runs;
+                blocks[t].next[which] = runs;
                 if (soon > 0) runs.advance(soon);
             }
         }
-        void out(isize first, isize classes) {
-            columns_out<S>(tiles[0], width, classes, piece(2, first), driver.streamed);
-            if (driver.streamed) stream_fence();
+        void store(isize first, isize classes) {
+            unpack<S>(tiles[0], width, classes, from_class(2, first), loop.options.streamed);
+            if (loop.options.streamed) stream_fence();
         }
 
       private:
-        Operand piece(int which, isize first) const {
-            const Operand a = driver.operand(which, row);
-            return {a.p + first * a.along, a.along, a.across};
+        Operand from_class(int which, isize first) const {
+            const Operand a = loop.operand(which, row);
+            return {a.p + first * a.class_stride, a.class_stride, a.row_stride};
         }
     };
     bool run_columns() const {
-        using W = Columns<C>;
-        const isize all = (rows + lanes - 1) / lanes, bundles = (all - 1) / most_columns + 1, vectors = (all - 1) / bundles + 1;
-        const isize parts = at_once(n), threads = onesum::free_threads(), team = threads < parts ? threads : parts;
-        const Scratch scratch(team * Desk::bytes(vectors));
+        using W = Vertical<C>;
+        const isize all = (rows + lanes - 1) / lanes, bundles = (all - 1) / most_columns + 1,
+                    vectors = (all - 1) / bundles + 1;
+        const isize segments = segments_at_once(n), threads = onesum::free_threads(),
+                    tasks = threads < segments ? threads : segments;
+        const size_t bytes = ColumnWorkspace::bytes(vectors);
+        const Scratch scratch(tasks * bytes + vectors * sizeof(RowBlock<W>));
         if (!scratch) return false;
-        Group<W> whole[most_columns];
+        RowBlock<W>* const whole = reinterpret_cast<RowBlock<W>*>(scratch.at(tasks * bytes));
+        for (isize t = 0; t < vectors; ++t) put(&whole[t], RowBlock<W>{});
         for (isize row = 0; row < rows; row += vectors * lanes) {
-            const int width = rows - row < vectors * lanes ? int(rows - row) : int(vectors) * lanes, count = (width + lanes - 1) / lanes;
+            const int width = rows - row < vectors * lanes ? int(rows - row) : int(vectors) * lanes,
+                      count = (width + lanes - 1) / lanes;
             for (int t = 0; t < count; ++t) {
                 const int first = t * lanes;
-                Group<W>& g = whole[t];
+                RowBlock<W>& g = whole[t];
                 g.walk = {n, width - first < lanes ? width - first : lanes};
-                g.streamed = false;
-                g.memo = nullptr;
                 per_row(g, row + first, g.walk.count, row == 0);
                 in_memory(g, row + first);
             }
-            const auto desk_of = [&](isize task) { return Desk(*this, row, width, whole, count, scratch.at(task * Desk::bytes(vectors))); };
-            if (!run_parts<Op, has(2), inputs>(whole, count, n, team, desk_of)) return false;
+            const auto workspace_of = [&](isize task) {
+                return ColumnWorkspace(*this, row, width, whole, count, scratch.at(task * bytes));
+            };
+            if (!run_segments<Op, has(2), inputs>(whole, count, n, tasks, workspace_of)) return false;
             for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
         }
         return true;
     }
     // Operands whose classes are apart are copied row by row.
-    bool run_rows(bool along) const {
-        using W = Rows<S>;
-        const size_t steps = size_t(n + lanes - 1) / lanes, memo_row = memo_bytes(steps), row_bytes = (size_t(n) * size + 63) / 64 * 64;
-        const size_t fit = group_limit / (memo_row ? memo_row : inputs * row_bytes);
-        const int group = !along || n > piece || fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
-        Scratch scratch(group * memo_row + sizeof(V) + (along ? 0 : 3 * row_bytes));
+    bool run_rows(bool contiguous) const {
+        using W = Horizontal<S>;
+        const size_t steps = size_t(n + lanes - 1) / lanes, exp_cache_row = exp_cache_bytes(steps),
+                     row_bytes = (size_t(n) * size + 63) / 64 * 64;
+        const size_t fit = row_block_limit / (exp_cache_row ? exp_cache_row : inputs * row_bytes);
+        const int block = !contiguous || n > row_chunk || fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
+        Scratch scratch(block * exp_cache_row + sizeof(V) + (contiguous ? 0 : 3 * row_bytes));
         if (!scratch) return false;
         char* copies[3] = {};
         for (int which = 0; which < 3; ++which)
-            if (!along && has(which) && (which < 2 || writes()) && class_stride(which) != size) copies[which] = scratch.at(memo_row + sizeof(V) + which * row_bytes);
-        Group<W> g;
-        g.streamed = streamed && along;
-        g.memo = memo_row ? scratch.at(0) : nullptr;
-        g.memo_row = isize(memo_row);
-        for (isize row = 0; row < rows; row += group) {
-            const int count = rows - row < group ? int(rows - row) : group;
+            if (!contiguous && has(which) && (which < 2 || writes()) && class_stride(which) != size)
+                copies[which] = scratch.at(exp_cache_row + sizeof(V) + which * row_bytes);
+        RowBlock<W> g;
+        g.streamed = options.streamed && contiguous;
+        g.exp_cache = exp_cache_row ? scratch.at(0) : nullptr;
+        g.exp_cache_row = isize(exp_cache_row);
+        for (isize row = 0; row < rows; row += block) {
+            const int count = rows - row < block ? int(rows - row) : block;
             g.walk = {n, count};
             per_row(g, row, count, row == 0);
             for (int which = 0; which < inputs; ++which) {
                 g.in[which] = operand(which, row);
                 if (!copies[which]) continue;
-                for (isize j = 0; j < n; ++j) memcpy(copies[which] + j * size, g.in[which].p + j * g.in[which].along, size);
+                for (isize j = 0; j < n; ++j)
+                    memcpy(copies[which] + j * size, g.in[which].p + j * g.in[which].class_stride, size);
                 g.in[which] = {copies[which], size, 0};
             }
             g.out = g.in[0];
             if constexpr (has(2)) g.out = copies[2] ? Operand{copies[2], size, 0} : operand(2, row);
             in_memory(g, row);
-            if (!along) g.v = g.in[1], g.result = g.out;
+            if (!contiguous) g.v = g.in[1], g.result = g.out;
             const isize left = rows - row - count;
             g.next_count = copies[0] ? 0 : left < count ? int(left) : count;
-            for (int which = 0; which < inputs; ++which) g.next[which] = g.next_count ? operand(which, row + count) : g.in[which];
-            if (n <= piece) run_groups<Op, 1>(&g, 1);
-            else if (!run_pieces<Op>(g)) return false;
+            for (int which = 0; which < inputs; ++which)
+                g.next[which] = g.next_count ? operand(which, row + count) : g.in[which];
+            if (n <= row_chunk) run_row_blocks<Op, 1>(&g, 1);
+            else if (!run_row_chunks<Op>(g)) return false;
             if constexpr (has(2))
                 if (copies[2]) {
                     const Operand out = operand(2, row);
-                    for (isize j = 0; j < n; ++j) memcpy(out.p + j * out.along, copies[2] + j * size, size);
+                    for (isize j = 0; j < n; ++j) memcpy(out.p + j * out.class_stride, copies[2] + j * size, size);
                 }
             put_rows(g, row, count);
         }

@@ -26,9 +26,7 @@ template <class T, int most> struct Room {
 // Room for a call: on the stack where it is little. Aligned for vectors.
 class Scratch {
   public:
-    explicit Scratch(size_t bytes) {
-        p = bytes <= sizeof local ? local : heap = memory_of(bytes);
-    }
+    explicit Scratch(size_t bytes) { p = bytes <= sizeof local ? local : heap = memory_of(bytes); }
     ~Scratch() { release(heap); }
     Scratch(const Scratch&) = delete;
     explicit operator bool() const { return p; }

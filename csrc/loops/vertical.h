@@ -1,50 +1,52 @@
-// Walking rows that stand side by side in a tile: each lane of a vector is a row of its own, the vectors follow each other class by class.
+// Walking rows that lie side by side in a tile: each lane of a vector is a row of its own, the vectors follow each
+// other class by class.
 //
-// To give the bits that horizontal.h gives, the class at position j adds to partial sum j mod lanes, and the partial sums are brought together
-// in the order in which horizontal.h adds the lanes of its vector.
+// To give the bits that horizontal.h gives, the class at position j adds to partial sum j mod lanes, and the partial
+// sums are brought together in the order in which horizontal.h adds the lanes of its vector.
 #pragma once
 
 #include "loops/operand.h"
 
 namespace {
 
-template <class C_> struct Columns {
+template <class C_> struct Vertical {
     using S = C_;
     using C = C_;
     using V = typename Vec<C>::V;
     using I = typename Vec<C>::I;
     using Int = typename Vec<C>::Int;
     static constexpr int lanes = Vec<C>::lanes;
-    static constexpr bool across = true;
+    static constexpr bool vertical = true;
     static constexpr int views = 1;
-    static constexpr isize memo_step = sizeof(V);
+    static constexpr isize exp_cache_step = sizeof(V);
 
     isize n;
-    int count;       // rows side by side, at most one per lane
+    int count;        // rows side by side, at most one per lane
     isize first = 0;  // of the classes, where longer rows are walked tile by tile
 
     // The last tile of a longer row may be short.
-    isize chains() const { return first == 0 && n <= short_row<C> ? 1 : lanes; }
+    isize partial_sums() const { return first == 0 && n <= max_transposed_classes<C> ? 1 : lanes; }
 
     struct Row {
         isize n;
         int count;
-        isize chains;
+        isize partial_sums;
         bool fresh;  // else the sums go on
         static constexpr int r = 0;
 
         // Lanes without a row are computed like the others.
-        template <class F> ONESUM_INLINE void each(F f) const {
+        template <class F> ONESUM_INLINE void for_each(F f) const {
             for (isize j = 0; j < n; ++j) f(j, AllLanes{});
         }
-        template <class F> ONESUM_INLINE void each_line(const Operand&, bool, F f) const { each(f); }
+        template <class F> ONESUM_INLINE void for_each_aligned(const Operand&, bool, F f) const { for_each(f); }
         template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            for (isize k = 0; k == 0 || (k < chains && k < n); ++k) {
+            for (isize k = 0; k == 0 || (k < partial_sums && k < n); ++k) {
                 sum.begin(k, fresh);
                 isize j = k;
                 do {
-                    const isize end = Sum::in_blocks && n - j > block * chains ? j + block * chains : n;
-                    for (; j < end; j += chains) f(j, AllLanes{});
+                    const isize end =
+                        Sum::flushes && n - j > flush_interval * partial_sums ? j + flush_interval * partial_sums : n;
+                    for (; j < end; j += partial_sums) f(j, AllLanes{});
                     sum.flush(k);
                 } while (j < n);
             }
@@ -52,10 +54,10 @@ template <class C_> struct Columns {
         static V of(const V& v) { return v; }
         struct Classes {
             char* p;
-            isize along;
-            char* at(isize j) const { return p + j * along; }
+            isize class_stride;
+            char* at(isize j) const { return p + j * class_stride; }
         };
-        static Classes of(const Operand& a) { return {a.p, a.along}; }
+        static Classes of(const Operand& a) { return {a.p, a.class_stride}; }
         struct Chosen {
             I class_;
             static bool may_be_at(isize) { return true; }
@@ -63,11 +65,13 @@ template <class C_> struct Columns {
         };
         static Chosen chosen(const I& classes, isize first) { return {classes + Int(first)}; }
     };
-    template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, chains(), first % part == 0}); }
+    template <class F> ONESUM_INLINE void rows(F f) const {
+        f(Row{n, count, partial_sums(), first % sum_segment == 0});
+    }
 
     static V max_of(V* partial) { return partial[0]; }
     Wide<C> sum_of(Wide<C>* partial) const {
-        return sum_of_vectors(partial, int(n < chains() ? n : chains()));
+        return sum_of_vectors(partial, int(n < partial_sums() ? n : partial_sums()));
     }
 };
 

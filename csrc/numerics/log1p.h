@@ -18,8 +18,9 @@ inline f64v log1p(f64v hi, f64v lo) {
     f64v g = g_hi + g_lo;
     f64v s = g / (2.0 + g);
     f64v z = s * s;
-    constexpr double q[] = {0x1.5555555555593p-2, 0x1.999999997fb31p-3, 0x1.2492494217aafp-3, 0x1.c71c51e7f0d4ap-4,
-                            0x1.7466462dbade3p-4, 0x1.39a0f4e6da33ep-4, 0x1.2f0d8f96ccff2p-4};  // atanh(s) = s + s z q(z)
+    constexpr double q[] = {
+        0x1.5555555555593p-2, 0x1.999999997fb31p-3, 0x1.2492494217aafp-3, 0x1.c71c51e7f0d4ap-4,
+        0x1.7466462dbade3p-4, 0x1.39a0f4e6da33ep-4, 0x1.2f0d8f96ccff2p-4};  // atanh(s) = s + s z q(z)
     f64v tail = splat(q[6]);
     for (int i = 5; i >= 0; --i) tail = fma(tail, z, splat(q[i]));
     tail = tail * (z + z);
@@ -38,7 +39,8 @@ inline f64v log1p(f64v r) {
     constexpr double q[] = {0x1.555554fce5336p-2, 0x1.999a7becd7e3ap-3, 0x1.2438793cf5d4ep-3, 0x1.e30542e69ea2bp-4};
     const f64v u = 1.0 + r;
     const i64v biased = (bit_cast<i64v>(u) + (0x3ff0000000000000 - 0x3fe6a09e667f3bcd)) >> 52;  // k + 1023
-    const f64v down = bit_cast<f64v>((2046 - biased) << 52), kd = bit_cast<f64v>(biased | 0x4330000000000000) - (0x1p52 + 1023);
+    const f64v down = bit_cast<f64v>((2046 - biased) << 52),
+               kd = bit_cast<f64v>(biased | 0x4330000000000000) - (0x1p52 + 1023);
     const f64v g = biased == 1023 ? r : u * down - 1.0;
     const f64v s = g / (2.0 + g), s2 = s + s;
     const f64v z = s * s, z2 = z * z;

@@ -1,7 +1,8 @@
 // Wider arithmetic for what belongs to a whole row: its sums, and the few numbers made of them.
 //
-// The wide partner of float lanes is a pair of double vectors (Wide<float>); that of double lanes is a double-double, an unevaluated sum
-// hi + lo (Wide<double>; Dekker 1971, Knuth's TwoSum). Both answer to the same names, so a kernel is written once.
+// The wide partner of float lanes is a pair of double vectors (Wide<float>); that of double lanes is a double-double,
+// an unevaluated sum hi + lo (Wide<double>; Dekker 1971, Knuth's TwoSum). Both answer to the same names, so a kernel is
+// written once.
 #pragma once
 
 #include "simd/vec.h"
@@ -47,7 +48,8 @@ template <> struct Wide<float> {
     static Wide choose(i32v mask, Wide x, Wide y) {
         i32half halves[2];
         memcpy(halves, &mask, sizeof mask);
-        return {__builtin_convertvector(halves[0], i64v) ? x.a : y.a, __builtin_convertvector(halves[1], i64v) ? x.b : y.b};
+        return {__builtin_convertvector(halves[0], i64v) ? x.a : y.a,
+                __builtin_convertvector(halves[1], i64v) ? x.b : y.b};
     }
     Wide normalized() const { return *this; }
     f32v rounded() const { return narrow(a, b); }
@@ -108,8 +110,12 @@ inline void wide_to(double* p, Wide<double> x) {
 }
 
 // The same in two words, which a Wide<float> needs not.
-inline Wide<float> words_from(const double* hi, const double* lo, float) { return wide_from(hi, float()) + wide_from(lo, float()); }
-inline Wide<double> words_from(const double* hi, const double* lo, double) { return {wide_from(hi, double()).hi, wide_from(lo, double()).hi}; }
+inline Wide<float> words_from(const double* hi, const double* lo, float) {
+    return wide_from(hi, float()) + wide_from(lo, float());
+}
+inline Wide<double> words_from(const double* hi, const double* lo, double) {
+    return {wide_from(hi, double()).hi, wide_from(lo, double()).hi};
+}
 template <class C> Wide<C> words_from(const double* hi, const double* lo) { return words_from(hi, lo, C()); }
 inline void words_to(double* hi, double* lo, Wide<float> x) {
     wide_to(hi, x);
@@ -157,8 +163,9 @@ template <int d> ONESUM_INLINE void swap_blocks(Wide<double>& a, Wide<double>& b
     swap_blocks<d>(a.lo, b.lo);
 }
 
-// Sums across lanes: each with the lane half a vector away, then a quarter, and so on; for one vector (every lane gets the sum), for as many as there
-// are lanes (lane k gets the sum over the lanes of x[k]; x is used up), and, lane by lane, for the vectors of x.
+// Sums across lanes: each with the lane half a vector away, then a quarter, and so on; for one vector (every lane gets
+// the sum), for as many as there are lanes (lane k gets the sum over the lanes of x[k]; x is used up), and, lane by
+// lane, for the vectors of x.
 inline Wide<float> sum_of_lanes(Wide<float> x) {
     const f64v s = reduce(x.a + x.b, [](f64v a, f64v b) ONESUM_FORCE_INLINE { return a + b; });
     return {s, s};

@@ -1,4 +1,5 @@
-// Chunks of the class axis: the normalizer of some classes, which merges with that of others, and what becomes of a chunk under the normalizer of all.
+// Chunks of the class axis: the normalizer of some classes, which merges with that of others, and what becomes of a
+// chunk under the normalizer of all.
 #pragma once
 
 #include "ops/log_softmax.h"
@@ -7,51 +8,52 @@
 namespace {
 
 // m, and r in two words: 0 for a row of nothing but -inf, NaN for one with several +inf.
-struct NormalizerOf : Forward {
-    static constexpr bool needs_memo = false;
-    template <class Form, class W> struct Run : Normalizer<Form, W> {
-        using N = Normalizer<Form, W>;
+struct RowNormalizer : FromLogits {
+    static constexpr bool caches_exp = false;
+    template <class Path, class W> struct Run : Normalizer<Path, W> {
+        using N = Normalizer<Path, W>;
         using N::N;
-        Then end(Group<W>& g, Totals<W>& totals) {
-            const Then then = N::end(g, totals);
+        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+            const Next then = N::finish(g, totals);
             g.row_out = this->m;
             const auto zero_or_nan = [](auto x) { return Wide<typename W::C>::of(x - x); };
             auto r = Wide<typename W::C>::choose(this->no_finite_logit(), zero_or_nan(this->r.rounded()), this->r);
-            if constexpr (Form::general) r = Wide<typename W::C>::choose(this->infinite(), Wide<typename W::C>::of(this->one_hot()), r);
+            if constexpr (Path::general)
+                r = Wide<typename W::C>::choose(this->infinite(), Wide<typename W::C>::of(this->one_hot()), r);
             words_to(g.words[0], g.words[1], r);
             return then;
         }
-        void write(Group<W>&) const {}
+        void write(RowBlock<W>&) const {}
     };
 };
 
-// What is known of all classes beforehand is given: their maximum is the row's operand, and nothing is left to sum.
-struct Shifted : Forward {
-    static constexpr bool rescales = false, needs_memo = false;
-    static constexpr int known_from = 0;
-    template <class W> static typename W::V known(const Group<W>& g) { return g.row_in; }
-    template <class W, class V> static V together(const W&, V a, V) { return a; }
+// The normalizer of all classes is given: their maximum is the row's operand, and there is nothing to sum.
+struct Shifted : FromLogits {
+    static constexpr bool online_max = false, caches_exp = false;
+    static constexpr int prepass_inputs = 0;
+    template <class W> static typename W::V prepass(const RowBlock<W>& g) { return g.row_in; }
+    template <class W, class V> static V combine(const W&, V a, V) { return a; }
 };
 
 // s exp((x - m) / T), with a scale s in two words for each row
 struct ShiftedExp : Shifted {
-    template <class W> static int form(const Group<W>& g, const typename W::V& m) {
+    template <class W> static bool needs_general(const RowBlock<W>& g, const typename W::V& m) {
         using C = typename W::C;
         const auto scale = words_from<C>(g.words[0], g.words[1]).rounded();
-        return !all_usual(g, scale) || Forward::form(g, m);
+        return !all_usual(g, scale) || FromLogits::needs_general(g, m);
     }
-    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
+    template <class Path, class W> struct Run : Probabilities<Path, W, true> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        using P = Probabilities<Form, W, true>;
+        using P = Probabilities<Path, W, true>;
         using P::P;
         V power;  // what is left to multiply by
 
-        void sum(Group<W>&, Totals<W>&) const {}
-        void end(Group<W>& g, Totals<W>&) {
+        void sum(RowBlock<W>&, Totals<W>&) const {}
+        void finish(RowBlock<W>& g, Totals<W>&) {
             auto scale = words_from<C>(g.words[0], g.words[1]);
-            if constexpr (Form::general) {
+            if constexpr (Path::general) {
                 const V rounded = scale.rounded();
                 const auto finite = rounded - rounded == 0;
                 scale = Wide<C>::choose(finite, scale, Wide<C>::of(splat(C(1))));
@@ -60,15 +62,16 @@ struct ShiftedExp : Shifted {
                 this->at_infinity = scale.rounded();
             }
             const auto words = (scale / this->pivot()).two_words();
-            this->hi = this->no_finite_logit() ? splat(C(not_a_number)) : words.hi * Constants<C>::unbias;
-            this->lo = this->no_finite_logit() ? V{} : words.lo * Constants<C>::unbias;
+            this->hi = this->no_finite_logit() ? splat(C(not_a_number)) : words.hi * Constants<C>::inv_scale_bias;
+            this->lo = this->no_finite_logit() ? V{} : words.lo * Constants<C>::inv_scale_bias;
         }
-        ONESUM_NOINLINE void write(Group<W>& g) const {
-            this->each(g, [&](auto row) ONESUM_FORCE_INLINE {
+        ONESUM_NOINLINE void write(RowBlock<W>& g) const {
+            this->for_each(g, [&](auto row) ONESUM_FORCE_INLINE {
                 V power{};
-                if constexpr (Form::general) power = row.of(this->power);
+                if constexpr (Path::general) power = row.of(this->power);
                 return [&g, row, power](isize j, auto lanes, V, V y, char* out) ONESUM_FORCE_INLINE {
-                    if constexpr (Form::general) y = (((y == 0) & (power == power)) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : y * power;
+                    if constexpr (Path::general)
+                        y = (((y == 0) & (power == power)) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : y * power;
                     write_derivative<S>(out, lanes, y, g.streamed);
                 };
             });
@@ -78,12 +81,12 @@ struct ShiftedExp : Shifted {
 
 // (x - m) / T - log_rest
 struct ShiftedLogits : Shifted {
-    template <class Form, class W> struct Run : LogProbabilities<Form, W, Shift<Form, W>> {
+    template <class Path, class W> struct Run : LogProbabilities<Path, W, Shift<Path, W>> {
         using C = typename W::C;
-        using L = LogProbabilities<Form, W, Shift<Form, W>>;
+        using L = LogProbabilities<Path, W, Shift<Path, W>>;
         using L::L;
-        void sum(Group<W>&, Totals<W>&) const {}
-        void end(Group<W>& g, Totals<W>&) {
+        void sum(RowBlock<W>&, Totals<W>&) const {}
+        void finish(RowBlock<W>& g, Totals<W>&) {
             this->log_rest = words_from<C>(g.words[0], g.words[1]).rounded();
             this->log_rest = this->no_finite_logit() ? splat(C(not_a_number)) : this->log_rest;
         }

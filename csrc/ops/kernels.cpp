@@ -19,51 +19,41 @@
 
 namespace {
 
-namespace operation {
-using softmax = Softmax;
-using log_softmax = LogSoftmax;
-using logsumexp = LogSumExp;
-using softmax_vjp = SoftmaxVjp;
-using log_softmax_vjp = LogSoftmaxVjp;
-using log_softmax_jvp = LogSoftmaxJvp;
-using logsumexp_vjp = LogSumExpVjp;
-using logsumexp_jvp = LogSumExpJvp;
-using normalizer = NormalizerOf;
-using shifted_exp = ShiftedExp;
-using shifted_logits = ShiftedLogits;
-using cross_entropy = CrossEntropy;
-using soft_cross_entropy = SoftCrossEntropy;
-using kl_divergence = Divergence;
-using cross_entropy_hvp = CrossEntropyHvp;
-}  // namespace operation
+#define ONESUM_SIGNATURE(name, Op, operands) constexpr onesum::Signature name##_signature{operands};
+ONESUM_OPERATIONS(ONESUM_SIGNATURE)
+ONESUM_CHUNKS(ONESUM_SIGNATURE)
+ONESUM_LOSSES(ONESUM_SIGNATURE)
+#undef ONESUM_SIGNATURE
 
-#define ONESUM_PLACES(name, operands) constexpr onesum::Signature name##_places{operands};
-ONESUM_OPERATIONS(ONESUM_PLACES) ONESUM_CHUNKS(ONESUM_PLACES) ONESUM_LOSSES(ONESUM_PLACES)
-#undef ONESUM_PLACES
+template <class Op> constexpr bool is_cross_entropy =
+    std::is_same_v<Op, CrossEntropy> || std::is_same_v<Op, SoftCrossEntropy> || std::is_same_v<Op, CrossEntropyHvp>;
 
-template <class Op> constexpr bool is_cross_entropy = std::is_same_v<Op, CrossEntropy> || std::is_same_v<Op, SoftCrossEntropy> || std::is_same_v<Op, CrossEntropyHvp>;
-
-template <class S, class Op, const onesum::Signature& places>
-bool kernel(char* const* args, isize rows, isize n, const isize* strides, bool streamed) {
+template <class S, class Op, const onesum::Signature& signature>
+bool kernel(char* const* args, isize rows, isize n, const isize* strides, const onesum::CallOptions& options) {
     if constexpr (is_cross_entropy<Op>) {
-        const auto& options = *reinterpret_cast<const onesum::LossOptions*>(args[places.options]);
-        if (options.softcap != 0) {
-            const Softcapped<S> softcapped(places, args, rows, n, strides);
-            const Inner inner{kernel<double, Op, places>, places};
+        const auto& loss = *options.loss;
+        if (loss.softcap != 0) {
+            const Softcapped<S> softcapped(signature, args, rows, n, strides, loss);
+            const Inner inner{kernel<double, Op, signature>, signature};
             if constexpr (!std::is_same_v<Op, CrossEntropyHvp>) return softcapped.run(inner);
-            else if (options.probabilities || options.smoothing != 0) return softcapped.run_hvp(inner, {kernel<double, SoftCrossEntropy, soft_cross_entropy_places>, soft_cross_entropy_places});
-            else return softcapped.run_hvp(inner, {kernel<double, CrossEntropy, cross_entropy_places>, cross_entropy_places});
+            else if (loss.probabilities || loss.smoothing != 0)
+                return softcapped.run_hvp(inner, {kernel<double, SoftCrossEntropy, soft_cross_entropy_signature>,
+                                                  soft_cross_entropy_signature});
+            else
+                return softcapped.run_hvp(
+                    inner, {kernel<double, CrossEntropy, cross_entropy_signature>, cross_entropy_signature});
         }
     }
-    return Driver<S, Op, places>{args, rows, n, strides, streamed}.run();
+    return RowLoop<S, Op, signature>{args, rows, n, strides, options}.run();
 }
 
 }  // namespace
 
-#define ONESUM_KERNELS(name, operands)                                                               \
-    {kernel<float16, operation::name, name##_places>, kernel<bfloat16, operation::name, name##_places>, \
-     kernel<float, operation::name, name##_places>, kernel<double, operation::name, name##_places>},
+#define ONESUM_KERNELS(name, Op, operands)                                          \
+    {kernel<float16, Op, name##_signature>, kernel<bfloat16, Op, name##_signature>, \
+     kernel<float, Op, name##_signature>, kernel<double, Op, name##_signature>},
 
 extern const onesum::Kernels ONESUM_TABLE;
-const onesum::Kernels ONESUM_TABLE = {{ONESUM_OPERATIONS(ONESUM_KERNELS) ONESUM_CHUNKS(ONESUM_KERNELS) ONESUM_LOSSES(ONESUM_KERNELS)},
-                                      {compare<float16>, compare<bfloat16>, compare<float>, compare<double>}};
+const onesum::Kernels ONESUM_TABLE = {
+    {ONESUM_OPERATIONS(ONESUM_KERNELS) ONESUM_CHUNKS(ONESUM_KERNELS) ONESUM_LOSSES(ONESUM_KERNELS)},
+    {compare<float16>, compare<bfloat16>, compare<float>, compare<double>}};

@@ -1,4 +1,4 @@
-// log_softmax.
+// log_softmax: the logarithms of the probabilities.
 #pragma once
 
 #include "numerics/log1p.h"
@@ -7,7 +7,8 @@
 namespace {
 
 // (x - m) / T - log_rest. A quotient is kept in two words; where T is 1 the bits are those of the plain difference.
-template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE V scaled_difference(V x, V m, V inverse_hi, V inverse_lo, V log_rest) {
+template <class V, class C = decltype(+V{}[0])>
+ONESUM_INLINE V scaled_difference(V x, V m, V inverse_hi, V inverse_lo, V log_rest) {
     auto d = two_sum(x, -m);
     d.hi = x == m ? V{} : d.hi;
     d.lo = x == m ? V{} : d.lo;
@@ -18,44 +19,44 @@ template <class V, class C = decltype(+V{}[0])> ONESUM_INLINE V scaled_differenc
 }
 
 // log p, once log1p(r) is known.
-template <class Form, class W, class Base> struct LogProbabilities : Base {
+template <class Path, class W, class Base> struct LogProbabilities : Base {
     using S = typename W::S;
     using C = typename W::C;
     using V = typename W::V;
     using Base::Base;
     V log_rest;
 
-    ONESUM_NOINLINE void write(Group<W>& g) const {
+    ONESUM_NOINLINE void write(RowBlock<W>& g) const {
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const V m = row.of(this->m), log_rest = row.of(this->log_rest);
-            const Logits<Form, W> logits(g, row);
+            const Logits<Path, W> logits(g, row);
             const auto out = row.of(g.out);
             V inverse_hi, inverse_lo;
-            if constexpr (Form::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
-            row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+            if constexpr (Path::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
+            row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                 V x = logits.at(j, lanes), y;
-                if constexpr (Form::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
+                if constexpr (Path::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
                 else y = (x - m) - log_rest;
-                if constexpr (Form::general) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
+                if constexpr (Path::general) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
                 ::write<S>(out.at(j), lanes, y, g.streamed);
             });
         });
     }
 };
 
-struct LogSoftmax : Forward {
-    static constexpr bool needs_memo = false;
-    template <class Form, class W> struct Run : LogProbabilities<Form, W, Normalizer<Form, W>> {
+struct LogSoftmax : FromLogits {
+    static constexpr bool caches_exp = false;
+    template <class Path, class W> struct Run : LogProbabilities<Path, W, Normalizer<Path, W>> {
         using C = typename W::C;
-        using N = Normalizer<Form, W>;
-        using L = LogProbabilities<Form, W, N>;
+        using N = Normalizer<Path, W>;
+        using L = LogProbabilities<Path, W, N>;
         using L::L;
-        Then end(Group<W>& g, Totals<W>& totals) {
-            const Then then = N::end(g, totals);
+        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+            const Next then = N::finish(g, totals);
             auto& log_rest = this->log_rest;
             log_rest = log1p(this->r).rounded();
             log_rest = this->no_finite_logit() ? splat(C(not_a_number)) : log_rest;
-            if constexpr (Form::general) log_rest = this->infinite() ? this->one_hot() : log_rest;
+            if constexpr (Path::general) log_rest = this->infinite() ? this->one_hot() : log_rest;
             return then;
         }
     };

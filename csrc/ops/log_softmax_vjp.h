@@ -6,26 +6,28 @@
 
 namespace {
 
-// exp(log p) over `power`, so that the digits of a p below the normal numbers are there; what is below the range even so is 0. Where the largest is above 0, as no
-// log-probability is, its exponent is set aside so that nothing wraps.
+// exp(log p) over `power`, so that the digits of a p below the normal numbers are there; what is below the range even
+// so is 0. Where the largest is above 0, as no log-probability is, its exponent is set aside so that nothing wraps.
 template <class C> struct Exponentials {
     using V = typename Vec<C>::V;
     using K = Constants<C>;
-    V rounder, power;
+    V magic_bias, power;
 
     explicit Exponentials(V largest) {
         V top = largest > 0 ? largest : V{};
-        top = top < K::far ? top : splat(C(K::far));
+        top = top < K::exact_shift_limit ? top : splat(C(K::exact_shift_limit));
         const V exponent = nearest_exponent(top);
-        rounder = rounder_for(exponent);
-        power = bit_cast<V>(bit_cast<typename Vec<C>::I>(exponent + (K::rounder + K::exponent_of_one)) << K::mantissa) * K::unbias;
+        magic_bias = magic_bias_for(exponent);
+        power =
+            bit_cast<V>(bit_cast<typename Vec<C>::I>(exponent + (K::magic_bias + K::exponent_of_one)) << K::mantissa) *
+            K::inv_scale_bias;
         power = top < C(sizeof(C) == 4 ? 88.7 : 709.7) ? power : splat(C(infinity));
     }
-    Exponentials(V rounder, V power) : rounder(rounder), power(power) {}
-    template <class Row> Exponentials of(const Row& row) const { return {row.of(rounder), row.of(power)}; }
+    Exponentials(V magic_bias, V power) : magic_bias(magic_bias), power(power) {}
+    template <class Row> Exponentials of(const Row& row) const { return {row.of(magic_bias), row.of(power)}; }
     ONESUM_INLINE V operator()(V logp) const {
-        const V e = exp_parts<true>(max(splat(K::below), logp), V{}, rounder).rounded();
-        return logp <= K::below ? V{} : e;
+        const V e = exp_parts<true>(max(splat(K::underflow_cutoff), logp), V{}, magic_bias).rounded();
+        return logp <= K::underflow_cutoff ? V{} : e;
     }
 };
 
@@ -40,7 +42,7 @@ template <class W> struct FromLogarithms {
     Exponentials<C> exponential;
     InverseTemperature<C> inverse;
 
-    FromLogarithms(const Group<W>& g, const Pivot<W>& pivot)
+    FromLogarithms(const RowBlock<W>& g, const Pivot<W>& pivot)
         : pivot(pivot), exponential(pivot.value), inverse(inverse_temperature(g)) {
         v_pivot = pick(g, pivot);
         v_pivot = pivot.value > nothing ? v_pivot : V{};
@@ -49,8 +51,8 @@ template <class W> struct FromLogarithms {
 
 // (w - S) / T with S = sum p w
 struct LogSoftmaxJvp : FromOutput<true> {
-    static constexpr bool needs_memo = false;
-    template <class Form, class W> struct Run : FromLogarithms<W> {
+    static constexpr bool caches_exp = false;
+    template <class Path, class W> struct Run : FromLogarithms<W> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
@@ -59,7 +61,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
         V sum_hi, sum_lo;
         Excess<W> excess;
 
-        ONESUM_NOINLINE void sum(Group<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const V v_pivot = row.of(this->v_pivot);
@@ -71,7 +73,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                     V v = read<S>(v_at.at(j), lanes, V{});
-                    if constexpr (Form::careful) {
+                    if constexpr (Path::general) {
                         nan = logp != logp ? logp : nan;
                         v = logp == nothing ? v_pivot : v;
                     } else if constexpr (!lanes.all) {
@@ -79,29 +81,30 @@ struct LogSoftmaxJvp : FromOutput<true> {
                     }
                     add_weighted(sum.sum, Wide<C>::of(Excess<W>::of(exponential(logp), left)), Wide<C>::of(v), c);
                 });
-                if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
+                if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        Then end(Group<W>& g, Totals<W>& totals) {
+        Next finish(RowBlock<W>& g, Totals<W>& totals) {
             auto total = g.walk.sum_of(totals.sum);
             if (g.scaled) total = total * this->inverse.wide();
-            const auto sum = excess.undone(total).scaled(this->exponential.power / Constants<C>::unbias).two_words();
-            if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
+            const auto sum =
+                excess.undone(total).scaled(this->exponential.power / Constants<C>::inv_scale_bias).two_words();
+            if constexpr (Path::general) this->nan = count_of(g.walk, totals.count).rounded();
             sum_hi = sum.hi + this->nan, sum_lo = sum.lo;
-            return excess.too_much(g, sum_hi) ? Then::again : Then::nothing;
+            return excess.too_much(g, sum_hi) ? Next::another_pass : Next::done;
         }
-        ONESUM_NOINLINE void write(Group<W>& g) const {
+        ONESUM_NOINLINE void write(RowBlock<W>& g) const {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
                 const V v_pivot = row.of(this->v_pivot), nan = row.of(this->nan);
                 const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
                 InverseTemperature<C> inverse{};
                 if (g.scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
-                row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     V v = read<S>(v_at.at(j), lanes, V{});
                     const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
                     V y = d.hi + d.lo;
-                    if constexpr (Form::careful) y = read<S>(p_at.at(j), lanes, V{}) == nothing ? nan : y;
+                    if constexpr (Path::general) y = read<S>(p_at.at(j), lanes, V{}) == nothing ? nan : y;
                     ::write_derivative<S>(out.at(j), lanes, y, g.streamed);
                 });
             });
@@ -111,8 +114,8 @@ struct LogSoftmaxJvp : FromOutput<true> {
 
 // (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p
 struct LogSoftmaxVjp : FromOutput<true> {
-    static constexpr bool needs_memo = false;
-    template <class Form, class W> struct Run : FromLogarithms<W> {
+    static constexpr bool caches_exp = false;
+    template <class Path, class W> struct Run : FromLogarithms<W> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
@@ -120,23 +123,23 @@ struct LogSoftmaxVjp : FromOutput<true> {
         using FromLogarithms<W>::FromLogarithms;
         static constexpr C nothing = C(-infinity);
         Wide<C> others;
-        V all, all_lo;  // sum g / T
+        V all, all_lo;         // sum g / T
         V p_power, all_power;  // exponential.power as factors of p and of all: neither may take digits from p sum g
 
-        ONESUM_NOINLINE void sum(Group<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
             const isize first = this->pivot.first - g.walk.first;
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
-                Next<W> next(g, row, 0);
+                NextRow<W> next(g, row, 0);
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     next.fetch(j);
-                    if (Form::careful || pivot.may_be_at(j)) {
+                    if (Path::general || pivot.may_be_at(j)) {
                         V v = read<S>(v_at.at(j), lanes, V{});
                         v = pivot.at(j) ? V{} : v;
-                        if constexpr (Form::careful) {
+                        if constexpr (Path::general) {
                             V logp = read<S>(p_at.at(j), lanes, splat(nothing));
                             nan = logp != logp ? logp : nan;
                             v = logp == nothing ? V{} : v;
@@ -146,11 +149,11 @@ struct LogSoftmaxVjp : FromOutput<true> {
                         add_to(sum.sum, read_wide<S>(v_at.at(j), lanes));
                     }
                 });
-                if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
+                if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        void end(Group<W>& g, Totals<W>& totals) {
-            if constexpr (Form::careful) this->nan = count_of(g.walk, totals.count).rounded();
+        void finish(RowBlock<W>& g, Totals<W>& totals) {
+            if constexpr (Path::general) this->nan = count_of(g.walk, totals.count).rounded();
             others = g.walk.sum_of(totals.sum);
             auto total = others + Wide<C>::of(this->v_pivot);
             if (g.scaled) total = total * this->inverse.wide();
@@ -163,16 +166,17 @@ struct LogSoftmaxVjp : FromOutput<true> {
             all_lo = all - all == 0 ? words.lo * all_power : V{};
         }
         // On the way the other p are summed, for what comes last.
-        ONESUM_NOINLINE void write(Group<W>& g, Totals<W>& totals) const {
+        ONESUM_NOINLINE void write(RowBlock<W>& g, Totals<W>& totals) const {
             const isize first = this->pivot.first - g.walk.first;
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
-                const V all = row.of(this->all), all_lo = row.of(this->all_lo), p_power = row.of(this->p_power), nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
+                const V all = row.of(this->all), all_lo = row.of(this->all_lo), p_power = row.of(this->p_power),
+                        nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
-                Next<W> next(g, row, 1);
-                alignas(64) char room[OnTheWay<W>::room];
-                OnTheWay<W> sum(totals.sum, row, g, room);
+                NextRow<W> next(g, row, 1);
+                alignas(64) char room[StagedStore<W>::room];
+                StagedStore<W> sum(totals.sum, row, g, room);
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     next.fetch(j);
                     V logp = read<S>(p_at.at(j), lanes, splat(nothing));
@@ -188,29 +192,33 @@ struct LogSoftmaxVjp : FromOutput<true> {
                         const auto d = two_sum(z.hi, -p * all);
                         y = d.hi - d.hi == 0 ? d.hi + (d.lo + (z.lo - p * all_lo)) : d.hi;
                     }
-                    if constexpr (Form::careful) y = logp == nothing ? nan : y;
+                    if constexpr (Path::general) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
                     ::write_derivative<S>(sum.to.at(j), lanes, y, sum.streamed);
                 });
             });
         }
-        void last(Group<W>& g, Totals<W>& totals) const {
+        void fix_pivot(RowBlock<W>& g, Totals<W>& totals) const {
             const auto p_pivot = Wide<C>::of(this->exponential(this->pivot.value) * this->exponential.power);
             auto there = Wide<C>::of(this->v_pivot), elsewhere = others;
             if (g.scaled) there = there * this->inverse.wide(), elsewhere = elsewhere * this->inverse.wide();
             const auto y = there.scaled(all_power) * g.walk.sum_of(totals.sum) - p_pivot * elsewhere;
-            const V at_pivot = (this->pivot.value > nothing ? y.rounded() : V{}) + this->nan;  // 0 is +0, as write_derivative has it
-            if constexpr (W::across)
-                if (this->pivot.has_v) return put_across(g, at_pivot);
+            const V at_pivot =
+                (this->pivot.value > nothing ? y.rounded() : V{}) + this->nan;  // 0 is +0, as write_derivative has it
+            if constexpr (W::vertical)
+                if (this->pivot.has_v) return store_vertical(g, at_pivot);
             for (int k = 0; k < g.walk.count; ++k)
-                g.element.store(g.result.p + this->pivot.at(k) * g.result.along + k * g.result.across, at_pivot[k]);
+                g.element.store(g.result.p + this->pivot.at(k) * g.result.class_stride + k * g.result.row_stride,
+                                at_pivot[k]);
         }
 
       private:
         // Into a tile of whole rows.
-        ONESUM_INLINE void put_across(const Group<W>& g, V at_pivot) const {
-            for (int k = 0; k < g.walk.count; ++k) memcpy(g.out.p + isize(this->pivot.position[k]) * g.out.along + k * sizeof(C), reinterpret_cast<const C*>(&at_pivot) + k, sizeof(C));
+        ONESUM_INLINE void store_vertical(const RowBlock<W>& g, V at_pivot) const {
+            for (int k = 0; k < g.walk.count; ++k)
+                memcpy(g.out.p + isize(this->pivot.position[k]) * g.out.class_stride + k * sizeof(C),
+                       reinterpret_cast<const C*>(&at_pivot) + k, sizeof(C));
         }
     };
 };

@@ -7,18 +7,18 @@
 
 namespace {
 
-struct LogSumExp : Forward {
-    static constexpr bool needs_memo = false;
-    template <class Form, class W> struct Run : Normalizer<Form, W> {
+struct LogSumExp : FromLogits {
+    static constexpr bool caches_exp = false;
+    template <class Path, class W> struct Run : Normalizer<Path, W> {
         using C = typename W::C;
         using V = typename W::V;
-        using N = Normalizer<Form, W>;
+        using N = Normalizer<Path, W>;
         using N::N;
-        Then end(Group<W>& g, Totals<W>& totals) {
-            const Then then = N::end(g, totals);
+        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+            const Next then = N::finish(g, totals);
             V top = this->m;
             auto wide_top = Wide<C>::of(this->m);
-            if constexpr (Form::general) {
+            if constexpr (Path::general) {
                 wide_top = wide_top * this->inverse.wide();
                 top = this->no_finite_logit() | this->infinite() ? this->m : this->m * this->inverse.hi;
             }
@@ -28,31 +28,33 @@ struct LogSumExp : Forward {
             g.row_out = size < C(infinity) ? (wide_top + log_rest).rounded() : top + nan_or_zero;
             return then;
         }
-        void write(Group<W>&) const {}
+        void write(RowBlock<W>&) const {}
     };
 };
 
 // g p / T for the cotangent g of a row
-struct LogSumExpVjp : Forward {
-    static constexpr bool needs_memo = true;
-    template <class W> static int form(const Group<W>& g, const typename W::V& m) {
-        return !all_usual(g, g.row_in) || Forward::form(g, m);
+struct LogSumExpVjp : FromLogits {
+    static constexpr bool caches_exp = true;
+    template <class W> static bool needs_general(const RowBlock<W>& g, const typename W::V& m) {
+        return !all_usual(g, g.row_in) || FromLogits::needs_general(g, m);
     }
-    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
+    template <class Path, class W> struct Run : Probabilities<Path, W, true> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using I = typename W::I;
-        using P = Probabilities<Form, W, true>;
+        using P = Probabilities<Path, W, true>;
         using P::P;
         V power;  // what is left to multiply by
 
-        ONESUM_NOINLINE void sum(Group<W>& g, Totals<W>& totals) { P::sum(g, totals, [](auto, auto&) ONESUM_FORCE_INLINE { return [](auto...) ONESUM_FORCE_INLINE {}; }); }
-        void end(Group<W>& g, Totals<W>& totals) {
-            P::end(g, totals, 0);
+        ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
+            P::sum(g, totals, [](auto, auto&) ONESUM_FORCE_INLINE { return [](auto...) ONESUM_FORCE_INLINE {}; });
+        }
+        void finish(RowBlock<W>& g, Totals<W>& totals) {
+            P::finish(g, totals, 0);
             auto factor = Wide<C>::of(g.row_in);
             I special = this->no_finite_logit();
-            if constexpr (Form::general) {
+            if constexpr (Path::general) {
                 // An infinite g, or NaN, has its say where p is not 0.
                 const I finite = g.row_in - g.row_in == 0;
                 factor = Wide<C>::choose(finite, factor, Wide<C>::of(splat(C(1)))) * this->inverse.wide();
@@ -62,15 +64,16 @@ struct LogSumExpVjp : Forward {
                 this->at_infinity = this->at_infinity * factor.rounded();
             }
             const auto words = (factor * this->inverse_sum).two_words();
-            this->hi = special ? this->hi : words.hi * Constants<C>::unbias;
-            this->lo = special ? this->lo : words.lo * Constants<C>::unbias;
+            this->hi = special ? this->hi : words.hi * Constants<C>::inv_scale_bias;
+            this->lo = special ? this->lo : words.lo * Constants<C>::inv_scale_bias;
         }
-        ONESUM_NOINLINE void write(Group<W>& g) const {
-            this->each(g, [&](auto row) ONESUM_FORCE_INLINE {
+        ONESUM_NOINLINE void write(RowBlock<W>& g) const {
+            this->for_each(g, [&](auto row) ONESUM_FORCE_INLINE {
                 V power{};
-                if constexpr (Form::general) power = row.of(this->power);
+                if constexpr (Path::general) power = row.of(this->power);
                 return [&g, row, power](isize j, auto lanes, V, V p, char* out) ONESUM_FORCE_INLINE {
-                    if constexpr (Form::general) p = ((p == 0) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : p * power;
+                    if constexpr (Path::general)
+                        p = ((p == 0) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : p * power;
                     write_derivative<S>(out, lanes, p, g.streamed);
                 };
             });
@@ -85,41 +88,43 @@ template <class C> struct WeightedSum : ExpSum<C> {
     template <class T> ONESUM_INLINE explicit WeightedSum(T& totals) : Plain(totals.sum), weighted(totals.other) {}
     ONESUM_INLINE void begin(isize k, bool fresh) { Plain::begin(k, fresh), weighted.begin(k, fresh); }
     ONESUM_INLINE void flush(isize k) { Plain::flush(k), weighted.flush(k); }
-    ONESUM_INLINE void end_part(isize k) { Plain::end_part(k), weighted.end_part(k); }
+    ONESUM_INLINE void end_segment(isize k) { Plain::end_segment(k), weighted.end_segment(k); }
 };
 
 // sum p v / T; where the logit is -inf or masked, v is not read
-struct LogSumExpJvp : Forward {
-    static constexpr bool needs_memo = false;
-    template <class Form, class W> struct Run : Probabilities<Form, W, true> {
+struct LogSumExpJvp : FromLogits {
+    static constexpr bool caches_exp = false;
+    template <class Path, class W> struct Run : Probabilities<Path, W, true> {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
-        using P = Probabilities<Form, W, true>;
+        using P = Probabilities<Path, W, true>;
         using P::P;
         Excess<W> excess;
-        ONESUM_NOINLINE void sum(Group<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
             P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_FORCE_INLINE {
                 const V m = row.of(this->m);
-                return [&sums, v_at = row.of(g.in[1]), m, left = row.of(excess.left)](isize j, auto lanes, V x, const auto& e) ONESUM_FORCE_INLINE {
+                return [&sums, v_at = row.of(g.in[1]), m, left = row.of(excess.left)](
+                           isize j, auto lanes, V x, const auto& e) ONESUM_FORCE_INLINE {
                     V v = read<S>(v_at.at(j), lanes, V{});
                     v = x == C(-infinity) ? V{} : v;
-                    if constexpr (Form::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;
+                    if constexpr (Path::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;
                     auto& sum = sums.weighted.sum;
-                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v), Excess<W>::of(e.scale, left));
+                    sum = add_product(sum, (Wide<C>::of(splat(C(1)), e.tail())) * Wide<C>::of(v),
+                                      Excess<W>::of(e.scale, left));
                 };
             });
         }
-        Then end(Group<W>& g, Totals<W>& totals) {
-            P::end(g, totals, 0);
+        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+            P::finish(g, totals, 0);
             auto total = g.walk.sum_of(totals.other) * this->inverse_sum;
-            if constexpr (Form::general) total = total * this->inverse.wide();
+            if constexpr (Path::general) total = total * this->inverse.wide();
             V result = excess.undone(total).rounded();
             result = this->no_finite_logit() ? this->hi : result;
             g.row_out = result + this->nan_or_zero;
-            return excess.too_much(g, result) ? Then::again : Then::nothing;
+            return excess.too_much(g, result) ? Next::another_pass : Next::done;
         }
-        void write(Group<W>&) const {}
+        void write(RowBlock<W>&) const {}
     };
 };
 

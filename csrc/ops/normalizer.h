@@ -1,7 +1,7 @@
-// The normalizer of a row: its maximum m, and r, the sum of exp(x_j - m) over all classes but the first that attains it.
+// The normalizer of a row: its maximum m, and r, the sum of exp(x_j - m) over all classes but the first at m.
 //
-// Everything a row's outputs need follows from the two: p = exp(x - m) / (1 + r), log p = (x - m) - log1p(r), and m + log1p(r). Leaving the
-// pivot's own 1 out of the sum is what keeps log p and 1 - p right when p is close to one.
+// Everything a row's outputs need follows from the two: p = exp(x - m) / (1 + r), log p = (x - m) - log1p(r), and m +
+// log1p(r). Leaving the pivot's own 1 out of the sum is what keeps log p and 1 - p right when p is close to one.
 #pragma once
 
 #include "numerics/accumulators.h"
@@ -10,55 +10,56 @@
 
 namespace {
 
-// r leaves out those that attain m and adds their number less 1. In long rows, where the maximum may be known late, r is the sum over all, over exp(m),
-// less 1; if that leaves little there is a second sum.
-template <class Form, class W> struct Normalizer : Shift<Form, W> {
-    using typename Shift<Form, W>::C;
-    using typename Shift<Form, W>::V;
-    using typename Shift<Form, W>::I;
-    static constexpr C little = C(0.0625);  // below this the rounding of the rests in the sum would be felt
+// r leaves out those that attain m and adds their number less 1. In long rows, where the maximum may be known late, r
+// is the sum over all, over exp(m), less 1; if that leaves little there is a second sum.
+template <class Path, class W> struct Normalizer : Shift<Path, W> {
+    using typename Shift<Path, W>::C;
+    using typename Shift<Path, W>::V;
+    using typename Shift<Path, W>::I;
+    static constexpr C little = C(0.0625);  // below this the rounding of the residuals in the sum would be felt
 
     Wide<C> r;
     I is_little;
     bool others, late = false;  // sum those below m; for the second time
     V how_many;                 // attain m
 
-    Normalizer(const Group<W>& g, V m) : Shift<Form, W>(g, m), others(g.classes <= block * W::lanes) {}
-    ONESUM_NOINLINE void sum(const Group<W>& g, Totals<W>& totals) {
+    Normalizer(const RowBlock<W>& g, V m) : Shift<Path, W>(g, m), others(g.classes <= flush_interval * W::lanes) {}
+    ONESUM_NOINLINE void sum(const RowBlock<W>& g, Totals<W>& totals) {
         if (others) pass<true>(g, totals);
         else pass<false>(g, totals);
     }
-    Then end(const Group<W>& g, Totals<W>& totals) {
-        const auto one = Wide<C>::of(splat(C(1))), sum = g.walk.sum_of(totals.sum).scaled(Constants<C>::unbias) / this->pivot();
+    Next finish(const RowBlock<W>& g, Totals<W>& totals) {
+        const auto one = Wide<C>::of(splat(C(1))),
+                   sum = g.walk.sum_of(totals.sum).scaled(Constants<C>::inv_scale_bias) / this->pivot();
         if (others) {
             const auto count = count_of(g.walk, totals.count), below = sum + (count - one);
             how_many = count.rounded();
             r = late ? Wide<C>::choose(is_little, below, r) : below;
-            return Then::nothing;
+            return Next::done;
         }
-        if constexpr (Form::general) how_many = count_of(g.walk, totals.count).rounded();
+        if constexpr (Path::general) how_many = count_of(g.walk, totals.count).rounded();
         r = sum - one;
         is_little = r.rounded() < little;
         others = late = any_true(first_n<I>(g.walk.count) & is_little);
-        return late ? Then::again : Then::nothing;
+        return late ? Next::another_pass : Next::done;
     }
     V one_hot() const { return one_hot_or_nan(how_many, r.rounded()); }
 
   private:
-    template <bool others> ONESUM_INLINE void pass(const Group<W>& g, Totals<W>& totals) {
-        Ahead<Form, W> looks;
+    template <bool others> ONESUM_INLINE void pass(const RowBlock<W>& g, Totals<W>& totals) {
+        Prefetch<Path, W> prefetch;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto terms = this->of(row);
             const V m = row.of(this->m);
-            const Logits<Form, W> logits(g, row);
+            const Logits<Path, W> logits(g, row);
             ExpSum<C> sum(totals.sum);
-            typename Ahead<Form, W>::View ahead(looks, g, row);
+            typename Prefetch<Path, W>::View view(prefetch, g, row);
             I at_max{};
             row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                 const V x = logits.at(j, lanes);
-                ahead.step(j, lanes);
+                view.step(j, lanes);
                 auto e = terms.term(x);
-                if constexpr (others || Form::general) {
+                if constexpr (others || Path::general) {
                     const I is_max = x == m;
                     at_max -= is_max;
                     if constexpr (others) e.scale = is_max ? V{} : e.scale;
@@ -67,7 +68,7 @@ template <class Form, class W> struct Normalizer : Shift<Form, W> {
             });
             totals.count[row.r] = Wide<C>::count(at_max);
         });
-        looks.done(g);
+        prefetch.done(g);
     }
 };
 

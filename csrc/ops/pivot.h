@@ -1,8 +1,9 @@
 // The derivatives that start from the layer's output, p or log p.
 //
-// All are pivoted: j* is the first class of the largest p, w = v - v_{j*}. Since the p sum to one, J v = p (w - S) with S = sum p w over the others,
-// and at the pivot, where w = 0, just -p S: no difference of nearly equal numbers is left. (Plainly, v - sum p v loses all digits when p -> 1.)
-// Where p is 0 the derivative is exactly 0 and v is not read.
+// All are pivoted: j* is the first class of the largest p, w = v - v_{j*}. Since the p sum to one, J v = p (w - S) with
+// S = sum p w over the others, and at the pivot, where w = 0, just -p S: no difference of nearly equal numbers is left.
+// (Plainly, v - sum p v loses all digits when p -> 1.) Where p is 0 the derivative is exactly 0 and v is not read. Once
+// something is met that is not finite, the general path looks out for NaN and p = 0, class by class.
 #pragma once
 
 #include "loops/prefetch.h"
@@ -12,67 +13,60 @@
 
 namespace {
 
-// Whether something that is not finite was met: then NaN and p = 0 are looked out for, class by class.
-struct Clean { static constexpr bool careful = false; };
-struct Careful { static constexpr bool careful = true; };
-
 template <class W> struct Pivot {
     typename W::V value;     // the largest p, or log p
     typename W::I position;  // of the first class that has it, counted from `first`
     typename W::V v;         // the second input there,
     bool has_v;              // which is known in tiles of whole rows
-    isize first;              // (a row in pieces may have more classes than a lane can count)
+    isize first;             // (a row in chunks may have more classes than a lane can count)
     bool finite;             // nothing is known to be amiss
 
     isize at(int row) const { return first + isize(position[row]); }
 };
 
 // For every row, the second input at the pivot.
-template <class W> typename W::V pick(const Group<W>& g, const Pivot<W>& pivot) {
+template <class W> typename W::V pick(const RowBlock<W>& g, const Pivot<W>& pivot) {
     if (pivot.has_v) return pivot.v;
     typename W::V x{};
-    for (int k = 0; k < g.walk.count; ++k) x[k] = g.element.load(g.v.p + pivot.at(k) * g.v.along + k * g.v.across);
+    for (int k = 0; k < g.walk.count; ++k)
+        x[k] = g.element.load(g.v.p + pivot.at(k) * g.v.class_stride + k * g.v.row_stride);
     return x;
 }
 
 template <bool logarithms> struct FromOutput {
-    static constexpr bool rescales = false;
-    static constexpr int known_from = 1;
+    static constexpr bool online_max = false, always_general = false;
+    static constexpr int prepass_inputs = 1;
     template <class W> using Sums = Totals<W>;
-    template <class W> static ONESUM_NOINLINE Pivot<W> known(const Group<W>& g) {
+    template <class W> static ONESUM_NOINLINE Pivot<W> prepass(const RowBlock<W>& g) {
         Pivot<W> pivot{};
         pivot.first = g.walk.first;
-        if constexpr (W::across) look_across(g, pivot);
-        else look_along(g, pivot);
+        if constexpr (W::vertical) find_vertical(g, pivot);
+        else find_horizontal(g, pivot);
         return pivot;
     }
-    // What is known of all, from what is known of a piece and of the one after it.
-    template <class W> static Pivot<W> together(const W&, Pivot<W> a, const Pivot<W>& b) {
+    // b is of the classes after those of a.
+    template <class W> static Pivot<W> combine(const W&, Pivot<W> a, const Pivot<W>& b) {
         const auto larger = b.value > a.value;
-        if constexpr (W::across) a.position = larger ? b.position + typename W::Int(b.first - a.first) : a.position;
+        if constexpr (W::vertical) a.position = larger ? b.position + typename W::Int(b.first - a.first) : a.position;
         else if (larger[0]) a.position = b.position, a.first = b.first;
         a.value = larger ? b.value : a.value;
         a.finite &= b.finite;
         return a;
     }
-    template <class W> static int form(const Group<W>&, const Pivot<W>& pivot) { return !pivot.finite; }
-    template <class F> static ONESUM_INLINE void with(int form, F f) {
-        if (form == 0) f(Clean{});
-        else f(Careful{});
-    }
+    template <class W> static bool needs_general(const RowBlock<W>&, const Pivot<W>& pivot) { return !pivot.finite; }
 
   private:
     // An infinite or NaN log p makes the sum of all so.
-    template <class W> static void look_across(const Group<W>& g, Pivot<W>& pivot) {
+    template <class W> static void find_vertical(const RowBlock<W>& g, Pivot<W>& pivot) {
         using S = typename W::S;
         pivot.has_v = g.walk.n == g.classes;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
-            // of a part of the rows only p is there yet
+            // of rows that are longer than the tile only p is there yet
             const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[pivot.has_v]);
             auto m = splat(typename W::C(-infinity));
             typename W::V v{}, sum{};
             typename W::I position{};
-            row.each([&](isize j, auto) ONESUM_FORCE_INLINE {
+            row.for_each([&](isize j, auto) ONESUM_FORCE_INLINE {
                 const auto p = load<S>(p_at.at(j));
                 const typename W::I larger = p > m;
                 m = larger ? p : m;
@@ -84,7 +78,7 @@ template <bool logarithms> struct FromOutput {
             pivot.finite = !logarithms || !any_true(sum - sum != 0);
         });
     }
-    template <class W> static void look_along(const Group<W>& g, Pivot<W>& pivot) {
+    template <class W> static void find_horizontal(const RowBlock<W>& g, Pivot<W>& pivot) {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
@@ -93,7 +87,7 @@ template <bool logarithms> struct FromOutput {
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto p_at = row.of(g.in[0]);
             V m = splat(C(-infinity)), sum{};
-            row.each([&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+            row.for_each([&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                 V p = read<S>(p_at.at(j), lanes, splat(C(-infinity)));
                 m = max(p, m);
                 if constexpr (logarithms) sum = sum + (lanes.all ? p : keep_lanes(p, lanes.count, V{}));
@@ -108,7 +102,9 @@ template <bool logarithms> struct FromOutput {
             const auto value = row.of(pivot.value);
             for (isize j = 0; j < row.n; j += W::lanes) {
                 const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
-                const typename W::I here = (count < W::lanes ? read<S>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number))) : load<S>(p_at.at(j))) == value;
+                const typename W::I here =
+                    (count < W::lanes ? read<S>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number)))
+                                      : load<S>(p_at.at(j))) == value;
                 if (!any_true(here)) continue;
                 pivot.position[r] = typename W::Int(j + find_first_true(here));
                 break;
@@ -119,12 +115,14 @@ template <bool logarithms> struct FromOutput {
 
 // x / T in two words: x itself where T is 1. What is infinite has no second word.
 template <class C, class V> ONESUM_INLINE Sum2<V> over(Sum2<V> x, const InverseTemperature<C>& inverse) {
-    const V z = x.hi * inverse.hi, rest = fma(x.lo, inverse.hi, fma(x.hi, inverse.lo, two_prod_error(x.hi, inverse.hi, z)));
+    const V z = x.hi * inverse.hi,
+            rest = fma(x.lo, inverse.hi, fma(x.hi, inverse.lo, two_prod_error(x.hi, inverse.hi, z)));
     return {z, z - z == 0 ? rest : V{}};
 }
 
 // (w - S) / T in two words, with w = v - v_pivot; S is over T already.
-template <class C, class V> ONESUM_INLINE Sum2<V> deviation(V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
+template <class C, class V>
+ONESUM_INLINE Sum2<V> deviation(V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
     auto w = two_sum(v, -v_pivot);
     if (scaled) w = over<C>(w, inverse);
     const auto d = two_sum(w.hi, -sum.hi);

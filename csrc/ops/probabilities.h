@@ -11,12 +11,12 @@ template <class C> struct PlainSum : ExpSum<C> {
     template <class T> ONESUM_INLINE explicit PlainSum(T& totals) : ExpSum<C>(totals.sum) {}
 };
 
-// p_i = exp(x_i - m) / (1 + r), rounded once: the exponents meet as integers, and 1 / (1 + r) comes in two words. What the sum needs of
-// exp(x_i) is kept for the second walk where there is room, else computed again, to the same bits.
-template <class Form, class W, bool exactly = false> struct Probabilities : Shift<Form, W> {
-    using typename Shift<Form, W>::C;
-    using typename Shift<Form, W>::V;
-    using typename Shift<Form, W>::I;
+// p_i = exp(x_i - m) / (1 + r), rounded once: the exponents meet as integers, and 1 / (1 + r) comes in two words. What
+// the sum needs of exp(x_i) is kept for the second pass where there is room, else computed again, to the same bits.
+template <class Path, class W, bool exactly = false> struct Probabilities : Shift<Path, W> {
+    using typename Shift<Path, W>::C;
+    using typename Shift<Path, W>::V;
+    using typename Shift<Path, W>::I;
     using K = Constants<C>;
 
     Wide<C> inverse_sum;  // times 2^exponent
@@ -24,26 +24,28 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
     V nan_or_zero{};      // of a row whose maximum is +inf
     V at_infinity;        // p there
 
-    Probabilities(const Group<W>& g, V m) : Shift<Form, W>(g, m) {}
+    Probabilities(const RowBlock<W>& g, V m) : Shift<Path, W>(g, m) {}
 
-    // `visit(row, sum)` is asked once a row for what then sees every exponential before it is summed: (j, lanes, x, e). The scale of e may be set to 0.
-    template <class Sum = PlainSum<C>, class T, class F> ONESUM_INLINE void sum(const Group<W>& g, T& totals, F visit) {
-        if (g.memo) pass<true, Sum>(g, totals, visit);
+    // `visit(row, sum)` is asked once a row for what then sees every exponential before it is summed: (j, lanes, x, e).
+    // The scale of e may be set to 0.
+    template <class Sum = PlainSum<C>, class T, class F>
+    ONESUM_INLINE void sum(const RowBlock<W>& g, T& totals, F visit) {
+        if (g.exp_cache) pass<true, Sum>(g, totals, visit);
         else pass<false, Sum>(g, totals, visit);
     }
-    ONESUM_INLINE void sum(const Group<W>& g, Totals<W>& totals) {
+    ONESUM_INLINE void sum(const RowBlock<W>& g, Totals<W>& totals) {
         sum(g, totals, [](auto, auto&) ONESUM_FORCE_INLINE { return [](auto...) ONESUM_FORCE_INLINE {}; });
     }
     // A row of -inf gets p = `all_infinite`.
-    void end(const Group<W>& g, Totals<W>& totals, C all_infinite) {
-        const Wide<C> sum = g.walk.sum_of(totals.sum).scaled(K::unbias);
+    void finish(const RowBlock<W>& g, Totals<W>& totals, C all_infinite) {
+        const Wide<C> sum = g.walk.sum_of(totals.sum).scaled(K::inv_scale_bias);
         inverse_sum = Wide<C>::of(splat(C(1))) / sum;
         const V rounded = sum.rounded();
         const auto words = inverse_sum.two_words();
-        hi = this->no_finite_logit() ? all_infinite + (rounded - rounded) : words.hi * K::unbias;
-        lo = this->no_finite_logit() ? V{} : words.lo * K::unbias;
+        hi = this->no_finite_logit() ? all_infinite + (rounded - rounded) : words.hi * K::inv_scale_bias;
+        lo = this->no_finite_logit() ? V{} : words.lo * K::inv_scale_bias;
         at_infinity = splat(C(1));
-        if constexpr (Form::general) {
+        if constexpr (Path::general) {
             V how_many = count_of(g.walk, totals.count).rounded();
             nan_or_zero = this->infinite() ? one_hot_or_nan(how_many, rounded) : V{};
             hi = this->infinite() ? nan_or_zero : hi;
@@ -51,78 +53,80 @@ template <class Form, class W, bool exactly = false> struct Probabilities : Shif
             at_infinity = C(1) + nan_or_zero;
         }
     }
-    // `visit(row)` is asked once a row for what then gets every p: (j, lanes, x, p, address), in the order of the lines of the output. x is set in
-    // the general form only.
-    template <class F> ONESUM_INLINE void each(const Group<W>& g, F visit) const {
-        if (g.memo) walk<true>(g, visit);
-        else walk<false>(g, visit);
+    // `visit(row)` is asked once a row for what then gets every p: (j, lanes, x, p, address), in the order of the lines
+    // of the output. x is set in the general path only.
+    template <class F> ONESUM_INLINE void for_each(const RowBlock<W>& g, F visit) const {
+        if (g.exp_cache) write_pass<true>(g, visit);
+        else write_pass<false>(g, visit);
     }
 
   private:
-    template <bool keep, class Sum, class T, class F> ONESUM_INLINE void pass(const Group<W>& g, T& totals, F visit) {
-        Ahead<Form, W> looks;
+    template <bool keep, class Sum, class T, class F>
+    ONESUM_INLINE void pass(const RowBlock<W>& g, T& totals, F visit) {
+        Prefetch<Path, W> prefetch;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto terms = this->of(row);
-            const Logits<Form, W> logits(g, row);
+            const Logits<Path, W> logits(g, row);
             Sum sum(totals);
             auto visitor = visit(row, sum);
-            typename Ahead<Form, W>::View ahead(looks, g, row);
+            typename Prefetch<Path, W>::View view(prefetch, g, row);
             I at_infinity{};
-            char* const tails = g.memo + row.r * g.memo_row;
-            char* const scales = tails + g.memo_row / 2;
+            char* const tails = g.exp_cache + row.r * g.exp_cache_row;
+            char* const scales = tails + g.exp_cache_row / 2;
             row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                 V x = logits.at(j, lanes);
-                ahead.step(j, lanes);
+                view.step(j, lanes);
                 auto e = terms.template term<exactly>(x);
-                if constexpr (Form::general) at_infinity -= x == C(infinity);
+                if constexpr (Path::general) at_infinity -= x == C(infinity);
                 if constexpr (keep) {
                     const V tail = e.tail();
-                    memcpy(tails + j * W::memo_step, &tail, sizeof tail);
-                    memcpy(scales + j * W::memo_step, &e.scale, sizeof tail);
+                    memcpy(tails + j * W::exp_cache_step, &tail, sizeof tail);
+                    memcpy(scales + j * W::exp_cache_step, &e.scale, sizeof tail);
                 }
                 visitor(j, lanes, x, e);
                 sum.add(e);
             });
-            if constexpr (Form::general) totals.count[row.r] = Wide<C>::count(at_infinity);
+            if constexpr (Path::general) totals.count[row.r] = Wide<C>::count(at_infinity);
         });
-        looks.done(g);
+        prefetch.done(g);
     }
-    template <bool kept, class F> ONESUM_INLINE void walk(const Group<W>& g, F visit) const {
+    template <bool kept, class F> ONESUM_INLINE void write_pass(const RowBlock<W>& g, F visit) const {
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto terms = this->of(row);
-            const Logits<Form, W> logits(g, row);
+            const Logits<Path, W> logits(g, row);
             const auto out = row.of(g.out);
             const V hi = row.of(this->hi), lo = row.of(this->lo);
             const V at_infinity = row.of(this->at_infinity);
             auto visitor = visit(row);
-            const char* const tails = g.memo + row.r * g.memo_row;
-            const char* const scales = tails + g.memo_row / 2;
-            row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+            const char* const tails = g.exp_cache + row.r * g.exp_cache_row;
+            const char* const scales = tails + g.exp_cache_row / 2;
+            row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                 V x{}, tail, scale;
-                if constexpr (Form::general || !kept) x = logits.at(j, lanes);
+                if constexpr (Path::general || !kept) x = logits.at(j, lanes);
                 if constexpr (kept) {
-                    memcpy(&tail, tails + j * W::memo_step, sizeof tail);
-                    memcpy(&scale, scales + j * W::memo_step, sizeof tail);
+                    memcpy(&tail, tails + j * W::exp_cache_step, sizeof tail);
+                    memcpy(&scale, scales + j * W::exp_cache_step, sizeof tail);
                 } else {
                     const auto e = terms.template term<exactly>(x);
                     tail = e.tail(), scale = e.scale;
                 }
                 V p;
-                if constexpr (Exp<C>::one_word) p = fma(hi, scale, fma_small(hi, tail, lo) * scale);
+                if constexpr (Exp<C>::single_word) p = fma(hi, scale, fma_small(hi, tail, lo) * scale);
                 else p = (hi + fma_small(hi, tail, lo)) * scale;  // the scale is a power of two
-                if constexpr (Form::general) p = x == C(infinity) ? at_infinity : p;
+                if constexpr (Path::general) p = x == C(infinity) ? at_infinity : p;
                 visitor(j, lanes, x, p, out.at(j));
             });
         });
     }
 };
 
-// Factors of a row's p between these keep it among normal numbers on its way, and with it the digits of a p that is none; others are taken apart.
+// Factors of a row's p between these keep it among normal numbers on its way, and with it the digits of a p that is
+// none; others are taken apart.
 template <class C> constexpr double least_factor = sizeof(C) == 4 ? 0x1p-30 : 0x1p-300;
 template <class C> constexpr double most_factor = sizeof(C) == 4 ? 0x1p60 : 0x1p300;
 
 // Whether the factors of all rows are between them, or 0.
-template <class W, class V> bool all_usual(const Group<W>& g, V factors) {
+template <class W, class V> bool all_usual(const RowBlock<W>& g, V factors) {
     using C = typename W::C;
     const V size = factors < 0 ? -factors : factors;
     const auto usual = (size == 0) | ((size >= C(least_factor<C>)) & (size <= C(most_factor<C>)));
@@ -142,7 +146,8 @@ template <class W> typename W::V taken_apart(Wide<typename W::C>& factor) {
         if (size > most_factor<C>) exponent -= (bit_cast<int64_t>(most_factor<C>) >> 52) - 1023;
         constexpr int most = sizeof(C) == 4 ? 126 : 1000;
         exponent = exponent < -most ? -most : exponent > most ? most : exponent;
-        power[k] = C(bit_cast<double>((1023 + exponent) << 52)), inverse[k] = C(bit_cast<double>((1023 - exponent) << 52));
+        power[k] = C(bit_cast<double>((1023 + exponent) << 52)),
+        inverse[k] = C(bit_cast<double>((1023 - exponent) << 52));
     }
     factor = factor.scaled(inverse);
     return power;

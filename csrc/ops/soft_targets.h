@@ -12,12 +12,18 @@ template <class W> struct MoreTotals : Totals<W> {
     auto* kind(int i) { return i < 2 ? Totals<W>::kind(i) : more[i - 2]; }
 };
 
-// Added to the number of classes at the top for a mass where the logit is -inf: more than there are classes.
-constexpr double lost = 0x1p33;
+// Added to a count of classes for each class that makes the loss infinite: more than there are classes.
+constexpr double infinite_term = 0x1p33;
+// Takes them out of the count again; whether there were any.
+inline bool take_infinite_terms(double& count) {
+    const bool any = count >= infinite_term;
+    while (count >= infinite_term) count -= infinite_term * double(isize(count / infinite_term));
+    return any;
+}
 
 // Doubles of which there is one for each row, as a row needs them.
 template <class W> ONESUM_INLINE Wide<typename W::C> of_row(const typename W::Row& row, const double* p) {
-    if constexpr (W::across) return wide_from<typename W::C>(p);
+    if constexpr (W::vertical) return wide_from<typename W::C>(p);
     else return wide_splat<typename W::C>(p[row.r]);
 }
 
@@ -37,7 +43,7 @@ template <class W> class PerRow {
 // An exponential over its scale.
 template <class C> ONESUM_INLINE Wide<C> factor_of(const Exp<C>& e) {
     const auto factor = Wide<C>::of(splat(C(1)), e.hi);
-    return Exp<C>::one_word ? factor : factor + Wide<C>::of(e.lo);
+    return Exp<C>::single_word ? factor : factor + Wide<C>::of(e.lo);
 }
 
 // The masses of the classes of a row, before they are multiplied by s.
@@ -49,13 +55,14 @@ template <class W> struct Masses {
     const double* const weight;
     const isize first;
     const bool has_probabilities;
-    const Wide<C> share, spread;
+    const Wide<C> share, smoothing_mass;
 
-    ONESUM_INLINE Masses(const Group<W>& g, const typename W::Row& row)
-        : row(row), probabilities(row.of(g.in[1])), weight(g.aims.options->weight), first(g.walk.first), has_probabilities(g.aims.options->probabilities),
-          share(wide_splat<C>(1 - g.aims.options->smoothing)), spread(of_row<W>(row, g.aims.spread)) {}
+    ONESUM_INLINE Masses(const RowBlock<W>& g, const typename W::Row& row)
+        : row(row), probabilities(row.of(g.in[1])), weight(g.targets.options->weight), first(g.walk.first),
+          has_probabilities(g.targets.options->probabilities), share(wide_splat<C>(1 - g.targets.options->smoothing)),
+          smoothing_mass(of_row<W>(row, g.targets.smoothing_mass)) {}
     ONESUM_INLINE Wide<C> at(isize j, auto lanes) const {
-        auto q = spread;
+        auto q = smoothing_mass;
         if (has_probabilities) q = q + Wide<C>::of(read<typename W::S>(probabilities.at(j), lanes, V{})) * share;
         if (weight) q = q * weights(first + j, lanes);
         return q;
@@ -63,7 +70,7 @@ template <class W> struct Masses {
 
   private:
     ONESUM_INLINE Wide<C> weights(isize j, auto lanes) const {
-        if constexpr (W::across) return wide_splat<C>(weight[j]);
+        if constexpr (W::vertical) return wide_splat<C>(weight[j]);
         double some[W::lanes] = {};
         memcpy(some, weight + j, (lanes.all ? W::lanes : lanes.count) * sizeof *some);
         return wide_from<C>(some);

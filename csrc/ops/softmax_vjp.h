@@ -21,30 +21,30 @@ ONESUM_INLINE V times_deviation(V p, V v, V v_pivot, Sum2<V> sum, const InverseT
 
 // p (w - S) / T
 struct SoftmaxVjp : FromOutput<false> {
-    static constexpr bool needs_memo = false;
-    template <class Form, class W> struct Run {
+    static constexpr bool caches_exp = false;
+    template <class Path, class W> struct Run {
         using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         V v_pivot, sum_hi, sum_lo, nan;
         InverseTemperature<C> inverse;
 
-        Run(const Group<W>& g, const Pivot<W>& pivot) : inverse(inverse_temperature(g)) {
+        Run(const RowBlock<W>& g, const Pivot<W>& pivot) : inverse(inverse_temperature(g)) {
             v_pivot = pick(g, pivot);
             v_pivot = pivot.value > 0 ? v_pivot : V{};
         }
-        ONESUM_NOINLINE void sum(Group<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const V v_pivot = row.of(this->v_pivot);
                 const auto c = Wide<C>::of(v_pivot);
-                Next<W> next(g, row, 0);
+                NextRow<W> next(g, row, 0);
                 WideSum<C> sum(totals.sum);
                 V nan{};
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     next.fetch(j);
                     const char *p_here = p_at.at(j), *v_here = v_at.at(j);
-                    if constexpr (Form::careful) {
+                    if constexpr (Path::general) {
                         V p = read<S>(p_here, lanes, V{}), v = read<S>(v_here, lanes, V{});
                         nan = p != p ? p : nan;
                         add_weighted(sum.sum, Wide<C>::of(p), Wide<C>::of(p == 0 ? v_pivot : v), c);
@@ -52,39 +52,40 @@ struct SoftmaxVjp : FromOutput<false> {
                         add_weighted(sum.sum, read_wide<S>(p_here, lanes), read_wide<S>(v_here, lanes), c);
                     }
                 });
-                if constexpr (Form::careful) totals.count[row.r] = Wide<C>::of(nan);
+                if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        Then end(Group<W>& g, Totals<W>& totals) {
+        Next finish(RowBlock<W>& g, Totals<W>& totals) {
             auto total = g.walk.sum_of(totals.sum);
             if (g.scaled) total = total * inverse.wide();
             const auto sum = total.two_words();
             sum_hi = sum.hi, sum_lo = sum.lo;
-            if constexpr (Form::careful) {
+            if constexpr (Path::general) {
                 nan = count_of(g.walk, totals.count).rounded();
                 sum_hi = sum_hi + nan;
-                return Then::nothing;
+                return Next::done;
             } else {
-                return any_true(first_n<typename W::I>(g.walk.count) & (sum_hi - sum_hi != 0)) ? Then::carefully : Then::nothing;
+                return any_true(first_n<typename W::I>(g.walk.count) & (sum_hi - sum_hi != 0)) ? Next::general_path
+                                                                                               : Next::done;
             }
         }
-        ONESUM_NOINLINE void write(Group<W>& g) const {
-            if (g.scaled) walk<true>(g);
-            else walk<false>(g);
+        ONESUM_NOINLINE void write(RowBlock<W>& g) const {
+            if (g.scaled) write_pass<true>(g);
+            else write_pass<false>(g);
         }
 
       private:
-        template <bool scaled> ONESUM_INLINE void walk(Group<W>& g) const {
+        template <bool scaled> ONESUM_INLINE void write_pass(RowBlock<W>& g) const {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
                 const V v_pivot = row.of(this->v_pivot);
                 const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
                 InverseTemperature<C> inverse{};
                 if constexpr (scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
-                Next<W> next(g, row, 1);
+                NextRow<W> next(g, row, 1);
                 V nan{};
-                if constexpr (Form::careful) nan = row.of(this->nan);
-                row.each_line(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                if constexpr (Path::general) nan = row.of(this->nan);
+                row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     next.fetch(j);
                     V p = read<S>(p_at.at(j), lanes, V{});
                     V v = read<S>(v_at.at(j), lanes, V{});

@@ -11,7 +11,7 @@
 namespace onesum {
 namespace {
 
-constexpr int warn_on_write = 1 << 31;               // NumPy's flag for results of broadcast_arrays; in no header of its
+constexpr int warn_on_write = 1 << 31;  // NumPy's flag for results of broadcast_arrays; in no header of its
 
 // result_memory.h as NumPy takes it. Every array knows by which handler its memory came, and gives it back there.
 PyDataMem_Handler large_memory = {
@@ -19,7 +19,8 @@ PyDataMem_Handler large_memory = {
     1,
     {nullptr, [](void*, size_t size) { return allocate(size); },
      [](void*, size_t count, size_t size) { return allocate_zeros(count, size); },
-     [](void*, void* data, size_t size) { return reallocate(data, size); }, [](void*, void* data, size_t) { deallocate(data); }},
+     [](void*, void* data, size_t size) { return reallocate(data, size); },
+     [](void*, void* data, size_t) { deallocate(data); }},
 };
 PyObject* large_memory_capsule = nullptr;  // null where nothing is kept
 
@@ -87,7 +88,7 @@ int storage_of(int type) {
     }
 }
 
-bool Form::take(PyObject* object, bool row, int type, Operand& operand) const {
+bool ArraySpec::take(PyObject* object, bool row, int type, ArrayView& operand) const {
     if (!PyArray_CheckExact(object)) return false;
     PyArrayObject* a = array(object);
     const bool dropped = row && !keepdims;
@@ -111,23 +112,23 @@ void sort_axes(int ndim, const npy_intp* strides, int* order) {
     }
 }
 
-PyObject* new_result(const Form& form, bool row, bool c_order, const int* order) {
-    const int axis = form.axis;
-    const bool innermost = axis == form.ndim - 1;
-    PyArray_Descr* dtype = PyArray_DescrFromType(form.type);
+PyObject* new_result(const ArraySpec& spec, bool row, bool c_order, const int* order) {
+    const int axis = spec.axis;
+    const bool innermost = axis == spec.ndim - 1;
+    PyArray_Descr* dtype = PyArray_DescrFromType(spec.type);
     npy_intp dims[NPY_MAXDIMS], strides[NPY_MAXDIMS], step = PyDataType_ELSIZE(dtype);
-    memcpy(dims, form.dims, form.ndim * sizeof *dims);
+    memcpy(dims, spec.dims, spec.ndim * sizeof *dims);
     if (row) dims[axis] = 1;
     npy_intp bytes = step;
-    for (int d = 0; d < form.ndim; ++d) bytes *= dims[d];
+    for (int d = 0; d < spec.ndim; ++d) bytes *= dims[d];
     if (!c_order) {
         auto lay = [&](int d) { strides[d] = step, step *= dims[d]; };
         if (innermost) lay(axis);
-        for (int k = form.ndim - 1; k >= 0; --k)
+        for (int k = spec.ndim - 1; k >= 0; --k)
             if (order[k] != axis || !innermost) lay(order[k]);
     }
-    int ndim = form.ndim;
-    if (row && !form.keepdims) {
+    int ndim = spec.ndim;
+    if (row && !spec.keepdims) {
         --ndim;
         memmove(dims + axis, dims + axis + 1, (ndim - axis) * sizeof *dims);
         if (!c_order) memmove(strides + axis, strides + axis + 1, (ndim - axis) * sizeof *strides);
@@ -149,17 +150,16 @@ bool may_write_beside(PyArrayObject* out, PyArrayObject* in) {
 
 bool meet(PyArrayObject* a, PyArrayObject* b) { return Extent(a).meets(Extent(b)); }
 
-bool walk(int kernel, const char* letters, const Form& form, const int* order, const Operand* operands, bool writes) {
+bool for_each_row_run(int kernel, const char* letters, const ArraySpec& spec, const int* order,
+                      const ArrayView* operands, const LossOptions* loss) {
     const int count = operand_count(letters);
-    struct Axis {
-        npy_intp size, strides[max_operands];
-    } axes[NPY_MAXDIMS];
+    struct Axis { npy_intp size, strides[max_operands]; } axes[NPY_MAXDIMS];
     int outer = 0;  // axes[outer] is the one that a kernel call goes along
     axes[0] = {1, {}};
-    for (int k = 0; k < form.ndim; ++k) {
+    for (int k = 0; k < spec.ndim; ++k) {
         const int d = order[k];
-        const npy_intp size = form.dims[d];
-        if (d == form.axis || size == 1) continue;
+        const npy_intp size = spec.dims[d];
+        if (d == spec.axis || size == 1) continue;
         if (size == 0) return true;
         bool even = true;
         for (int i = 0; i < count; ++i) even &= axes[outer].strides[i] == size * operands[i].strides[d];
@@ -169,23 +169,23 @@ bool walk(int kernel, const char* letters, const Form& form, const int* order, c
         for (int i = 0; i < count; ++i) axes[outer].strides[i] = operands[i].strides[d];
     }
 
-    const int storage = storage_of(form.type);
-    const npy_intp n = form.dims[form.axis];
+    const int storage = storage_of(spec.type);
+    const npy_intp n = spec.dims[spec.axis];
     char* args[max_operands];
     isize strides[2 * max_operands], *end = strides, at[NPY_MAXDIMS];
     for (int i = 0; i < count; ++i) {
         args[i] = operands[i].data;
         *end++ = axes[outer].strides[i];
     }
-    const Operand* operand = operands;
+    const ArrayView* operand = operands;
     for (const char* c = letters; *c; ++c) {
         if (*c == '>') continue;
-        if (*c == 'x' || *c == 'y' || *c == 'm') *end++ = operand->strides[form.axis];
+        if (*c == 'x' || *c == 'y' || *c == 'm') *end++ = operand->strides[spec.axis];
         ++operand;
     }
     for (int a = 0; a < outer; ++a) at[a] = 0;
     for (;;) {
-        if (!call_kernel(kernel, storage, args, axes[outer].size, n, strides, writes)) return false;
+        if (!call_kernel(kernel, storage, args, axes[outer].size, n, strides, loss)) return false;
         int a = outer - 1;
         for (; a >= 0; --a) {
             const isize steps = ++at[a] < axes[a].size ? 1 : 1 - at[a];

@@ -35,8 +35,9 @@ std::vector<Ufunc> every_ufunc() {
         ufuncs.push_back(plain);
         ++operation;
     };
-#define ONESUM_ADD(name, operands) add(#name, operands);
-    ONESUM_OPERATIONS(ONESUM_ADD) ONESUM_CHUNKS(ONESUM_ADD)
+#define ONESUM_ADD(name, Op, operands) add(#name, operands);
+    ONESUM_OPERATIONS(ONESUM_ADD)
+    ONESUM_CHUNKS(ONESUM_ADD)
 #undef ONESUM_ADD
     return ufuncs;
 }
@@ -109,9 +110,9 @@ bool add_ufunc(PyObject* module, size_t index) {
     }
     l.signature = signature_of(made.operands);
     const int inputs = int(made.operands.find('>')), outputs = operand_count(made.operands.c_str()) - inputs;
-    PyObject* ufunc =
-        PyUFunc_FromFuncAndDataAndSignature(l.functions, l.data, l.types, onesum::storages, inputs, outputs, PyUFunc_None,
-                                            made.name.c_str(), "A kernel of the core; see onesum for the function.", 0, l.signature.c_str());
+    PyObject* ufunc = PyUFunc_FromFuncAndDataAndSignature(
+        l.functions, l.data, l.types, onesum::storages, inputs, outputs, PyUFunc_None, made.name.c_str(),
+        "A kernel of the core; see onesum for the function.", 0, l.signature.c_str());
     if (!ufunc) return false;
     const bool added = PyModule_AddObjectRef(module, made.name.c_str(), ufunc) == 0;
     Py_DECREF(ufunc);

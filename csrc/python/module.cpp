@@ -2,6 +2,7 @@
 #include "python/module.h"
 
 #include <cstdlib>
+#include <initializer_list>
 
 #include "python/array_view.h"
 #include "runtime/bandwidth.h"
@@ -45,7 +46,9 @@ const onesum::Isa* wanted(const char* name, PyObject* error) {
     const onesum::Isa* isa = onesum::find_isa(name);
     if (isa && isa->cpu_has_it()) return isa;
     PyObject* usable = names(true);
-    if (usable) PyErr_Format(error, "ONESUM_ISA: %s '%s'; expected one of %R", isa ? "this CPU lacks" : "unknown instruction set", name, usable);
+    if (usable)
+        PyErr_Format(error, "ONESUM_ISA: %s '%s'; expected one of %R",
+                     isa ? "this CPU lacks" : "unknown instruction set", name, usable);
     Py_XDECREF(usable);
     return nullptr;
 }
@@ -79,22 +82,27 @@ PyObject* release_memory(PyObject*, PyObject*) {
     return PyLong_FromSsize_t(bytes);
 }
 
-// _move(target, sources, streaming): see runtime/bandwidth.h. What it returns for target None depends on every byte read.
+// _move(target, sources, streaming): see runtime/bandwidth.h. What it returns for target None depends on every byte
+// read.
 PyObject* move(PyObject*, PyObject* args) {
     PyObject *target, *sources;
     int streaming;
     if (!PyArg_ParseTuple(args, "OO!p:_move", &target, &PyTuple_Type, &sources, &streaming)) return nullptr;
     const Py_ssize_t count = PyTuple_Size(sources);
-    if (count < 1 || count > 2) return PyErr_Format(PyExc_ValueError, "sources: expected one or two arrays, got %zd", count);
+    if (count < 1 || count > 2)
+        return PyErr_Format(PyExc_ValueError, "sources: expected one or two arrays, got %zd", count);
     char* data[3] = {};  // target, sources
     npy_intp size = 0;
     for (Py_ssize_t i = target == Py_None ? 1 : 0; i <= count; ++i) {
         PyObject* object = i ? PyTuple_GetItem(sources, i - 1) : target;
         const char* name = i ? "sources" : "target";
-        if (!PyArray_Check(object)) return PyErr_Format(PyExc_TypeError, "%s: expected NumPy arrays, got %R", name, Py_TYPE(object));
+        if (!PyArray_Check(object))
+            return PyErr_Format(PyExc_TypeError, "%s: expected NumPy arrays, got %R", name, Py_TYPE(object));
         auto* array = reinterpret_cast<PyArrayObject*>(object);
-        if (!PyArray_IS_C_CONTIGUOUS(array)) return PyErr_Format(PyExc_ValueError, "%s: expected C-contiguous arrays", name);
-        if (!i && !PyArray_ISWRITEABLE(array)) return PyErr_Format(PyExc_ValueError, "target: expected a writeable array");
+        if (!PyArray_IS_C_CONTIGUOUS(array))
+            return PyErr_Format(PyExc_ValueError, "%s: expected C-contiguous arrays", name);
+        if (!i && !PyArray_ISWRITEABLE(array))
+            return PyErr_Format(PyExc_ValueError, "target: expected a writeable array");
         const bool first = i == (target == Py_None ? 1 : 0);
         if (!first && PyArray_NBYTES(array) != size)
             return PyErr_Format(PyExc_ValueError, "%s: expected arrays of %zd bytes, got %zd", name, Py_ssize_t(size),
@@ -124,11 +132,14 @@ int execute(PyObject* module) {
     const char* override = getenv("ONESUM_ISA");
     const onesum::Isa* isa = override && *override ? wanted(override, PyExc_ImportError) : onesum::best_isa();
     if (!isa) {
-        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ImportError, "onesum: this CPU lacks every instruction set the core was built for");
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ImportError, "onesum: this CPU lacks every instruction set the core was built for");
         return -1;
     }
     if (!use(module, isa)) return -1;
-    if (onesum::add_gufuncs(module) < 0 || onesum::add_losses(module) < 0 || onesum::add_direct_calls(module) < 0 || onesum::add_xla_handlers(module) < 0) return -1;
+    if (onesum::add_gufuncs(module) < 0 || onesum::add_losses(module) < 0 || onesum::add_direct_calls(module) < 0 ||
+        onesum::add_xla_handlers(module) < 0)
+        return -1;
     for (bool usable : {true, false}) {
         PyObject* tuple = names(usable);
         int failed = !tuple || PyModule_AddObjectRef(module, usable ? "isas" : "built_isas", tuple) < 0;
@@ -139,13 +150,16 @@ int execute(PyObject* module) {
 }
 
 PyMethodDef methods[] = {
-    {"_use_isa", use_isa, METH_O, "Switch to another instruction set. For tests: calls under way keep the one they began with."},
+    {"_use_isa", use_isa, METH_O,
+     "Switch to another instruction set. For tests: calls under way keep the one they began with."},
     {"_get_num_threads", get_num_threads, METH_NOARGS, "How many threads a call may use."},
     {"_set_num_threads", set_num_threads, METH_O, "Let calls use so many."},
     {"_jobs", jobs, METH_NOARGS, "How many calls have been shared among threads. For tests."},
     {"_release_memory", release_memory, METH_NOARGS, "Give the memory kept for large results back; how many bytes."},
-    {"_compare", onesum::compare, METH_VARARGS, "The sums over the classes that the divergences of rows of logits follow from."},
-    {"_move", move, METH_VARARGS, "Read one or two arrays and write one, or none: the floor under every time. For the benchmark."},
+    {"_compare", onesum::compare, METH_VARARGS,
+     "The sums over the classes that the divergences of rows of logits follow from."},
+    {"_move", move, METH_VARARGS,
+     "Read one or two arrays and write one, or none: the floor under every time. For the benchmark."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyModuleDef_Slot slots[] = {
@@ -155,8 +169,15 @@ PyModuleDef_Slot slots[] = {
 #endif
     {0, nullptr},
 };
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "onesum._core", "Compiled kernels as generalized ufuncs.", 0, methods, slots,
-                          nullptr,               nullptr,        nullptr};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                          "onesum._core",
+                          "Compiled kernels as generalized ufuncs.",
+                          0,
+                          methods,
+                          slots,
+                          nullptr,
+                          nullptr,
+                          nullptr};
 
 }  // namespace
 

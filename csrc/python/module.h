@@ -7,7 +7,8 @@
 namespace onesum {
 
 int add_gufuncs(PyObject* module);
-// `direct`, a module of functions, and `direct_bfloat16`, the same for arrays of whole numbers that stand for the bits of bfloat16.
+// `direct`, a module of functions, and `direct_bfloat16`, the same for arrays of whole numbers that stand for the bits
+// of bfloat16.
 int add_direct_calls(PyObject* module);
 // The losses: to the module, or to one of those two.
 int add_losses(PyObject* module);

@@ -1,11 +1,11 @@
-// The kernels as functions that XLA calls on CPUs (decision 0014). Python takes part only in handing them over: a call may come
-// from any thread, without the GIL.
+// The kernels as functions that XLA calls on CPUs (decision 0014). Python takes part only in handing them over: a call
+// may come from any thread, without the GIL.
 //
-// Numbers of 16 bits come widened, and are rounded by XLA. Arguments are the operands of kernels.h in their order, but for
-// masks and options: x, p, g, classes (int32 or int64; -1 for rows to ignore), weights of the rows. Then come, unless T is 1,
-// the two words of the temperature. The attribute `axis` is the class axis, counted from the end. What has one element a row
-// has size 1 along it, or lacks it and all axes after it. Any other axis of an argument may have size 1 where the result's is
-// longer: so vmap puts in axes that only some arguments have.
+// Numbers of 16 bits come widened, and are rounded by XLA. Arguments are the operands of kernels.h in their order, but
+// for masks and options: x, p, g, classes (int32 or int64; -1 for rows to ignore), weights of the rows. Then come,
+// unless T is 1, the two words of the temperature. The attribute `axis` is the class axis, counted from the end. What
+// has one element a row has size 1 along it, or lacks it and all axes after it. Any other axis of an argument may have
+// size 1 where the result's is longer: so vmap puts in axes that only some arguments have.
 #include "python/module.h"
 
 #include <algorithm>
@@ -17,8 +17,8 @@
 #include <string_view>
 
 #include "python/array_view.h"
-#include "runtime/result_memory.h"
 #include "python/xla_abi.h"
+#include "runtime/result_memory.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -58,9 +58,10 @@ class UsualArithmetic {
 // What is put together for one call; what does not fit is told once, and then nothing is computed.
 class Call {
   public:
-    Form form{};
+    ArraySpec spec{};
 
-    explicit Call(const CallFrame& frame, int count = 1) : arguments(frame.arguments), results(frame.results), api(frame.api) {
+    explicit Call(const CallFrame& frame, int count = 1)
+        : arguments(frame.arguments), results(frame.results), api(frame.api) {
         begin(frame, count);
     }
 
@@ -72,7 +73,7 @@ class Call {
 
     npy_intp rows() const {
         npy_intp count = 1;
-        for (int d = 0; d < form.ndim; ++d) count *= d == form.axis ? 1 : dims[d];
+        for (int d = 0; d < spec.ndim; ++d) count *= d == spec.axis ? 1 : dims[d];
         return count;
     }
 
@@ -86,27 +87,27 @@ class Call {
     bool has_more() const { return !error && taken < arguments.count; }
 
     // A buffer as an operand, of elements of this type.
-    Operand operand(const Buffer* given, bool row, int type, isize size) {
-        Operand operand{};
+    ArrayView operand(const Buffer* given, bool row, int type, isize size) {
+        ArrayView operand{};
         if (!given) return operand;
         if (type_of(given->type) != type) return fail("onesum: expected buffers of one type"), operand;
         operand.data = static_cast<char*>(given->data);
         place(*given, row, size, operand);
         return operand;
     }
-    Operand same_type(const Buffer* given, bool row) { return operand(given, row, form.type, size_of(form.type)); }
-    // A result of that type. XLA has a new one from the system for every call, and its pages cost more than what is computed
-    // (decision 0006).
-    Operand output(int i, bool row) {
-        const Operand operand = same_type(result(i), row);
-        const npy_intp bytes = error ? 0 : elements_of(*result(i)) * size_of(form.type);
+    ArrayView same_type(const Buffer* given, bool row) { return operand(given, row, spec.type, size_of(spec.type)); }
+    // A result of that type. XLA has a new one from the system for every call, and its pages cost more than what is
+    // computed (decision 0006).
+    ArrayView output(int i, bool row) {
+        const ArrayView operand = same_type(result(i), row);
+        const npy_intp bytes = error ? 0 : elements_of(*result(i)) * size_of(spec.type);
         if (bytes >= tuning::least_huge) allow_huge_pages_within(operand.data, bytes);
         return operand;
     }
 
     // f(i, k) for every row i, in C order, and the element k of the buffer that is its own.
     template <class F> void each_row(const Buffer& given, F f) {
-        Operand elements{};
+        ArrayView elements{};
         place(given, true, 1, elements);
         if (error) return;
         const npy_intp count = rows();
@@ -117,8 +118,8 @@ class Call {
         npy_intp at[NPY_MAXDIMS] = {}, k = 0;
         for (npy_intp i = 0; i < count; ++i) {
             f(i, k);
-            for (int d = form.ndim - 1; d >= 0; --d) {
-                if (d == form.axis) continue;
+            for (int d = spec.ndim - 1; d >= 0; --d) {
+                if (d == spec.axis) continue;
                 k += elements.strides[d];
                 if (++at[d] < dims[d]) break;
                 k -= elements.strides[d] * dims[d];
@@ -127,11 +128,11 @@ class Call {
         }
     }
     // One number of each row, side by side in C order.
-    Operand side_by_side(void* data) const {
-        Operand operand{static_cast<char*>(data), {}};
+    ArrayView side_by_side(void* data) const {
+        ArrayView operand{static_cast<char*>(data), {}};
         npy_intp step = 8;
-        for (int d = form.ndim - 1; d >= 0; --d) {
-            if (d == form.axis) continue;
+        for (int d = spec.ndim - 1; d >= 0; --d) {
+            if (d == spec.axis) continue;
             operand.strides[d] = step;
             step *= dims[d];
         }
@@ -147,15 +148,16 @@ class Call {
     void no_memory() { fail("onesum: no memory", code_resource_exhausted); }
 
     // The temperature: a double for each row, or one for all.
-    Operand temperature() {
+    ArrayView temperature() {
         if (!has_more()) return {reinterpret_cast<char*>(const_cast<double*>(&one)), {}};
         const Buffer *hi = next(), *lo = next();
         if (has_more()) fail("onesum: expected fewer buffers");
         if (error) return {};
         bool same = hi->type == lo->type && hi->rank == lo->rank;
         for (int64_t d = 0; same && d < hi->rank; ++d) same = hi->dims[d] == lo->dims[d];
-        if (!same || !is_wide(*hi)) return fail("onesum: expected a temperature in two words of 32 or 64 bits"), Operand{};
-        Operand operand{};
+        if (!same || !is_wide(*hi))
+            return fail("onesum: expected a temperature in two words of 32 or 64 bits"), ArrayView{};
+        ArrayView operand{};
         place(*hi, true, sizeof(double), operand);
         const npy_intp count = elements_of(*hi);
         double* sums = allocate(temperatures, count);
@@ -166,7 +168,8 @@ class Call {
     }
     // Multiplies one number of each row by T.
     void times_temperature(double* of_rows) {
-        if (given_temperature) each_row(*given_temperature, [&](npy_intp i, npy_intp k) { of_rows[i] *= temperatures[k]; });
+        if (given_temperature)
+            each_row(*given_temperature, [&](npy_intp i, npy_intp k) { of_rows[i] *= temperatures[k]; });
     }
 
     static double number(const Buffer& given, npy_intp i) {
@@ -182,12 +185,12 @@ class Call {
     static isize size_of(int type) { return type == NPY_DOUBLE ? 8 : 4; }
 
     // All rows. Arrays are in C order, and so are the axes.
-    void run(int kernel, const char* letters, const Operand* operands, bool writes = true) {
+    void run(int kernel, const char* letters, const ArrayView* operands, const LossOptions* loss = nullptr) {
         if (error) return;
         int order[NPY_MAXDIMS];
-        for (int d = 0; d < form.ndim; ++d) order[d] = d;
+        for (int d = 0; d < spec.ndim; ++d) order[d] = d;
         const UsualArithmetic here{};
-        if (!walk(kernel, letters, form, order, operands, writes)) no_memory();
+        if (!for_each_row_run(kernel, letters, spec, order, operands, loss)) no_memory();
     }
 
     const Buffer* result(int i = 0) const { return error ? nullptr : &buffer(results, i); }
@@ -204,17 +207,20 @@ class Call {
             if (!fits(results, i)) return fail("onesum: expected buffers");
         const Buffer &x = buffer(arguments, 0), &out = buffer(results, 0);
         int64_t from_end;
-        if (!attribute(frame.attributes, "axis", from_end)) return fail("onesum: expected an attribute `axis` of 64 bits");
+        if (!attribute(frame.attributes, "axis", from_end))
+            return fail("onesum: expected an attribute `axis` of 64 bits");
         if (x.rank < 1 || x.rank > NPY_MAXDIMS || out.rank != x.rank || from_end >= 0 || from_end < -x.rank)
             return fail("onesum: x, its result and `axis` do not fit together");
-        form = {type_of(x.type), int(x.rank), int(x.rank + from_end), dims, false};
-        if (storage_of(form.type) < 0) return fail("onesum: expected floating numbers of 32 or 64 bits");
-        for (int d = 0; d < form.ndim; ++d) dims[d] = d == form.axis ? x.dims[d] : out.dims[d];
+        spec = {type_of(x.type), int(x.rank), int(x.rank + from_end), dims, false};
+        if (storage_of(spec.type) < 0) return fail("onesum: expected floating numbers of 32 or 64 bits");
+        for (int d = 0; d < spec.ndim; ++d) dims[d] = d == spec.axis ? x.dims[d] : out.dims[d];
     }
     static bool fits(const Buffers& buffers, int64_t i) {
         return buffers.kinds[i] == kind_buffer && buffer(buffers, i).struct_size >= least_buffer;
     }
-    static const Buffer& buffer(const Buffers& buffers, int64_t i) { return *static_cast<const Buffer*>(buffers.items[i]); }
+    static const Buffer& buffer(const Buffers& buffers, int64_t i) {
+        return *static_cast<const Buffer*>(buffers.items[i]);
+    }
     static bool attribute(const Attributes& attributes, std::string_view name, int64_t& value) {
         for (int64_t i = 0; i < attributes.count; ++i) {
             const std::string_view given(attributes.names[i]->text, attributes.names[i]->length);
@@ -227,14 +233,16 @@ class Call {
         return false;
     }
     // The strides of an array in C order: 0 along axes that it lacks, or has only one element of.
-    void place(const Buffer& given, bool row, isize size, Operand& operand) {
-        if (given.rank > form.ndim || (!row && given.rank != form.ndim)) return fail("onesum: a buffer has not the axes of x");
+    void place(const Buffer& given, bool row, isize size, ArrayView& operand) {
+        if (given.rank > spec.ndim || (!row && given.rank != spec.ndim))
+            return fail("onesum: a buffer has not the axes of x");
         npy_intp step = size;
-        for (int d = form.ndim - 1; d >= 0; --d) {
+        for (int d = spec.ndim - 1; d >= 0; --d) {
             operand.strides[d] = 0;
             if (d >= given.rank) continue;
-            const int64_t length = given.dims[d], expected = d != form.axis ? dims[d] : row ? 1 : dims[d];
-            if (length != expected && (length != 1 || d == form.axis)) return fail("onesum: a buffer has not the shape of x");
+            const int64_t length = given.dims[d], expected = d != spec.axis ? dims[d] : row ? 1 : dims[d];
+            if (length != expected && (length != 1 || d == spec.axis))
+                return fail("onesum: a buffer has not the shape of x");
             if (length != 1) operand.strides[d] = step;
             step *= length;
         }
@@ -249,9 +257,9 @@ class Call {
     std::unique_ptr<double[]> temperatures;
 };
 
-// What comes before every call: whether XLA's structures are at least those that we know, and its question which version this
-// is. Within a major version members are only added, at the end, and every call looks at the sizes; so the answer is the
-// version of who asks.
+// What comes before every call: whether XLA's structures are at least those that we know, and its question which
+// version this is. Within a major version members are only added, at the end, and every call looks at the sizes; so the
+// answer is the version of who asks.
 Error* answer(const CallFrame& frame, bool& answered) {
     answered = true;
     if (!frame.api || frame.api->struct_size < least_api) return nullptr;  // there is no way to tell
@@ -274,10 +282,11 @@ Error* answer(const CallFrame& frame, bool& answered) {
     return nullptr;
 }
 
-#define ONESUM_LETTERS(name, letters) letters,
-constexpr const char* letters_of[] = {ONESUM_OPERATIONS(ONESUM_LETTERS) ONESUM_CHUNKS(ONESUM_LETTERS) ONESUM_LOSSES(ONESUM_LETTERS)};
+#define ONESUM_LETTERS(name, Op, letters) letters,
+constexpr const char* letters_of[] = {ONESUM_OPERATIONS(ONESUM_LETTERS) ONESUM_CHUNKS(ONESUM_LETTERS)
+                                          ONESUM_LOSSES(ONESUM_LETTERS)};
 #undef ONESUM_LETTERS
-#define ONESUM_INDEX(name, letters) index_##name,
+#define ONESUM_INDEX(name, Op, letters) index_##name,
 enum Index { ONESUM_OPERATIONS(ONESUM_INDEX) ONESUM_CHUNKS(ONESUM_INDEX) ONESUM_LOSSES(ONESUM_INDEX) };
 #undef ONESUM_INDEX
 
@@ -287,7 +296,7 @@ template <int index> Error* operation(CallFrame* frame) {
     Error* error = answer(*frame, answered);
     if (answered) return error;
     Call call(*frame);
-    Operand operands[max_operands], *next = operands;
+    ArrayView operands[max_operands], *next = operands;
     bool output = false;
     for (const char* c = letters_of[index]; *c && call; ++c) switch (*c) {
             case '>': output = true; break;
@@ -299,29 +308,29 @@ template <int index> Error* operation(CallFrame* frame) {
     return call.outcome();
 }
 
-// The cross entropy of class indices. `with_losses`: of (x, classes) the losses of the rows, in a type of 32 or 64 bits;
-// `with_gradient`: of (x, classes, weights) the gradients p - q of the rows, times the weight of the row. They are by x / T,
-// and so what the kernel divides by T is multiplied by it first. Both together have no weights, and no temperature. An index
-// that is no class makes all of its row NaN.
+// The cross entropy of class indices. `with_losses`: of (x, classes) the losses of the rows, in a type of 32 or 64
+// bits; `with_gradient`: of (x, classes, weights) the gradients p - q of the rows, times the weight of the row. They
+// are by x / T, and so what the kernel divides by T is multiplied by it first. Both together have no weights, and no
+// temperature. An index that is no class makes all of its row NaN.
 template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* frame) {
     constexpr bool with_weights = !with_losses;
     bool answered;
     Error* error = answer(*frame, answered);
     if (answered) return error;
     Call call(*frame, with_losses + with_gradient);
-    const Operand x = call.same_type(call.next(), false);
+    const ArrayView x = call.same_type(call.next(), false);
     const Buffer *classes_given = call.next(), *weights_given = with_weights ? call.next() : nullptr;
     if (with_losses && with_gradient && call.has_more()) call.fail("onesum: expected no temperature");
-    const Operand temperature = call.temperature();
+    const ArrayView temperature = call.temperature();
     if (!call) return call.outcome();
     if (classes_given->type != type_int32 && classes_given->type != type_int64)
         call.fail("onesum: expected class indices of 32 or 64 bits");
     if ((with_losses && !Call::is_wide(*call.result())) || (with_weights && !Call::is_wide(*weights_given)))
         call.fail("onesum: expected numbers of the rows of 32 or 64 bits");
 
-    if (call.form.dims[call.form.axis] == 0) call.fail("onesum: expected at least one class");
+    if (call.spec.dims[call.spec.axis] == 0) call.fail("onesum: expected at least one class");
 
-    const npy_intp rows = call.rows(), n = call.form.dims[call.form.axis];
+    const npy_intp rows = call.rows(), n = call.spec.dims[call.spec.axis];
     const bool direct = call && with_losses && call.result()->type == type_float64;
     std::unique_ptr<isize[]> classes_memory;
     std::unique_ptr<double[]> weights_memory, losses_memory;
@@ -345,7 +354,8 @@ template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* 
         weights = call.allocate(weights_memory, rows);
         if (!call) return call.outcome();
         if constexpr (with_weights)
-            call.each_row(*weights_given, [&](npy_intp i, npy_intp k) { weights[i] = Call::number(*weights_given, k); });
+            call.each_row(*weights_given,
+                          [&](npy_intp i, npy_intp k) { weights[i] = Call::number(*weights_given, k); });
         else std::fill(weights, weights + rows, 1.0);
         if (with_weights) call.times_temperature(weights);
         for (npy_intp i = 0; outside && i < rows; ++i)
@@ -353,12 +363,14 @@ template <bool with_losses, bool with_gradient> Error* cross_entropy(CallFrame* 
     }
 
     LossOptions options{0, 0, 0, 1, nullptr, false, with_gradient, false, wanted_loss};
-    const auto everywhere = [](const void* data) { return Operand{const_cast<char*>(static_cast<const char*>(data)), {}}; };
-    const Operand gradient = with_gradient ? call.output(with_losses, false) : x;
-    const Operand sample = weights ? call.side_by_side(weights) : everywhere(&Call::one);
-    const Operand aims = call.side_by_side(classes), values = call.side_by_side(losses);
-    const Operand operands[] = {x, everywhere(nullptr), aims, sample, temperature, everywhere(&options), values, gradient};
-    call.run(index_cross_entropy, letters_of[index_cross_entropy], operands, with_gradient);
+    const auto everywhere = [](const void* data) {
+        return ArrayView{const_cast<char*>(static_cast<const char*>(data)), {}};
+    };
+    const ArrayView gradient = with_gradient ? call.output(with_losses, false) : x;
+    const ArrayView sample = weights ? call.side_by_side(weights) : everywhere(&Call::one);
+    const ArrayView targets = call.side_by_side(classes), values = call.side_by_side(losses);
+    const ArrayView operands[] = {x, everywhere(nullptr), targets, sample, temperature, values, gradient};
+    call.run(index_cross_entropy, letters_of[index_cross_entropy], operands, &options);
     if (call && with_losses && !direct)
         for (npy_intp i = 0; i < rows; ++i) static_cast<float*>(call.result()->data)[i] = float(losses[i]);
     return call.outcome();
@@ -369,10 +381,10 @@ struct Target {
     Handler* handler;
 };
 constexpr Target targets[] = {
-#define ONESUM_TARGET(name, letters) {#name, operation<index_##name>},
+#define ONESUM_TARGET(name, Op, letters) {#name, operation<index_##name>},
     ONESUM_OPERATIONS(ONESUM_TARGET)
 #undef ONESUM_TARGET
-    {"cross_entropy", cross_entropy<true, false>},
+        {"cross_entropy", cross_entropy<true, false>},
     {"cross_entropy_gradient", cross_entropy<false, true>},
     {"cross_entropy_and_gradient", cross_entropy<true, true>},
 };

@@ -1,8 +1,9 @@
-// What XLA hands to a function that a program calls through its foreign function interface, and takes back: the part of that C
-// ABI which xla.cpp needs, in our own words, for a build has no headers of jaxlib. tests/xla_abi.cpp compares it with those.
+// What XLA hands to a function that a program calls through its foreign function interface, and takes back: the part of
+// that C ABI which xla.cpp needs, in our own words, for a build has no headers of jaxlib. tests/xla_abi.cpp compares it
+// with those.
 //
-// Every structure begins with its size as XLA has it, which may be more than here: members are added at the end. A size of 0 is
-// never right.
+// Every structure begins with its size as XLA has it, which may be more than here: members are added at the end. A size
+// of 0 is never right.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,7 @@ enum Type : int { type_int32 = 4, type_int64 = 5, type_float32 = 11, type_float6
 
 enum Stage : int { stage_execute = 3 };
 enum Code : int { code_invalid_argument = 3, code_resource_exhausted = 8, code_failed_precondition = 9 };
-enum Kind : int { kind_buffer = 1 };                 // of an argument or a result
+enum Kind : int { kind_buffer = 1 };  // of an argument or a result
 enum AttributeKind : int { attribute_scalar = 3 };
 enum ExtensionKind : int { extension_metadata = 1 };  // the question what the function is, in place of a call
 
@@ -115,7 +116,8 @@ constexpr size_t least_buffer = size_to(offsetof(Buffer, dims), &Buffer::dims);
 constexpr size_t least_buffers = size_to(offsetof(Buffers, items), &Buffers::items);
 constexpr size_t least_attributes = size_to(offsetof(Attributes, items), &Attributes::items);
 constexpr size_t least_metadata = size_to(offsetof(Metadata, traits), &Metadata::traits);
-constexpr size_t least_metadata_extension = size_to(offsetof(MetadataExtension, metadata), &MetadataExtension::metadata);
+constexpr size_t least_metadata_extension =
+    size_to(offsetof(MetadataExtension, metadata), &MetadataExtension::metadata);
 constexpr size_t error_request_size = size_to(offsetof(ErrorRequest, code), &ErrorRequest::code);
 
 using Handler = Error*(CallFrame*);

@@ -4,9 +4,9 @@
 #include <atomic>
 #include <cstdint>
 
+#include "common/tuning.h"
 #include "runtime/cpu.h"
 #include "runtime/thread_pool.h"
-#include "common/tuning.h"
 
 #if defined(__x86_64__)
 #include <emmintrin.h>
@@ -15,7 +15,7 @@
 namespace onesum {
 namespace {
 
-constexpr isize line = 64;            // bytes
+constexpr isize line = 64;  // bytes
 
 enum class Write { none, ordinary, streaming };
 
@@ -58,28 +58,28 @@ inline void end_of_stream() {}
 #endif
 
 // Whole lines, with the widest vectors of an instruction set: only a macro can say it for each.
-#define ONESUM_LINES(name, attributes)                                                                      \
+#define ONESUM_LINES(name, attributes)                                                                                 \
     template <Write how, bool two> attributes uint64_t name(char* target, const char* a, const char* b, isize count) { \
-        Line sum{};                                                                                         \
-        for (isize i = 0; i < count; i += line) {                                                            \
-            __builtin_prefetch(a + i + tuning::fetched_bytes);                                              \
-            if constexpr (two) __builtin_prefetch(b + i + tuning::fetched_bytes);                           \
-            if constexpr (how == Write::streaming) {                                                        \
-                stream_line<two>(target + i, a + i, two ? b + i : b);                                       \
-                continue;                                                                                   \
-            }                                                                                               \
-            Line x = *reinterpret_cast<const Line*>(a + i);                                                 \
-            if constexpr (two) x ^= *reinterpret_cast<const Line*>(b + i);                                  \
-            if constexpr (how == Write::none) sum ^= x;                                                     \
-            if constexpr (how == Write::ordinary) {                                                         \
-                *reinterpret_cast<Line*>(target + i) = x;                                                   \
-                asm volatile("" ::: "memory");                                                              \
-            }                                                                                               \
-        }                                                                                                   \
-        if constexpr (how == Write::streaming) end_of_stream();                                             \
-        uint64_t result = 0;                                                                                \
-        for (int lane = 0; lane < line / 8; ++lane) result ^= sum[lane];                                    \
-        return result;                                                                                      \
+        Line sum{};                                                                                                    \
+        for (isize i = 0; i < count; i += line) {                                                                      \
+            __builtin_prefetch(a + i + tuning::fetched_bytes);                                                         \
+            if constexpr (two) __builtin_prefetch(b + i + tuning::fetched_bytes);                                      \
+            if constexpr (how == Write::streaming) {                                                                   \
+                stream_line<two>(target + i, a + i, two ? b + i : b);                                                  \
+                continue;                                                                                              \
+            }                                                                                                          \
+            Line x = *reinterpret_cast<const Line*>(a + i);                                                            \
+            if constexpr (two) x ^= *reinterpret_cast<const Line*>(b + i);                                             \
+            if constexpr (how == Write::none) sum ^= x;                                                                \
+            if constexpr (how == Write::ordinary) {                                                                    \
+                *reinterpret_cast<Line*>(target + i) = x;                                                              \
+                asm volatile("" ::: "memory");                                                                         \
+            }                                                                                                          \
+        }                                                                                                              \
+        if constexpr (how == Write::streaming) end_of_stream();                                                        \
+        uint64_t result = 0;                                                                                           \
+        for (int lane = 0; lane < line / 8; ++lane) result ^= sum[lane];                                               \
+        return result;                                                                                                 \
     }
 ONESUM_LINES(lines_narrow, )
 #if defined(__x86_64__)
@@ -119,11 +119,16 @@ template <Write how> unsigned char run(char* target, const char* a, const char* 
     const isize whole = (count - head) / line * line, tail = head + whole;
     const auto at = [](auto* p, isize offset) { return p ? p + offset : nullptr; };
 
-    const isize most = threads() > 1 ? isize(threads()) * tuning::moves_a_thread : 1;
+    const isize most = threads() > 1 ? isize(threads()) * tuning::moves_per_thread : 1;
     const isize pieces = std::clamp<isize>(whole / tuning::least_moved, 1, most);
     const isize piece = (whole / line + pieces - 1) / pieces * line;
     Job job{b ? lines_of_this_cpu<how, true>() : lines_of_this_cpu<how, false>(),
-            at(target, head), a + head, at(b, head), whole, piece, {bytes<how>(target, a, b, head)}};
+            at(target, head),
+            a + head,
+            at(b, head),
+            whole,
+            piece,
+            {bytes<how>(target, a, b, head)}};
     if (pieces == 1) run_piece(&job, 0);
     else parallel((whole + piece - 1) / piece, run_piece, &job);
     return folded(job.sum ^ bytes<how>(at(target, tail), a + tail, at(b, tail), count - tail));

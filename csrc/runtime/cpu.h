@@ -1,4 +1,5 @@
-// What an x86-64 CPU can do, and the system lets it. (The compilers' __builtin_cpu_supports knows neither F16C in all of them, nor Clang's works everywhere.)
+// What an x86-64 CPU can do, and the system lets it. (The compilers' __builtin_cpu_supports knows neither F16C in all
+// of them, nor Clang's works everywhere.)
 #pragma once
 
 #if defined(__x86_64__)

@@ -6,10 +6,10 @@
 #include <cstring>
 #include <string_view>
 
-#include "runtime/cpu.h"
-#include "runtime/thread_pool.h"
-#include "runtime/parallel_rows.h"
 #include "common/tuning.h"
+#include "runtime/cpu.h"
+#include "runtime/parallel_rows.h"
+#include "runtime/thread_pool.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -27,15 +27,17 @@ namespace {
 
 std::atomic<const Isa*> in_use{nullptr};
 
-#define ONESUM_OPERANDS(name, operands) operands,
-const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_CHUNKS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
+#define ONESUM_OPERANDS(name, Op, operands) operands,
+const char* const operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_CHUNKS(ONESUM_OPERANDS)
+                                    ONESUM_LOSSES(ONESUM_OPERANDS)};
 #undef ONESUM_OPERANDS
 
 constexpr int size_of[] = {2, 2, 4, 8};  // by storage
 
 #if defined(__x86_64__)
-// What the kernels do to the floating-point flags on the way (exp of a masked lane underflows, say) is no news to the user. They compute in
-// vector registers alone; feclearexcept looks after the x87's flags too, which takes 70 ns, half of what a short row does.
+// What the kernels do to the floating-point flags on the way (exp of a masked lane underflows, say) is no news to the
+// user. They compute in vector registers alone; feclearexcept looks after the x87's flags too, which takes 70 ns, half
+// of what a short row does.
 void clear_flags() { _mm_setcsr(_mm_getcsr() & ~_MM_EXCEPT_MASK); }
 
 [[maybe_unused]] bool has_v2() { return cpu().v2; }
@@ -84,11 +86,13 @@ const Isa* best_isa() {
 
 void use_isa(const Isa* isa) { in_use = isa; }
 
-bool call_kernel(int operation, int storage, char* const* args, isize rows, isize n, const isize* strides, bool writes) {
+bool call_kernel(int operation, int storage, char* const* args, isize rows, isize n, const isize* strides,
+                 const LossOptions* loss) {
     const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
     const char* const letters = operands[operation];
-    const bool streamed = writes && letters[strlen(letters) - 1] == 'x' && size_t(rows) * size_t(n) * size_of[storage] >= tuning::streamed_bytes;
-    const Job job{kernels.kernel[operation][storage], operand_count(letters), size_of[storage], streamed};
+    const bool streamed = (!loss || loss->gradient) && letters[strlen(letters) - 1] == 'x' &&
+                          size_t(rows) * size_t(n) * size_of[storage] >= tuning::streamed_bytes;
+    const Job job{kernels.kernel[operation][storage], operand_count(letters), size_of[storage], {streamed, loss}};
     const bool done = run(job, args, rows, n, strides);
     clear_flags();
     return done;
@@ -103,12 +107,23 @@ void compare_rows(int storage, const char* x, const char* y, const double* known
         isize rows, n, row_bytes, chunk;
     };
     const isize chunk = std::max<isize>(1, std::min(rows, tuning::least_chunk / std::max<isize>(n, 1)));
-    Job job{in_use.load(std::memory_order_relaxed)->kernels->compare[storage], x, y, known, sums, rows, n, n * size_of[storage], chunk};
-    parallel((rows + chunk - 1) / chunk, [](void* context, isize i) {
-        const Job& j = *static_cast<Job*>(context);
-        const isize first = i * j.chunk;
-        j.compare(j.x + first * j.row_bytes, j.y + first * j.row_bytes, j.known + 4 * first, j.sums + 6 * first, std::min(j.chunk, j.rows - first), j.n);
-    }, &job);
+    Job job{in_use.load(std::memory_order_relaxed)->kernels->compare[storage],
+            x,
+            y,
+            known,
+            sums,
+            rows,
+            n,
+            n * size_of[storage],
+            chunk};
+    parallel((rows + chunk - 1) / chunk,
+             [](void* context, isize i) {
+                 const Job& j = *static_cast<Job*>(context);
+                 const isize first = i * j.chunk;
+                 j.compare(j.x + first * j.row_bytes, j.y + first * j.row_bytes, j.known + 4 * first,
+                           j.sums + 6 * first, std::min(j.chunk, j.rows - first), j.n);
+             },
+             &job);
     clear_flags();
 }
 

@@ -21,8 +21,8 @@ namespace {
 
 constexpr double unlimited = HUGE_VAL;
 
-// The first words of a file as numbers: quota and period of v2's cpu.max, where the quota may be "max"; one each of v1's two files, where
-// it may be -1. A number that is not there is 0.
+// The first words of a file as numbers: quota and period of v2's cpu.max, where the quota may be "max"; one each of
+// v1's two files, where it may be -1. A number that is not there is 0.
 double quotient(const std::string& quota_file, const std::string& period_file) {
     std::string quota, period;
     std::ifstream first(quota_file);
@@ -46,9 +46,10 @@ double memory_of(const std::string& group, bool v2) {
 }
 #endif
 
-// The smallest limit on the way from our cgroup up to the root. In a container the path may be the host's: what it leads to is not there then, and
-// the root is the container's own.
-double cgroup_limit(const std::string& root, const std::string& controller, double (*limit_of)(const std::string& group, bool v2)) {
+// The smallest limit on the way from our cgroup up to the root. In a container the path may be the host's: what it
+// leads to is not there then, and the root is the container's own.
+double cgroup_limit(const std::string& root, const std::string& controller,
+                    double (*limit_of)(const std::string& group, bool v2)) {
     double limit = unlimited;
     std::ifstream groups(root + "/proc/self/cgroup");
     for (std::string line; std::getline(groups, line);) {  // "4:cpu,cpuacct:/path", or "0::/path" for v2
@@ -74,7 +75,8 @@ int allowed_cpus() {
     return int(std::thread::hardware_concurrency());  // 0 if it is not known
 }
 
-// The whole number >= 1 that the text begins with, up to its end or a comma; 0 if there is none. No number of threads is larger than INT_MAX.
+// The whole number >= 1 that the text begins with, up to its end or a comma; 0 if there is none. No number of threads
+// is larger than INT_MAX.
 int threads_in(const char* text) {
     char* end;
     const long n = strtol(text, &end, 10);
@@ -84,7 +86,9 @@ int threads_in(const char* text) {
 
 }  // namespace
 
-int usable_cpus(const char* root) { return std::max(1, int(std::min<double>(allowed_cpus(), std::ceil(cgroup_limit(root, "cpu", cpus_of))))); }
+int usable_cpus(const char* root) {
+    return std::max(1, int(std::min<double>(allowed_cpus(), std::ceil(cgroup_limit(root, "cpu", cpus_of)))));
+}
 
 #if defined(__linux__)
 isize usable_memory(const char* root) {

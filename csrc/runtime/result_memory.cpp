@@ -28,22 +28,24 @@ namespace {
 
 constexpr size_t huge_page = 2 << 20;
 
-// What the system is told of a block: that it may have huge pages, which cost a fourth of small ones to get and are quickly given; and that nobody needs
-// its content. The pages stay until memory is short, and who writes to them before that has them again without a fault.
+// What the system is told of a block: that it may have huge pages, which cost a fourth of small ones to get and are
+// quickly given; and that nobody needs its content. The pages stay until memory is short, and who writes to them before
+// that has them again without a fault.
 void allow_huge_pages(void* data, size_t size) { madvise(data, size, MADV_HUGEPAGE); }
 void offer(void* data, size_t size) { madvise(data, size, MADV_FREE); }
 
-// Before the data, on a page of its own if they are mapped. Nothing that the memory is given back with needs to be believed.
+// Before the data, on a page of its own if they are mapped. Nothing that the memory is given back with needs to be
+// believed.
 struct alignas(line_bytes) Head {
     size_t size;  // of the data; of mapped ones, whole huge pages
-    isize forks;   // how many there had been before
+    isize forks;  // how many there had been before
     bool mapped;
     char* data() { return reinterpret_cast<char*>(this + 1); }
 };
 Head* head_of(void* data) { return static_cast<Head*>(data) - 1; }
 
 // Nothing here has a destructor: arrays may die as late as they like.
-std::mutex mutex;  // of the following three
+std::mutex mutex;                     // of the following three
 Head* kept[tuning::most_blocks + 1];  // the last that came first; in the last place only what is about to go
 int kept_blocks = 0;
 size_t kept_bytes = 0;
@@ -52,7 +54,9 @@ std::atomic<isize> forks{0};
 
 isize most_bytes() {
     isize none = -1;
-    if (limit.load(std::memory_order_relaxed) < 0) limit.compare_exchange_strong(none, std::max<isize>(0, usable_memory() / tuning::kept_part), std::memory_order_relaxed);
+    if (limit.load(std::memory_order_relaxed) < 0)
+        limit.compare_exchange_strong(none, std::max<isize>(0, usable_memory() / tuning::kept_part),
+                                      std::memory_order_relaxed);
     return limit.load(std::memory_order_relaxed);
 }
 
@@ -70,7 +74,8 @@ Head* map(size_t size) {
     void* reserved = mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (reserved == MAP_FAILED) return nullptr;
     char* start = static_cast<char*>(reserved);
-    const size_t before = whole(reinterpret_cast<uintptr_t>(start) + page, huge_page) - page - reinterpret_cast<uintptr_t>(start);
+    const size_t before =
+        whole(reinterpret_cast<uintptr_t>(start) + page, huge_page) - page - reinterpret_cast<uintptr_t>(start);
     char* data = start + before + page;
     if (before) munmap(start, before);
     if (const size_t after = reserve - before - page - size) munmap(data + size, after);
@@ -93,7 +98,9 @@ Head* find(size_t size) {
     std::lock_guard lock(mutex);
     int best = -1;
     for (int i = 0; i < kept_blocks; ++i)
-        if (kept[i]->size >= size && kept[i]->size - size <= size / tuning::unused_part && (best < 0 || kept[i]->size < kept[best]->size)) best = i;
+        if (kept[i]->size >= size && kept[i]->size - size <= size / tuning::unused_part &&
+            (best < 0 || kept[i]->size < kept[best]->size))
+            best = i;
     return best < 0 ? nullptr : take(best);
 }
 
@@ -124,8 +131,8 @@ isize unmap_all() {
     return bytes;
 }
 
-// Nothing is kept across a fork, and nothing that parent and child have both had: to write to it would be to copy it, page by small page. The mutex is
-// held meanwhile, so that the child finds it whole.
+// Nothing is kept across a fork, and nothing that parent and child have both had: to write to it would be to copy it,
+// page by small page. The mutex is held meanwhile, so that the child finds it whole.
 void before_fork() {
     mutex.lock();
     forks.fetch_add(1, std::memory_order_relaxed);
@@ -178,7 +185,9 @@ void deallocate(void* data) {
 }
 
 void allow_huge_pages_within(void* data, size_t size) {
-    const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)), first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page, end = (reinterpret_cast<uintptr_t>(data) + size) / page * page;
+    const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)),
+                    first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page,
+                    end = (reinterpret_cast<uintptr_t>(data) + size) / page * page;
     if (end > first) allow_huge_pages(reinterpret_cast<void*>(first), end - first);
 }
 

@@ -5,8 +5,9 @@
 
 namespace onesum {
 
-// Calls task(context, i) once for every i in [0, tasks), on up to threads() threads of which the caller is one, and returns when all are done.
-// While the pool works, for this thread (a call from within a task) or for another, a call runs serially on the caller.
+// Calls task(context, i) once for every i in [0, tasks), on up to threads() threads of which the caller is one, and
+// returns when all are done. While the pool works, for this thread (a call from within a task) or for another, a call
+// runs serially on the caller.
 void parallel(isize tasks, void (*task)(void* context, isize i), void* context);
 
 // How many threads a job may have; at least 1. Until set_threads() it is what machine.h finds.

@@ -20,13 +20,17 @@ template <int size> inline void stream(char* p, const void* bytes) {
 inline void stream_fence() { _mm_sfence(); }
 
 template <class I> inline bool any_true(I mask) { return _mm256_movemask_epi8((__m256i)mask) != 0; }
-template <class I> inline int find_first_true(I mask) { return __builtin_ctz(_mm256_movemask_epi8((__m256i)mask)) / int(sizeof mask[0]); }
+template <class I> inline int find_first_true(I mask) {
+    return __builtin_ctz(_mm256_movemask_epi8((__m256i)mask)) / int(sizeof mask[0]);
+}
 
 inline f32v max(f32v x, f32v keep) { return _mm256_max_ps(x, keep); }
 inline f64v max(f64v x, f64v keep) { return _mm256_max_pd(x, keep); }
 
-template <class T> inline f32v table_lookup(const T* table, i32v index) { return _mm256_permutevar8x32_ps(_mm256_load_ps((const float*)table), (__m256i)index); }
-using portable::table_lookup;
+template <class T> inline f32v table_lookup(const T* table, i32v index) {
+    return _mm256_permutevar8x32_ps(_mm256_load_ps((const float*)table), (__m256i)index);
+}
+template <class T> inline f64v table_lookup(const T* table, i64v index) { return portable::table_lookup(table, index); }
 
 inline f32v fma(f32v a, f32v b, f32v c) { return _mm256_fmadd_ps(a, b, c); }
 inline f64v fma(f64v a, f64v b, f64v c) { return _mm256_fmadd_pd(a, b, c); }
@@ -39,11 +43,19 @@ inline f32v narrow(f64v lo, f64v hi) { return _mm256_set_m128(_mm256_cvtpd_ps(hi
 inline f32v widen_float16(u16half raw) { return _mm256_cvtph_ps((__m128i)raw); }
 inline u16half narrow_float16(f32v x) { return (u16half)_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT); }
 
-inline void load_first_n(f32v& raw, const char* p, int count) { raw = _mm256_maskload_ps((const float*)p, (__m256i)first_n<i32v>(count)); }
-inline void load_first_n(f64v& raw, const char* p, int count) { raw = _mm256_maskload_pd((const double*)p, (__m256i)first_n<i64v>(count)); }
+inline void load_first_n(f32v& raw, const char* p, int count) {
+    raw = _mm256_maskload_ps((const float*)p, (__m256i)first_n<i32v>(count));
+}
+inline void load_first_n(f64v& raw, const char* p, int count) {
+    raw = _mm256_maskload_pd((const double*)p, (__m256i)first_n<i64v>(count));
+}
 inline void load_first_n(u16half& raw, const char* p, int count) { portable::load_first_n(raw, p, count); }
-inline void store_first_n(char* p, f32v raw, int count) { _mm256_maskstore_ps((float*)p, (__m256i)first_n<i32v>(count), raw); }
-inline void store_first_n(char* p, f64v raw, int count) { _mm256_maskstore_pd((double*)p, (__m256i)first_n<i64v>(count), raw); }
+inline void store_first_n(char* p, f32v raw, int count) {
+    _mm256_maskstore_ps((float*)p, (__m256i)first_n<i32v>(count), raw);
+}
+inline void store_first_n(char* p, f64v raw, int count) {
+    _mm256_maskstore_pd((double*)p, (__m256i)first_n<i64v>(count), raw);
+}
 inline void store_first_n(char* p, u16half raw, int count) { portable::store_first_n(p, raw, count); }
 
 }  // namespace

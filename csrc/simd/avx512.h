@@ -41,17 +41,27 @@ inline f64v fma(f64v a, f64v b, f64v c) { return _mm512_fmadd_pd(a, b, c); }
 inline f64v widen_lo(f32v x) { return _mm512_cvtps_pd(_mm512_castps512_ps256(x)); }
 inline f64v widen_hi(f32v x) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)); }
 inline f64v load_widened(const char* p) { return _mm512_cvtps_pd(_mm256_loadu_ps((const float*)p)); }
-inline f32v narrow(f64v lo, f64v hi) { return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1); }
+inline f32v narrow(f64v lo, f64v hi) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1);
+}
 
 inline f32v widen_float16(u16half raw) { return _mm512_cvtph_ps((__m256i)raw); }
 inline u16half narrow_float16(f32v x) { return (u16half)_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT); }
 
 inline unsigned first_bits(int count) { return (1u << count) - 1; }
-inline void load_first_n(f32v& raw, const char* p, int count) { raw = _mm512_maskz_loadu_ps((__mmask16)first_bits(count), p); }
-inline void load_first_n(f64v& raw, const char* p, int count) { raw = _mm512_maskz_loadu_pd((__mmask8)first_bits(count), p); }
-inline void load_first_n(u16half& raw, const char* p, int count) { raw = (u16half)_mm256_maskz_loadu_epi16((__mmask16)first_bits(count), p); }
+inline void load_first_n(f32v& raw, const char* p, int count) {
+    raw = _mm512_maskz_loadu_ps((__mmask16)first_bits(count), p);
+}
+inline void load_first_n(f64v& raw, const char* p, int count) {
+    raw = _mm512_maskz_loadu_pd((__mmask8)first_bits(count), p);
+}
+inline void load_first_n(u16half& raw, const char* p, int count) {
+    raw = (u16half)_mm256_maskz_loadu_epi16((__mmask16)first_bits(count), p);
+}
 inline void store_first_n(char* p, f32v raw, int count) { _mm512_mask_storeu_ps(p, (__mmask16)first_bits(count), raw); }
 inline void store_first_n(char* p, f64v raw, int count) { _mm512_mask_storeu_pd(p, (__mmask8)first_bits(count), raw); }
-inline void store_first_n(char* p, u16half raw, int count) { _mm256_mask_storeu_epi16(p, (__mmask16)first_bits(count), (__m256i)raw); }
+inline void store_first_n(char* p, u16half raw, int count) {
+    _mm256_mask_storeu_epi16(p, (__mmask16)first_bits(count), (__m256i)raw);
+}
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Every primitive in plain code. An instruction set's header defines those that intrinsics make faster, and takes the others from here by a using-declaration.
-// What each primitive does is said here.
+// Every primitive in plain code. An instruction set's header defines those that intrinsics make faster, and takes the
+// others from here by a using-declaration. What each primitive does is said here.
 #pragma once
 
 #include "simd/types.h"
@@ -7,7 +7,8 @@
 namespace {
 namespace portable {
 
-// Stores `size` bytes past the caches, to a place aligned for as many; whole lines only, or it costs more than it saves. stream_fence() before others read.
+// Stores `size` bytes past the caches, to a place aligned for as many; whole lines only, or it costs more than it
+// saves. stream_fence() before others read.
 template <int size> inline void stream(char* p, const void* bytes) { memcpy(p, bytes, size); }
 inline void stream_fence() {}
 
@@ -50,8 +51,12 @@ inline f64v fma(f64v a, f64v b, f64v c) { return a * b + c; }
 template <size_t... I> inline f32half half_of(f32v x, size_t from, std::index_sequence<I...>) {
     return from ? __builtin_shufflevector(x, x, (I + sizeof...(I))...) : __builtin_shufflevector(x, x, I...);
 }
-inline f64v widen_lo(f32v x) { return __builtin_convertvector(half_of(x, 0, std::make_index_sequence<vector_bytes / 8>()), f64v); }
-inline f64v widen_hi(f32v x) { return __builtin_convertvector(half_of(x, 1, std::make_index_sequence<vector_bytes / 8>()), f64v); }
+inline f64v widen_lo(f32v x) {
+    return __builtin_convertvector(half_of(x, 0, std::make_index_sequence<vector_bytes / 8>()), f64v);
+}
+inline f64v widen_hi(f32v x) {
+    return __builtin_convertvector(half_of(x, 1, std::make_index_sequence<vector_bytes / 8>()), f64v);
+}
 inline f64v load_widened(const char* p) {
     f32half x;
     memcpy(&x, p, sizeof x);

@@ -5,15 +5,17 @@
 
 namespace {
 constexpr int vector_bytes = 16;
-constexpr bool fused = false;                         // whether fma rounds once
-template <class C> constexpr int table_lookup_bits = 0;  // log2 of the entries of a table that registers hold; 0 if none is looked up
+constexpr bool fused = false;  // whether fma rounds once
+template <class C> constexpr int table_lookup_bits =
+    0;  // log2 of the entries of a table that registers hold; 0 if none is looked up
 }  // namespace
 
 #include "simd/portable.h"
 
 namespace {
 
-using portable::table_lookup, portable::fma, portable::widen_float16, portable::narrow_float16, portable::load_first_n, portable::store_first_n;
+using portable::table_lookup, portable::fma, portable::widen_float16, portable::narrow_float16, portable::load_first_n,
+    portable::store_first_n;
 
 template <int size> inline void stream(char* p, const void* bytes) {
     if constexpr (size == 16) _mm_stream_si128((__m128i*)p, _mm_loadu_si128((const __m128i*)bytes));
@@ -22,7 +24,9 @@ template <int size> inline void stream(char* p, const void* bytes) {
 inline void stream_fence() { _mm_sfence(); }
 
 template <class I> inline bool any_true(I mask) { return _mm_movemask_epi8((__m128i)mask) != 0; }
-template <class I> inline int find_first_true(I mask) { return __builtin_ctz(_mm_movemask_epi8((__m128i)mask)) / int(sizeof mask[0]); }
+template <class I> inline int find_first_true(I mask) {
+    return __builtin_ctz(_mm_movemask_epi8((__m128i)mask)) / int(sizeof mask[0]);
+}
 
 inline f32v max(f32v x, f32v keep) { return _mm_max_ps(x, keep); }
 inline f64v max(f64v x, f64v keep) { return _mm_max_pd(x, keep); }

@@ -32,10 +32,12 @@ template <> struct Raw<float> { using type = f32v; };
 template <> struct Raw<double> { using type = f64v; };
 
 template <class S> inline auto from_raw(typename Raw<S>::type raw) {
-    if constexpr (sizeof(S) == 2) return widen(raw, S{}); else return raw;
+    if constexpr (sizeof(S) == 2) return widen(raw, S{});
+    else return raw;
 }
 template <class S, class V> inline typename Raw<S>::type to_raw(V x) {
-    if constexpr (sizeof(S) == 2) return narrow(x, S{}); else return x;
+    if constexpr (sizeof(S) == 2) return narrow(x, S{});
+    else return x;
 }
 
 template <class S> constexpr int lanes_of = Vec<typename Compute<S>::type>::lanes;

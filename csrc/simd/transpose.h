@@ -1,4 +1,5 @@
-// Short rows, turned: as many rows as a vector has lanes become the columns of a small tile, and loops/vertical.h serves them.
+// Short rows, transposed: as many rows as a vector has lanes become the columns of a tile, over which loops/vertical.h
+// goes.
 #pragma once
 
 #include "simd/storage.h"
@@ -15,19 +16,19 @@ template <int count, class F> ONESUM_INLINE void unrolled(F f) {
 template <int d, int classes, class V> ONESUM_INLINE void transpose(V* v) {
     unrolled<d>([&](int i) ONESUM_FORCE_INLINE { swap_blocks<d>(v[i], v[i + d]); });
     if constexpr (d > 1) {
-        transpose<d / 2, classes < d ? classes : d>(v);
+        transpose < d / 2, classes<d ? classes : d>(v);
         if constexpr (classes > d) transpose<d / 2, classes - d>(v + d);
     }
 }
 // The way back. What stands behind the `classes` of a row is anything.
 template <int d, int classes, class V> ONESUM_INLINE void transpose_back(V* v) {
-    if constexpr (d > 1) transpose_back<d / 2, classes < d ? classes : d>(v);
+    if constexpr (d > 1) transpose_back < d / 2, classes<d ? classes : d>(v);
     if constexpr (classes <= d) unrolled<d>([&](int i) ONESUM_FORCE_INLINE { v[i + d] = v[i]; });
     else if constexpr (d > 1) transpose_back<d / 2, classes - d>(v + d);
     unrolled<d>([&](int i) ONESUM_FORCE_INLINE { swap_blocks<d>(v[i], v[i + d]); });
 }
 
-// Rows of 2 or 4 without gaps: `classes` whole vectors, dealt out lane by lane.
+// Rows of 2 or 4 without gaps: from `classes` vectors in which they lie one after the other to a vector for each class.
 template <int classes, class V, size_t... L> ONESUM_INLINE void deinterleave(V* v, std::index_sequence<L...> lanes) {
     if constexpr (classes > 1) {
         constexpr int half = classes / 2;
@@ -66,12 +67,14 @@ template <class S, class V> struct TransposeTile {
             if (n == 4) return deinterleaved<4>(rows, tile);
         }
         isize j = 0;
-        for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S)) some_in<lanes>(rows, stride, width, lanes, tile + j);
+        for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S))
+            some_in<lanes>(rows, stride, width, lanes, tile + j);
         const int rest = int(n - j);
         if (rest == 0) return;
         if (rest <= lanes / 4) some_in<(lanes >= 4 ? lanes / 4 : 1)>(rows, stride, width, rest, tile + j);
         else if (rest <= lanes / 2) some_in<lanes / 2>(rows, stride, width, rest, tile + j);
-        else if (rest <= lanes / 4 * 3) some_in<(lanes >= 4 ? lanes / 4 * 3 : lanes)>(rows, stride, width, rest, tile + j);
+        else if (rest <= lanes / 4 * 3)
+            some_in<(lanes >= 4 ? lanes / 4 * 3 : lanes)>(rows, stride, width, rest, tile + j);
         else some_in<lanes>(rows, stride, width, rest, tile + j);
     }
     // The way back, rounded to the storage type.
@@ -81,12 +84,14 @@ template <class S, class V> struct TransposeTile {
             if (n == 4) return interleaved<4>(tile, rows);
         }
         isize j = 0;
-        for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S)) some_out<lanes>(tile + j, width, lanes, rows, stride);
+        for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S))
+            some_out<lanes>(tile + j, width, lanes, rows, stride);
         const int rest = int(n - j);
         if (rest == 0) return;
         if (rest <= lanes / 4) some_out<(lanes >= 4 ? lanes / 4 : 1)>(tile + j, width, rest, rows, stride);
         else if (rest <= lanes / 2) some_out<lanes / 2>(tile + j, width, rest, rows, stride);
-        else if (rest <= lanes / 4 * 3) some_out<(lanes >= 4 ? lanes / 4 * 3 : lanes)>(tile + j, width, rest, rows, stride);
+        else if (rest <= lanes / 4 * 3)
+            some_out<(lanes >= 4 ? lanes / 4 * 3 : lanes)>(tile + j, width, rest, rows, stride);
         else some_out<lanes>(tile + j, width, rest, rows, stride);
     }
 
@@ -106,20 +111,30 @@ template <class S, class V> struct TransposeTile {
     // `count` classes of each row, at most `classes`.
     template <int classes> static void some_in(const char* rows, isize stride, int width, int count, V* tile) {
         V v[lanes];
-        if (width < lanes) unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { v[k] = k < width ? load_n<S>(rows + k * stride, count) : V{}; });
-        else if (count < lanes) unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { v[k] = load_n<S>(rows + k * stride, count); });
+        if (width < lanes)
+            unrolled<lanes>([&](int k)
+                                ONESUM_FORCE_INLINE { v[k] = k < width ? load_n<S>(rows + k * stride, count) : V{}; });
+        else if (count < lanes)
+            unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { v[k] = load_n<S>(rows + k * stride, count); });
         else unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { v[k] = load<S>(rows + k * stride); });
         transpose<lanes / 2, classes>(v);
         if (count == classes) unrolled<classes>([&](int j) ONESUM_FORCE_INLINE { tile[j] = v[j]; });
-        else unrolled<classes>([&](int j) ONESUM_FORCE_INLINE { if (j < count) tile[j] = v[j]; });
+        else
+            unrolled<classes>([&](int j) ONESUM_FORCE_INLINE {
+                if (j < count) tile[j] = v[j];
+            });
     }
     template <int classes> static void some_out(const V* tile, int width, int count, char* rows, isize stride) {
         V v[lanes];
         if (count == classes) unrolled<classes>([&](int j) ONESUM_FORCE_INLINE { v[j] = tile[j]; });
         else unrolled<classes>([&](int j) ONESUM_FORCE_INLINE { v[j] = j < count ? tile[j] : V{}; });
         transpose_back<lanes / 2, classes>(v);
-        if (width < lanes) unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { if (k < width) store_n<S>(rows + k * stride, v[k], count); });
-        else if (count < lanes) unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { store_n<S>(rows + k * stride, v[k], count); });
+        if (width < lanes)
+            unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE {
+                if (k < width) store_n<S>(rows + k * stride, v[k], count);
+            });
+        else if (count < lanes)
+            unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { store_n<S>(rows + k * stride, v[k], count); });
         else unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { store<S>(rows + k * stride, v[k]); });
     }
 };

@@ -1,4 +1,5 @@
-// The vector types: one vector fills a register of the instruction set whose header has said how wide that is (vec.h). Arithmetic, comparison and choice
+// The vector types: one vector fills a register of the instruction set whose header has said how wide that is (vec.h).
+// Arithmetic, comparison and choice
 // (`mask ? a : b`) are the compiler's own operators on them.
 #pragma once
 

@@ -1,5 +1,6 @@
-// Vectors of the instruction set that this is compiled for: the only place that asks which. Its header says how wide a vector is and defines the primitives that
-// have no operator (portable.h tells what each does); what is made of these stands below, the same for all.
+// Vectors of the instruction set that this is compiled for: the only place that asks which. Its header says how wide a
+// vector is and defines the primitives that have no operator (portable.h tells what each does); what is made of these
+// stands below, the same for all.
 #pragma once
 
 #if defined(__AVX512F__)
@@ -38,7 +39,8 @@ template <class V> inline V two_prod_error(V a, V b, V product) {
     // Large factors are made smaller first, for the splitting overflows.
     using C = decltype(+a[0]);
     const C large = sizeof(C) == 4 ? 0x1p100f : 0x1p990;
-    const V one = V{} + C(1), less = one * C(0x1p-60), less_a = a > large || a < -large ? less : one, less_b = b > large || b < -large ? less : one;
+    const V one = V{} + C(1), less = one * C(0x1p-60), less_a = a > large || a < -large ? less : one,
+            less_b = b > large || b < -large ? less : one;
     const V more = C(1) / less_a / less_b;
     return split_prod_error(a * less_a, b * less_b, product * (less_a * less_b)) * more;
 }
@@ -63,7 +65,8 @@ template <int d, class V> ONESUM_INLINE void swap_blocks(V& a, V& b) {
     swap_blocks<d>(a, b, std::make_index_sequence<sizeof(V) / sizeof(a[0])>());
 }
 
-// As many vectors as they have lanes: lane k of the result is what `combine` makes of the lanes of v[k], in the order of reduce(). v is used up.
+// As many vectors as they have lanes: lane k of the result is what `combine` makes of the lanes of v[k], in the order
+// of reduce(). v is used up.
 template <int d, class T, class F> ONESUM_INLINE void transpose_reduce(T* v, F combine) {
 #pragma GCC unroll 16
     for (int i = 0; i < d; ++i) {
@@ -73,7 +76,8 @@ template <int d, class T, class F> ONESUM_INLINE void transpose_reduce(T* v, F c
     if constexpr (d > 1) transpose_reduce<d / 2>(v, combine);
 }
 
-// Every lane: the sum (or whatever `combine` does) over all lanes, halving by halving. The order is part of the result: loops/vertical.h repeats it.
+// Every lane: the sum (or whatever `combine` does) over all lanes, halving by halving. The order is part of the result:
+// loops/vertical.h repeats it.
 template <class V, class F> inline V reduce(V x, F combine) {
     constexpr int lanes = sizeof(V) / sizeof(x[0]);
     if constexpr (lanes >= 16) x = combine(x, rotate<lanes / 16 * 8>(x));

@@ -1,4 +1,5 @@
-// What the kernels compute, as plain formulas in long double: not for the last digits, but so that an answer of the wrong kind is found.
+// What the kernels compute, as plain formulas in long double: not for the last digits, but so that an answer of the
+// wrong kind is found.
 #pragma once
 
 #include <cmath>
@@ -6,7 +7,7 @@
 
 #include "runtime/kernels.h"
 
-#define ONESUM_INDEX(name, operands) op_##name,
+#define ONESUM_INDEX(name, Op, operands) op_##name,
 enum Op { ONESUM_OPERATIONS(ONESUM_INDEX) ONESUM_CHUNKS(ONESUM_INDEX) ONESUM_LOSSES(ONESUM_INDEX) };
 #undef ONESUM_INDEX
 
@@ -48,7 +49,8 @@ struct Softmax {
     Reals p, log_p;
     Real log_sum = -HUGE_VALL;
 
-    Softmax(const Reals& x, const std::vector<char>& mask, Real temperature) : p(x.size()), log_p(x.size(), -HUGE_VALL) {
+    Softmax(const Reals& x, const std::vector<char>& mask, Real temperature)
+        : p(x.size()), log_p(x.size(), -HUGE_VALL) {
         Real top = -HUGE_VALL, rest = 0;
         for (size_t j = 0; j < x.size(); ++j)
             if (mask[j]) top = std::fmax(top, x[j] / temperature);
@@ -94,11 +96,14 @@ inline Result forward(Op op, const Row& row) {
     const Softmax s(row.x, row.mask, row.temperature);
     Result r{Reals(n), Reals(n)};
     for (size_t j = 0; j < n; ++j) {
-        if (op == op_log_softmax) r.out[j] = s.log_p[j], r.size[j] = row.mask[j] ? std::fabs(row.x[j] / row.temperature) + std::fabs(s.log_sum) : 0;
+        if (op == op_log_softmax)
+            r.out[j] = s.log_p[j],
+            r.size[j] = row.mask[j] ? std::fabs(row.x[j] / row.temperature) + std::fabs(s.log_sum) : 0;
         else r.out[j] = op == op_softmax ? s.p[j] : row.g * s.p[j] / row.temperature, r.size[j] = std::fabs(r.out[j]);
     }
     if (op == op_logsumexp) r.value = s.log_sum, r.value_size = std::fabs(s.log_sum) + 1;
-    if (op == op_logsumexp_jvp) r.value = sum(s.p, row.second) / row.temperature, r.value_size = size_of_sum(s.p, row.second) / row.temperature;
+    if (op == op_logsumexp_jvp)
+        r.value = sum(s.p, row.second) / row.temperature, r.value_size = size_of_sum(s.p, row.second) / row.temperature;
     return r;
 }
 
@@ -130,7 +135,8 @@ inline Reals masses(Op op, const Row& row) {
     Real choices = 0;
     for (char inside : row.mask) choices += inside != 0;
     for (size_t j = 0; j < n; ++j) {
-        if (op == op_soft_cross_entropy && row.mask[j]) q[j] = o.smoothing / choices + (o.probabilities ? (1 - Real(o.smoothing)) * row.second[j] : 0);
+        if (op == op_soft_cross_entropy && row.mask[j])
+            q[j] = o.smoothing / choices + (o.probabilities ? (1 - Real(o.smoothing)) * row.second[j] : 0);
         if (isize(j) == row.target) q[j] += op == op_soft_cross_entropy ? 1 - Real(o.smoothing) : 1;
         q[j] *= row.sample * (o.weight ? o.weight[j] : 1);
     }
@@ -155,8 +161,8 @@ inline Result loss(Op op, const Row& row) {
     r.value = o.z_loss * row.sample * s.log_sum * s.log_sum - sum(q, s.log_p);
     r.value_size = o.z_loss * row.sample * level * level + all * level + size_of_sum(q, row.x) / row.temperature;
     for (size_t j = 0; j < n; ++j) {
-        r.out[j] = o.by * ((all + slope) * s.p[j] - q[j]) / row.temperature;
-        r.size[j] = std::fabs(o.by) * ((all + std::fabs(slope)) * s.p[j] + q[j]) / row.temperature;
+        r.out[j] = o.grad_scale * ((all + slope) * s.p[j] - q[j]) / row.temperature;
+        r.size[j] = std::fabs(o.grad_scale) * ((all + std::fabs(slope)) * s.p[j] + q[j]) / row.temperature;
     }
     return r;
 }
@@ -167,12 +173,18 @@ inline Result divergence(const Row& row) {
     const Softmax a(row.x, row.mask, row.temperature), b(row.second, row.mask, row.temperature);
     Result r{Reals(n), Reals(n)};
     for (size_t j = 0; j < n; ++j)
-        if (a.p[j] > 0) r.value += a.p[j] * (a.log_p[j] - b.log_p[j]), r.value_size += a.p[j] * (std::fabs(a.log_p[j]) + std::fabs(b.log_p[j]));
+        if (a.p[j] > 0)
+            r.value += a.p[j] * (a.log_p[j] - b.log_p[j]),
+                r.value_size += a.p[j] * (std::fabs(a.log_p[j]) + std::fabs(b.log_p[j]));
     for (size_t j = 0; j < n; ++j) {
         if (!row.mask[j]) continue;
         const Real u = a.log_p[j] - b.log_p[j];
-        r.out[j] = o.by / row.temperature * (o.by_second ? b.p[j] - a.p[j] : a.p[j] == 0 ? 0 : a.p[j] * (u - r.value));
-        r.size[j] = std::fabs(o.by) / row.temperature * (o.by_second ? b.p[j] + a.p[j] : a.p[j] * (std::fabs(u) + r.value_size));
+        r.out[j] = o.grad_scale / row.temperature *
+                   (o.by_second   ? b.p[j] - a.p[j]
+                    : a.p[j] == 0 ? 0
+                                  : a.p[j] * (u - r.value));
+        r.size[j] = std::fabs(o.grad_scale) / row.temperature *
+                    (o.by_second ? b.p[j] + a.p[j] : a.p[j] * (std::fabs(u) + r.value_size));
     }
     return r;
 }
@@ -183,12 +195,14 @@ inline Result hessian(const Row& row) {
     const Softmax s(row.x, row.mask, row.temperature);
     Result r{Reals(n), Reals(n)};
     if (row.target < 0 && !o.probabilities) return r;
-    const Real b = 2 * o.z_loss * row.sample, a = row.masses + b * s.log_sum, mean = sum(s.p, row.second), size = size_of_sum(s.p, row.second);
-    const Real factor = o.by / row.temperature / row.temperature;
+    const Real b = 2 * o.z_loss * row.sample, a = row.masses + b * s.log_sum, mean = sum(s.p, row.second),
+               size = size_of_sum(s.p, row.second);
+    const Real factor = o.grad_scale / row.temperature / row.temperature;
     for (size_t j = 0; j < n; ++j) {
         const Real v = s.p[j] == 0 ? 0 : row.second[j];
         r.out[j] = factor * s.p[j] * (a * (v - mean) + b * mean);
-        r.size[j] = std::fabs(factor) * s.p[j] * ((std::fabs(row.masses) + std::fabs(b * s.log_sum)) * (std::fabs(v) + size) + std::fabs(b) * size);
+        r.size[j] = std::fabs(factor) * s.p[j] *
+                    ((std::fabs(row.masses) + std::fabs(b * s.log_sum)) * (std::fabs(v) + size) + std::fabs(b) * size);
     }
     return r;
 }

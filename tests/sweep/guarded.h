@@ -25,7 +25,8 @@
 inline char* between_forbidden_pages(size_t page, size_t size) {
 #if defined(_WIN32)
     DWORD before;
-    char* const reserved = static_cast<char*>(VirtualAlloc(nullptr, size + 2 * page, MEM_RESERVE | MEM_COMMIT, PAGE_NOACCESS));
+    char* const reserved =
+        static_cast<char*>(VirtualAlloc(nullptr, size + 2 * page, MEM_RESERVE | MEM_COMMIT, PAGE_NOACCESS));
     if (!reserved || !VirtualProtect(reserved + page, size, PAGE_READWRITE, &before)) std::abort();
 #else
     void* const mapped = mmap(nullptr, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -42,8 +43,8 @@ inline size_t page_size() {
 #endif
 }
 
-// Memory between two such pages. (Where an array lies at the end, an element too far after it is found, by vectors under a mask too, which no sanitizer sees;
-// where it lies at the start, one before it.)
+// Memory between two such pages. (Where an array lies at the end, an element too far after it is found, by vectors
+// under a mask too, which no sanitizer sees; where it lies at the start, one before it.)
 class Arena {
   public:
     Arena() {
@@ -62,7 +63,8 @@ class Arena {
     char *first, *last;
 };
 
-// `rows` times n elements in an arena, from one to the next by strides in bytes. What lies between them, and before and behind, has a content of its own.
+// `rows` times n elements in an arena, from one to the next by strides in bytes. What lies between them, and before and
+// behind, has a content of its own.
 class Array {
   public:
     isize rows = 0, n = 0, size = 0, class_stride = 0, row_stride = 0;
@@ -71,7 +73,8 @@ class Array {
         : rows(rows), n(n), size(size), class_stride(class_stride), row_stride(row_stride) {
         isize before = 0, after = 0;
         if (rows > 0 && n > 0) {
-            for (isize reach : {(n - 1) * class_stride, (rows - 1) * row_stride}) (reach < 0 ? before : after) += std::abs(reach);
+            for (isize reach : {(n - 1) * class_stride, (rows - 1) * row_stride})
+                (reach < 0 ? before : after) += std::abs(reach);
             after += size;
         }
         char* const place = arena.place(size_t(before + after), at_end);
@@ -96,7 +99,8 @@ class Array {
     // Nothing was written since remember(), but for elements if `elements`.
     bool intact(bool elements) {
         if (elements)
-            for (isize i = 0; i < rows * n; ++i) memcpy(before.data() + (at(i / n, i % n) - begin), at(i / n, i % n), size_t(size));
+            for (isize i = 0; i < rows * n; ++i)
+                memcpy(before.data() + (at(i / n, i % n) - begin), at(i / n, i % n), size_t(size));
         return !memcmp(before.data(), begin, before.size());
     }
 

@@ -3,7 +3,18 @@
 
 #include "guarded.h"
 
-enum Pattern { in_rows, padded, apart, side_by_side, in_lines, backwards, upwards, side_by_side_backwards, repeated, constant };
+enum Pattern {
+    in_rows,
+    padded,
+    apart,
+    side_by_side,
+    in_lines,
+    backwards,
+    upwards,
+    side_by_side_backwards,
+    repeated,
+    constant
+};
 
 struct Strides { isize of_class, of_row; };
 inline Strides strides_of(Pattern pattern, isize rows, isize n, isize size) {
@@ -38,7 +49,10 @@ constexpr Layout layouts[] = {
     {"rows upwards", {upwards, upwards}, upwards, upwards},
     {"side by side", {side_by_side, side_by_side}, side_by_side, side_by_side},
     {"side by side, in lines", {in_lines, in_lines}, in_lines, in_lines},
-    {"side by side, classes backwards", {side_by_side_backwards, side_by_side_backwards}, in_rows, side_by_side_backwards},
+    {"side by side, classes backwards",
+     {side_by_side_backwards, side_by_side_backwards},
+     in_rows,
+     side_by_side_backwards},
     {"out side by side", {in_rows, padded}, side_by_side, side_by_side},
     {"out in rows", {side_by_side, apart}, upwards, in_rows},
     {"in place", {in_rows, in_rows}, in_rows, in_rows, 0},

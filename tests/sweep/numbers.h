@@ -15,7 +15,9 @@ inline uint64_t hash(uint64_t x) {  // splitmix64
 }
 template <class... More> uint64_t hash(uint64_t x, uint64_t y, More... more) { return hash(hash(x) ^ y, more...); }
 
-inline isize size_of(int storage) { return storage == onesum::storage_float64 ? 8 : storage == onesum::storage_float32 ? 4 : 2; }
+inline isize size_of(int storage) {
+    return storage == onesum::storage_float64 ? 8 : storage == onesum::storage_float32 ? 4 : 2;
+}
 
 // Of a 16-bit type: how many bits of the number are fraction.
 inline int fraction_of(int storage) { return storage == onesum::storage_float16 ? 10 : 7; }

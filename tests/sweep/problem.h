@@ -4,11 +4,13 @@
 #include "formulas.h"
 #include "numbers.h"
 
-#define ONESUM_NAME(name, operands) #name,
-constexpr const char* op_names[] = {ONESUM_OPERATIONS(ONESUM_NAME) ONESUM_CHUNKS(ONESUM_NAME) ONESUM_LOSSES(ONESUM_NAME)};
+#define ONESUM_NAME(name, Op, operands) #name,
+constexpr const char* op_names[] = {ONESUM_OPERATIONS(ONESUM_NAME) ONESUM_CHUNKS(ONESUM_NAME)
+                                        ONESUM_LOSSES(ONESUM_NAME)};
 #undef ONESUM_NAME
-#define ONESUM_OPERANDS(name, operands) operands,
-constexpr const char* op_operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_CHUNKS(ONESUM_OPERANDS) ONESUM_LOSSES(ONESUM_OPERANDS)};
+#define ONESUM_OPERANDS(name, Op, operands) operands,
+constexpr const char* op_operands[] = {ONESUM_OPERATIONS(ONESUM_OPERANDS) ONESUM_CHUNKS(ONESUM_OPERANDS)
+                                           ONESUM_LOSSES(ONESUM_OPERANDS)};
 #undef ONESUM_OPERANDS
 constexpr const char* storage_names[] = {"float16", "bfloat16", "float32", "float64"};
 
@@ -44,14 +46,19 @@ struct Variant {
     bool weights = false, ignores = false;
 
     bool serves(Op asked) const {
-        const Family of = asked >= int(onesum::operations) ? loss : asked == op_softmax_vjp || asked == op_log_softmax_vjp || asked == op_log_softmax_jvp ? from_output : plain;
+        const Family of = asked >= int(onesum::operations) ? loss
+                          : asked == op_softmax_vjp || asked == op_log_softmax_vjp || asked == op_log_softmax_jvp
+                              ? from_output
+                              : plain;
         return family == of && (of != loss || op == asked);
     }
 };
 
-inline onesum::LossOptions loss_options(bool gradient, double by = 1, double smoothing = 0, double z_loss = 0, bool probabilities = false, int wanted = onesum::wanted_loss) {
+inline onesum::LossOptions loss_options(bool gradient, double by = 1, double smoothing = 0, double z_loss = 0,
+                                        bool probabilities = false, int wanted = onesum::wanted_loss) {
     onesum::LossOptions o{};
-    o.gradient = gradient, o.by = by, o.smoothing = smoothing, o.z_loss = z_loss, o.probabilities = probabilities, o.wanted = wanted;
+    o.gradient = gradient, o.grad_scale = by, o.smoothing = smoothing, o.z_loss = z_loss,
+    o.probabilities = probabilities, o.wanted = wanted;
     return o;
 }
 inline onesum::LossOptions capped(onesum::LossOptions o) {
@@ -79,20 +86,26 @@ inline const Variant variants[] = {
 
     {"loss alone", loss, op_cross_entropy, ordinary, false, 1, loss_options(false), true},
     {"gradient", loss, op_cross_entropy, ordinary, false, 1, loss_options(true, 0.25), true},
-    {"ignored, masked, z-loss", loss, op_cross_entropy, ordinary, true, one_for_each_row, loss_options(true, 1, 0, 0.125), false, true},
+    {"ignored, masked, z-loss", loss, op_cross_entropy, ordinary, true, one_for_each_row,
+     loss_options(true, 1, 0, 0.125), false, true},
     {"far, small factor", loss, op_cross_entropy, far, false, 8, loss_options(true, 0x1p-40), true, true},
-    {"softcap", loss, op_cross_entropy, ordinary, true, one_for_each_row, capped(loss_options(true, 0.5, 0, 0.125)), true, true},
+    {"softcap", loss, op_cross_entropy, ordinary, true, one_for_each_row, capped(loss_options(true, 0.5, 0, 0.125)),
+     true, true},
     {"softcap, loss alone", loss, op_cross_entropy, far, false, 8, capped(loss_options(false))},
     {"special", loss, op_cross_entropy, special, true, 1, loss_options(true, 1, 0, 0.125), true, true},
     {"the same", loss, op_cross_entropy, all_the_same, true, 1, loss_options(true), true},
 
     {"smoothed", loss, op_soft_cross_entropy, ordinary, false, 1, loss_options(true, 0.25, 0.125), true, true},
-    {"probabilities, masked, z-loss", loss, op_soft_cross_entropy, ordinary, true, one_for_each_row, loss_options(true, 1, 0.25, 0.125, true), true},
+    {"probabilities, masked, z-loss", loss, op_soft_cross_entropy, ordinary, true, one_for_each_row,
+     loss_options(true, 1, 0.25, 0.125, true), true},
     {"probabilities, far, loss alone", loss, op_soft_cross_entropy, far, false, 8, loss_options(false, 1, 0, 0, true)},
-    {"softcap", loss, op_soft_cross_entropy, ordinary, true, one_for_each_row, capped(loss_options(true, 1, 0.25, 0.125, true)), true},
+    {"softcap", loss, op_soft_cross_entropy, ordinary, true, one_for_each_row,
+     capped(loss_options(true, 1, 0.25, 0.125, true)), true},
     {"softcap, special", loss, op_soft_cross_entropy, special, true, 1, capped(loss_options(true, 1, 0.25, 0, true))},
-    {"masses", loss, op_soft_cross_entropy, ordinary, true, 1, loss_options(false, 1, 0, 0, true, onesum::wanted_masses), true},
-    {"entropy", loss, op_soft_cross_entropy, ordinary, true, one_for_each_row, loss_options(false, 1, 0, 0, true, onesum::wanted_entropy)},
+    {"masses", loss, op_soft_cross_entropy, ordinary, true, 1,
+     loss_options(false, 1, 0, 0, true, onesum::wanted_masses), true},
+    {"entropy", loss, op_soft_cross_entropy, ordinary, true, one_for_each_row,
+     loss_options(false, 1, 0, 0, true, onesum::wanted_entropy)},
     {"special", loss, op_soft_cross_entropy, special, true, 1, loss_options(true, 1, 0.25, 0, true), true},
     {"the same", loss, op_soft_cross_entropy, all_the_same, false, 1, loss_options(true, 1, 0, 0, true)},
 
@@ -103,8 +116,10 @@ inline const Variant variants[] = {
     {"the same", loss, op_kl_divergence, all_the_same, false, 1, loss_options(true, 1, 0, 0, true)},
 
     {"plain", loss, op_cross_entropy_hvp, ordinary, false, 1, loss_options(true, 0.25), false, true},
-    {"masked, z-loss", loss, op_cross_entropy_hvp, ordinary, true, one_for_each_row, loss_options(true, 1, 0, 0.125), false, true},
-    {"softcap", loss, op_cross_entropy_hvp, ordinary, true, one_for_each_row, capped(loss_options(true, 1, 0, 0.125)), false, true},
+    {"masked, z-loss", loss, op_cross_entropy_hvp, ordinary, true, one_for_each_row, loss_options(true, 1, 0, 0.125),
+     false, true},
+    {"softcap", loss, op_cross_entropy_hvp, ordinary, true, one_for_each_row, capped(loss_options(true, 1, 0, 0.125)),
+     false, true},
     {"special", loss, op_cross_entropy_hvp, special, true, 1, loss_options(true, 1, 0, 0.125), false, true},
     {"the same", loss, op_cross_entropy_hvp, all_the_same, false, 1, loss_options(true)},
 };
@@ -121,11 +136,15 @@ class Problem {
     std::vector<isize> targets;
 
     Problem(Op op, int storage, const Variant& variant, isize rows, isize n)
-        : op(op), storage(storage), rows(rows), n(n), masked(variant.masked && strchr(operands_of(op), 'm')), one_temperature(variant.temperature != one_for_each_row),
-          writes(variant.family == loss ? variant.options.gradient : operands_of(op)[strlen(operands_of(op)) - 1] == 'x'), options(variant.options) {
+        : op(op), storage(storage), rows(rows), n(n), masked(variant.masked && strchr(operands_of(op), 'm')),
+          one_temperature(variant.temperature != one_for_each_row),
+          writes(variant.family == loss ? variant.options.gradient
+                                        : operands_of(op)[strlen(operands_of(op)) - 1] == 'x'),
+          options(variant.options) {
         const isize size = size_of(storage);
         const bool same = variant.numbers == all_the_same;
-        x.resize(size_t(rows * n * size)), second.resize(x.size()), mask.assign(size_t(rows * n), 1), g.resize(size_t(rows * size));
+        x.resize(size_t(rows * n * size)), second.resize(x.size()), mask.assign(size_t(rows * n), 1),
+            g.resize(size_t(rows * size));
         for (isize j = 0; j < n && variant.weights; ++j) weight.push_back(1 + double(draw(0, 0, j) % 8) / 8);
         for (isize i = 0; i < rows; ++i) {
             const isize r = same ? 0 : i;
@@ -139,7 +158,10 @@ class Problem {
             for (isize j = 0; j < n; ++j) {
                 encode(storage, first_at(variant.numbers, r, j, kind), &x[size_t((i * n + j) * size)]);
                 encode(storage, second_at(r, same ? 0 : j, kind), &second[size_t((i * n + j) * size)]);
-                if (masked) mask[size_t(i * n + j)] = kind == masked_row ? 0 : draw(7, r, j) % 4 != 0 || j == targets.back() || j == isize(draw(8, r, 0) % uint64_t(n));
+                if (masked)
+                    mask[size_t(i * n + j)] = kind == masked_row ? 0
+                                                                 : draw(7, r, j) % 4 != 0 || j == targets.back() ||
+                                                                       j == isize(draw(8, r, 0) % uint64_t(n));
             }
             words.push_back(0.5 + double(draw(11, i, 0) % 16) / 8);
             if (op == op_shifted_exp || op == op_shifted_logits) {
@@ -153,8 +175,11 @@ class Problem {
     Problem only(isize i) const {
         Problem one = *this;
         one.rows = 1;
-        const auto keep = [&](auto& all) { all = {all.begin() + i * isize(all.size()) / rows, all.begin() + (i + 1) * isize(all.size()) / rows}; };
-        keep(one.x), keep(one.second), keep(one.mask), keep(one.g), keep(one.temperatures), keep(one.samples), keep(one.masses), keep(one.words), keep(one.targets);
+        const auto keep = [&](auto& all) {
+            all = {all.begin() + i * isize(all.size()) / rows, all.begin() + (i + 1) * isize(all.size()) / rows};
+        };
+        keep(one.x), keep(one.second), keep(one.mask), keep(one.g), keep(one.temperatures), keep(one.samples),
+            keep(one.masses), keep(one.words), keep(one.targets);
         return one;
     }
 
@@ -166,16 +191,20 @@ class Problem {
             row.mask.push_back(mask[size_t(i * n + j)]);
         }
         row.g = decode(storage, &g[size_t(i * size_of(storage))]);
-        row.temperature = temperatures[size_t(i)], row.sample = samples[size_t(i)], row.masses = masses[size_t(i)], row.target = targets[size_t(i)];
+        row.temperature = temperatures[size_t(i)], row.sample = samples[size_t(i)], row.masses = masses[size_t(i)],
+        row.target = targets[size_t(i)];
         row.options = options, row.word = words[size_t(i)];
         if (!weight.empty()) row.options.weight = weight.data();
         return row;
     }
 
   private:
-    uint64_t draw(int what, isize i, isize j) const { return hash(uint64_t(what), uint64_t(i), uint64_t(j), uint64_t(n), uint64_t(op)); }
+    uint64_t draw(int what, isize i, isize j) const {
+        return hash(uint64_t(what), uint64_t(i), uint64_t(j), uint64_t(n), uint64_t(op));
+    }
 
-    // Of rows with special numbers there are kinds: with NaN, +inf once or more often, -inf alone, some -inf, all masked; and ordinary ones.
+    // Of rows with special numbers there are kinds: with NaN, +inf once or more often, -inf alone, some -inf, all
+    // masked; and ordinary ones.
     static constexpr int nan_row = 0, infinite_row = 2, empty_row = 3, gaps_row = 5, masked_row = 6, ordinary_row = 7;
     double first_at(Numbers numbers, isize i, isize j, int kind) const {
         const uint64_t k = draw(9, i, j);

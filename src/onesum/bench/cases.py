@@ -26,7 +26,8 @@ OPERATIONS = tuple(operation for operation in ARRAYS_MOVED if operation not in L
 READING = ("logsumexp", LOSS)  # their results are next to nothing beside x
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 CACHE_LINE = 64
-# bytes: larger results lie in memory that earlier ones left (csrc/runtime/result_memory.h), not in new pages
+# bytes: larger results lie in memory that earlier ones left, not in new pages (csrc/runtime/
+# result_memory.h)
 KEPT = 16 << 20
 
 SHAPES: list[tuple[Shape, int]] = [

@@ -38,8 +38,8 @@ struct CrossEntropy : FromLogits {
         using I = typename W::I;
         using P = Probabilities<Path, W, true>;
         using P::P;
-        V grad_at_target;  // the gradient there
-        V power;           // what is left to multiply the others by
+        V grad_at_target;
+        V power;  // what is left to multiply the others by
 
         ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
             P::sum(g, totals, [&](auto row, auto&) ONESUM_FORCE_INLINE {
@@ -98,7 +98,7 @@ struct CrossEntropy : FromLogits {
         }
 
       private:
-        double n_log2e(int k) const {
+        double inverse_temperature_of(int k) const {
             if constexpr (Path::general) return double(this->inverse.hi[k]);
             else return 1;
         }
@@ -147,7 +147,9 @@ struct CrossEntropy : FromLogits {
                 else if (m == infinity) bare = all[k] != 1 ? not_a_number : x == infinity ? 0 : infinity;
                 else if (m == -infinity) bare = nothing_left(g, k) ? infinity : not_a_number;
                 else if (x == -infinity) bare = infinity;
-                else bare = m * n_log2e(k) - x * n_log2e(k) + double(log[k]);  // too far apart for a difference first
+                else
+                    bare = m * inverse_temperature_of(k) - x * inverse_temperature_of(k) +
+                           double(log[k]);  // too far apart for a difference first
                 loss = g.targets.ignored[k] || (masses[k] == 0 && bare == infinity) ? 0 : bare * masses[k];
             }
         }

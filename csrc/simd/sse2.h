@@ -5,9 +5,8 @@
 
 namespace {
 constexpr int vector_bytes = 16;
-constexpr bool fused = false;  // whether fma rounds once
-template <class C> constexpr int table_lookup_bits =
-    0;  // log2 of the entries of a table that registers hold; 0 if none is looked up
+constexpr bool fused = false;
+template <class C> constexpr int table_lookup_bits = 0;
 }  // namespace
 
 #include "simd/portable.h"

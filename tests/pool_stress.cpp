@@ -161,7 +161,7 @@ void few() {
 
 // A kernel of two operands: adds one to every row's number, and has no memory for a row that begins with -1.
 std::atomic<isize> calls{0}, odd{0};  // odd: how many calls were not for whole tiles
-bool count_rows(char* const* args, isize rows, isize n, const isize* strides, bool) {
+bool count_rows(char* const* args, isize rows, isize n, const isize* strides, const onesum::CallOptions&) {
     ++calls;
     if (rows % onesum::tuning::rows_of_tiles != 0) ++odd;
     bool memory = n >= 0;
@@ -180,7 +180,7 @@ isize cut(isize rows, isize n, bool memory = true) {
     char* args[] = {reinterpret_cast<char*>(first.data()), reinterpret_cast<char*>(second.data() + rows - 1)};
     const isize strides[] = {3, -isize(sizeof(int)), 1};  // of rows, one of them backwards; of the classes of the first
     calls = odd = 0;
-    expect(onesum::run({count_rows, 2, 1, false}, args, rows, n, strides) == memory, "wrong about memory");
+    expect(onesum::run({count_rows, 2, 1, {}}, args, rows, n, strides) == memory, "wrong about memory");
     for (int row : second) expect(row == 1, "a row was not done once");
     return calls;
 }

@@ -1,8 +1,8 @@
-"""Write csrc/numerics/exp_table.h: powers of two for the table-driven exponential.
+"""Write csrc/numerics/exp_table.h: powers of two for the exponential of floats.
 
-Entry j of 2^B stands for 2^(j/2^B). Its first word is rounded to the type; what is stored are its
-bits less those that the index leaves behind in the shifted integer (see exp.h), so that one integer
-addition makes 2^(n/2^B). The second word is what the first lacks, relative to it.
+Entry j of 8 stands for 2^(j/8). Its first word is rounded to a float; what is stored are its bits
+less those that the index leaves behind in the shifted integer (see exp.h), so that one integer
+addition makes 2^(n/8). The second word is what the first lacks, relative to it.
 """
 
 from pathlib import Path
@@ -12,58 +12,45 @@ from mpmath import mp, mpf
 
 mp.dps = 60
 HEADER = Path(__file__).parent.parent / "csrc" / "numerics" / "exp_table.h"
-TYPES = {
-    "float": (np.float32, np.uint32, 23, (3, 5)),
-    "double": (np.float64, np.uint64, 52, (4,)),
-}
+BITS = 3
+MANTISSA = 23
 
 
-def entries(name, bits):
-    kind, unsigned, mantissa, _ = TYPES[name]
-    one = int(np.array(1, kind).view(unsigned))
-    first, second = [], []
-    for j in range(2**bits):
-        exact = mpf(2) ** (mpf(j) / 2**bits)
-        rounded = kind(exact)
-        shifted = int(rounded.view(unsigned)) - one - (j << (mantissa - bits))
-        first.append(shifted)
-        second.append(float(kind((exact - mpf(float(rounded))) / mpf(float(rounded)))))
-    return first, second
-
-
-def lines(values, width=8):
-    return ",\n        ".join(
-        ", ".join(values[i : i + width]) for i in range(0, len(values), width)
-    )
+def entries():
+    one = int(np.float32(1).view(np.uint32))
+    exponent_bits, correction = [], []
+    for j in range(2**BITS):
+        exact = mpf(2) ** (mpf(j) / 2**BITS)
+        rounded = np.float32(exact)
+        exponent_bits.append(int(rounded.view(np.uint32)) - one - (j << (MANTISSA - BITS)))
+        correction.append(float(np.float32((exact - mpf(float(rounded))) / mpf(float(rounded)))))
+    return exponent_bits, correction
 
 
 def header():
-    text = [
-        "// Written by tools/exp_table.py: 2^(j / 2^bits), its bits as exp.h adds them, "
-        "and what they lack.",
-        "#pragma once",
-        "",
-        "#include <cstdint>",
-        "",
-        "namespace {",
-        "",
-        "template <class C, int bits> struct ExpTable;",
-    ]
-    for name, (_, _, _, sizes) in TYPES.items():
-        suffix, integer = ("f", "int32_t") if name == "float" else ("", "int64_t")
-        for bits in sizes:
-            first, second = entries(name, bits)
-            count = 2**bits
-            text += [
-                "",
-                f"template <> struct ExpTable<{name}, {bits}> {{",
-                f"    alignas(64) static constexpr {integer} exponent_bits[{count}] = {{",
-                f"        {lines([str(v) for v in first])}}};",
-                f"    alignas(64) static constexpr {name} correction[{count}] = {{",
-                f"        {lines([v.hex() + suffix for v in second], 4)}}};",
-                "};",
-            ]
-    return "\n".join([*text, "", "}  // namespace", ""])
+    exponent_bits, correction = entries()
+    corrections = [value.hex() + "f" for value in correction]
+    return "\n".join(
+        [
+            "// Written by tools/exp_table.py: 2^(j / 8), its bits as exp.h adds them, and what they lack.",
+            "#pragma once",
+            "",
+            "#include <cstdint>",
+            "",
+            "namespace {",
+            "namespace exp_table {",
+            "",
+            f"alignas(32) constexpr int32_t exponent_bits[{len(exponent_bits)}] = {{",
+            f"    {', '.join(map(str, exponent_bits))}}};",
+            f"alignas(32) constexpr float correction[{len(correction)}] = {{",
+            f"    {', '.join(corrections[:4])},",
+            f"    {', '.join(corrections[4:])}}};",
+            "",
+            "}  // namespace exp_table",
+            "}  // namespace",
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -69,15 +69,11 @@ if __name__ == "__main__":
     def exp_weight(t):
         return t * t * mp.exp(-t) + mpf(10) ** -12
 
-    for degree, storage in ((4, as_float), (9, as_double)):
-        c, error = remez(exp_tail, exp_weight, degree, -half_ln2, half_ln2)
-        show(f"exp, q of degree {degree}", c, error, storage)
-
-    # what a table of 2^bits entries leaves
-    for bits, degree, storage in ((3, 2, as_float), (5, 1, as_float), (4, 5, as_double)):
-        half = half_ln2 / 2**bits
+    # floats have a table of eight entries
+    for entries, degree, storage in ((8, 2, as_float), (1, 9, as_double)):
+        half = half_ln2 / entries
         c, error = remez(exp_tail, exp_weight, degree, -half, half)
-        show(f"exp with a table of {2**bits}, q of degree {degree}", c, error, storage)
+        show(f"exp with a table of {entries}, q of degree {degree}", c, error, storage)
 
     # log(1 + g) = 2 atanh(s), s = g / (2 + g), 1 + g in [1/sqrt 2, sqrt 2];
     # atanh(s)/s = 1 + z q(z), z = s^2
@@ -91,7 +87,7 @@ if __name__ == "__main__":
         show(f"log1p, q of degree {degree}", c, error, as_double)
 
     ln2 = mp.log(2)
-    for bits, storage in ((14, as_float), (24, as_float), (40, as_double)):
-        hi = (mp.nint if bits == 24 else mp.floor)(ln2 * 2**bits) / 2**bits
+    for bits, storage in ((14, as_float), (40, as_double)):
+        hi = mp.floor(ln2 * 2**bits) / 2**bits
         print("// ln 2 in two words:", storage(hi), storage(ln2 - hi))
     print("// log2 e:", as_float(1 / ln2), as_double(1 / ln2))

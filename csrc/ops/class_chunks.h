@@ -43,7 +43,6 @@ struct ShiftedExp : Shifted {
         return !all_usual(g, scale) || FromLogits::needs_general(g, m);
     }
     template <class Path, class W> struct Run : Probabilities<Path, W, true> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using P = Probabilities<Path, W, true>;
@@ -72,7 +71,7 @@ struct ShiftedExp : Shifted {
                 return [&g, row, power](isize j, auto lanes, V, V y, char* out) ONESUM_FORCE_INLINE {
                     if constexpr (Path::general)
                         y = (((y == 0) & (power == power)) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : y * power;
-                    write_derivative<S>(out, lanes, y, g.streamed);
+                    write_derivative<C>(out, lanes, y, g.streamed);
                 };
             });
         }

@@ -32,7 +32,6 @@ struct CrossEntropy : FromLogits {
     }
 
     template <class Path, class W> struct Run : Probabilities<Path, W, true> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using I = typename W::I;
@@ -92,7 +91,7 @@ struct CrossEntropy : FromLogits {
                     if constexpr (Path::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
                     if constexpr (W::vertical && Path::general) p = bit_cast<I>(ignored) ? V{} : p;
                     if (all_ignored) p = V{};
-                    ::write_derivative<S>(out, lanes, p, g.streamed);
+                    ::write_derivative<C>(out, lanes, p, g.streamed);
                 };
             });
         }

@@ -26,7 +26,6 @@ struct CrossEntropyHvp : FromLogits {
     template <class W> using Sums = MoreTotals<W>;
 
     template <class Path, class W> struct Run : Shift<Path, W> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using I = typename W::I;
@@ -64,9 +63,9 @@ struct CrossEntropyHvp : FromLogits {
                     const V x = logits.at(j, lanes);
                     const auto e = terms.term(x);
                     const I live = e.scale != 0;
-                    const auto w = deviation(live, read<S>(v_at.at(j), lanes, V{}), centre);
+                    const auto w = deviation(live, read<C>(v_at.at(j), lanes, V{}), centre);
                     const V y = unbiased_product(factor_of<C>(e) * Wide<C>::of(e.scale), slope * w + level).rounded();
-                    ::write_derivative<S>(out.at(j), lanes,
+                    ::write_derivative<C>(out.at(j), lanes,
                                           (x == C(-infinity)) | ignored ? V{} : (live ? y : V{}) + nan, g.streamed);
                 });
             });
@@ -87,7 +86,7 @@ struct CrossEntropyHvp : FromLogits {
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     const V x = logits.at(j, lanes);
                     const I is_top = (x == m) & (x > C(-infinity));
-                    add_to(sum.v.sum, Wide<C>::of(is_top ? read<S>(v_at.at(j), lanes, V{}) : V{}));
+                    add_to(sum.v.sum, Wide<C>::of(is_top ? read<C>(v_at.at(j), lanes, V{}) : V{}));
                     add_to(sum.tops.sum, Wide<C>::of(is_top ? splat(C(1)) : V{}));
                 });
                 totals.count[row.r] = Wide<C>{};
@@ -104,7 +103,7 @@ struct CrossEntropyHvp : FromLogits {
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     const V x = logits.at(j, lanes);
                     auto e = terms.term(x);
-                    const auto w = deviation(e.scale != 0, read<S>(v_at.at(j), lanes, V{}), centre);
+                    const auto w = deviation(e.scale != 0, read<C>(v_at.at(j), lanes, V{}), centre);
                     sum.weighted.sum = add_product(sum.weighted.sum, factor_of<C>(e) * w, Excess<W>::of(e.scale, left));
                     e.scale = x == m ? V{} : e.scale;
                     sum.add(e);

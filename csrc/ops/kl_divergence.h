@@ -105,7 +105,6 @@ struct KlDivergence {
     }
 
     template <class Path, class W> struct Run {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using I = typename W::I;
@@ -269,7 +268,7 @@ struct KlDivergence {
                         result = (c.live ? -unbiased_product(p, w * scale_x).rounded() : V{}) + nan;
                         dead = classes.x.at(j, lanes) == C(-infinity);
                     }
-                    ::write_derivative<S>(out.at(j), lanes, dead ? V{} : result, g.streamed);
+                    ::write_derivative<C>(out.at(j), lanes, dead ? V{} : result, g.streamed);
                 });
             });
         }

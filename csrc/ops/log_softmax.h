@@ -20,7 +20,6 @@ ONESUM_INLINE V scaled_difference(V x, V m, V inverse_hi, V inverse_lo, V log_re
 
 // log p, once log1p(r) is known.
 template <class Path, class W, class Base> struct LogProbabilities : Base {
-    using S = typename W::S;
     using C = typename W::C;
     using V = typename W::V;
     using Base::Base;
@@ -38,7 +37,7 @@ template <class Path, class W, class Base> struct LogProbabilities : Base {
                 if constexpr (Path::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
                 else y = (x - m) - log_rest;
                 if constexpr (Path::general) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
-                ::write<S>(out.at(j), lanes, y, g.streamed);
+                ::write<C>(out.at(j), lanes, y, g.streamed);
             });
         });
     }

@@ -33,7 +33,6 @@ template <class C> struct Exponentials {
 
 // What log_softmax's derivatives have in common.
 template <class W> struct FromLogarithms {
-    using S = typename W::S;
     using C = typename W::C;
     using V = typename W::V;
     static constexpr C nothing = C(-infinity);
@@ -53,7 +52,6 @@ template <class W> struct FromLogarithms {
 struct LogSoftmaxJvp : FromOutput<true> {
     static constexpr bool caches_exp = false;
     template <class Path, class W> struct Run : FromLogarithms<W> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using FromLogarithms<W>::FromLogarithms;
@@ -71,8 +69,8 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 V nan{};
                 const V left = row.of(excess.left);
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                    V logp = read<S>(p_at.at(j), lanes, splat(nothing));
-                    V v = read<S>(v_at.at(j), lanes, V{});
+                    V logp = read<C>(p_at.at(j), lanes, splat(nothing));
+                    V v = read<C>(v_at.at(j), lanes, V{});
                     if constexpr (Path::general) {
                         nan = logp != logp ? logp : nan;
                         v = logp == nothing ? v_pivot : v;
@@ -101,11 +99,11 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 InverseTemperature<C> inverse{};
                 if (g.scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
                 row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                    V v = read<S>(v_at.at(j), lanes, V{});
+                    V v = read<C>(v_at.at(j), lanes, V{});
                     const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
                     V y = d.hi + d.lo;
-                    if constexpr (Path::general) y = read<S>(p_at.at(j), lanes, V{}) == nothing ? nan : y;
-                    ::write_derivative<S>(out.at(j), lanes, y, g.streamed);
+                    if constexpr (Path::general) y = read<C>(p_at.at(j), lanes, V{}) == nothing ? nan : y;
+                    ::write_derivative<C>(out.at(j), lanes, y, g.streamed);
                 });
             });
         }
@@ -116,7 +114,6 @@ struct LogSoftmaxJvp : FromOutput<true> {
 struct LogSoftmaxVjp : FromOutput<true> {
     static constexpr bool caches_exp = false;
     template <class Path, class W> struct Run : FromLogarithms<W> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using I = typename W::I;
@@ -137,16 +134,16 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     next.fetch(j);
                     if (Path::general || pivot.may_be_at(j)) {
-                        V v = read<S>(v_at.at(j), lanes, V{});
+                        V v = read<C>(v_at.at(j), lanes, V{});
                         v = pivot.at(j) ? V{} : v;
                         if constexpr (Path::general) {
-                            V logp = read<S>(p_at.at(j), lanes, splat(nothing));
+                            V logp = read<C>(p_at.at(j), lanes, splat(nothing));
                             nan = logp != logp ? logp : nan;
                             v = logp == nothing ? V{} : v;
                         }
                         add_to(sum.sum, Wide<C>::of(v));
                     } else {
-                        add_to(sum.sum, read_wide<S>(v_at.at(j), lanes));
+                        add_to(sum.sum, read_wide<C>(v_at.at(j), lanes));
                     }
                 });
                 if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
@@ -179,8 +176,8 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 StagedStore<W> sum(totals.sum, row, g, room);
                 row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     next.fetch(j);
-                    V logp = read<S>(p_at.at(j), lanes, splat(nothing));
-                    V v = read<S>(v_at.at(j), lanes, V{});
+                    V logp = read<C>(p_at.at(j), lanes, splat(nothing));
+                    V v = read<C>(v_at.at(j), lanes, V{});
                     V p = exponential(logp) * p_power;
                     Sum2<V> z{v, V{}};
                     if (g.scaled) z = over<C>(z, {hi, lo, V{}});
@@ -195,7 +192,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     if constexpr (Path::general) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
-                    ::write_derivative<S>(sum.to.at(j), lanes, y, sum.streamed);
+                    ::write_derivative<C>(sum.to.at(j), lanes, y, sum.streamed);
                 });
             });
         }

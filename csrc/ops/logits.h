@@ -17,7 +17,7 @@ template <class Path, class W> struct Logits {
     ONESUM_INLINE Logits(const RowBlock<W>& g, const typename W::Row& row, int which = 0)
         : g(g), row(row), x(row.of(g.in[which])) {}
     ONESUM_INLINE typename W::V at(isize j, auto lanes) const {
-        auto v = read<typename W::S>(x.at(j), lanes, splat(C(-infinity)));
+        auto v = read<typename W::C>(x.at(j), lanes, splat(C(-infinity)));
         if constexpr (Path::general)
             if (g.mask.p) v = g.mask.template at<W>(row, j, lanes) ? v : splat(C(-infinity));
         return v;
@@ -45,7 +45,7 @@ template <class W> typename W::V row_max(const RowBlock<W>& g, int which = 0) {
 template <class Path, class W> struct Prefetch {
     using V = typename W::V;
     static constexpr bool finds_max = !W::vertical;
-    static constexpr isize distance = finds_max ? fetched_bytes / sizeof(typename W::S) : 0;  // in classes
+    static constexpr isize distance = finds_max ? fetched_bytes / sizeof(typename W::C) : 0;  // in classes
     V partial[W::views];
 
     struct View {
@@ -61,7 +61,7 @@ template <class Path, class W> struct Prefetch {
             next.fetch(j + distance);
             output_lines(j);
             if constexpr (finds_max)
-                m = max(read<typename W::S>(next.p + j * isize(sizeof(typename W::S)), lanes,
+                m = max(read<typename W::C>(next.p + j * isize(sizeof(typename W::C)), lanes,
                                             splat(typename W::C(-infinity))),
                         m);
         }

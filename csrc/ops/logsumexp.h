@@ -39,7 +39,6 @@ struct LogSumExpVjp : FromLogits {
         return !all_usual(g, g.row_in) || FromLogits::needs_general(g, m);
     }
     template <class Path, class W> struct Run : Probabilities<Path, W, true> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using I = typename W::I;
@@ -74,7 +73,7 @@ struct LogSumExpVjp : FromLogits {
                 return [&g, row, power](isize j, auto lanes, V, V p, char* out) ONESUM_FORCE_INLINE {
                     if constexpr (Path::general)
                         p = ((p == 0) | ~g.mask.template at<W>(row, j, lanes)) ? V{} : p * power;
-                    write_derivative<S>(out, lanes, p, g.streamed);
+                    write_derivative<C>(out, lanes, p, g.streamed);
                 };
             });
         }
@@ -95,7 +94,6 @@ template <class C> struct WeightedSum : ExpSum<C> {
 struct LogSumExpJvp : FromLogits {
     static constexpr bool caches_exp = false;
     template <class Path, class W> struct Run : Probabilities<Path, W, true> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using P = Probabilities<Path, W, true>;
@@ -106,7 +104,7 @@ struct LogSumExpJvp : FromLogits {
                 const V m = row.of(this->m);
                 return [&sums, v_at = row.of(g.in[1]), m, left = row.of(excess.left)](
                            isize j, auto lanes, V x, const auto& e) ONESUM_FORCE_INLINE {
-                    V v = read<S>(v_at.at(j), lanes, V{});
+                    V v = read<C>(v_at.at(j), lanes, V{});
                     v = x == C(-infinity) ? V{} : v;
                     if constexpr (Path::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;
                     auto& sum = sums.weighted.sum;

@@ -58,7 +58,6 @@ template <bool logarithms> struct FromOutput {
   private:
     // An infinite or NaN log p makes the sum of all so.
     template <class W> static void find_vertical(const RowBlock<W>& g, Pivot<W>& pivot) {
-        using S = typename W::S;
         pivot.has_v = g.walk.n == g.classes;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             // of rows that are longer than the tile only p is there yet
@@ -67,10 +66,10 @@ template <bool logarithms> struct FromOutput {
             typename W::V v{}, sum{};
             typename W::I position{};
             row.for_each([&](isize j, auto) ONESUM_FORCE_INLINE {
-                const auto p = load<S>(p_at.at(j));
+                const auto p = load<C>(p_at.at(j));
                 const typename W::I larger = p > m;
                 m = larger ? p : m;
-                v = larger ? load<S>(v_at.at(j)) : v;
+                v = larger ? load<C>(v_at.at(j)) : v;
                 position = larger ? typename W::I{} + typename W::Int(j) : position;
                 if constexpr (logarithms) sum = sum + p;
             });
@@ -79,7 +78,6 @@ template <bool logarithms> struct FromOutput {
         });
     }
     template <class W> static void find_horizontal(const RowBlock<W>& g, Pivot<W>& pivot) {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         V largest[W::views];
@@ -88,7 +86,7 @@ template <bool logarithms> struct FromOutput {
             const auto p_at = row.of(g.in[0]);
             V m = splat(C(-infinity)), sum{};
             row.for_each([&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                V p = read<S>(p_at.at(j), lanes, splat(C(-infinity)));
+                V p = read<C>(p_at.at(j), lanes, splat(C(-infinity)));
                 m = max(p, m);
                 if constexpr (logarithms) sum = sum + (lanes.all ? p : keep_lanes(p, lanes.count, V{}));
             });
@@ -103,8 +101,8 @@ template <bool logarithms> struct FromOutput {
             for (isize j = 0; j < row.n; j += W::lanes) {
                 const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
                 const typename W::I here =
-                    (count < W::lanes ? read<S>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number)))
-                                      : load<S>(p_at.at(j))) == value;
+                    (count < W::lanes ? read<C>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number)))
+                                      : load<C>(p_at.at(j))) == value;
                 if (!any_true(here)) continue;
                 pivot.position[r] = typename W::Int(j + find_first_true(here));
                 break;

@@ -36,7 +36,6 @@ struct SoftCrossEntropy : FromLogits {
     template <class W> using Sums = MoreTotals<W>;
 
     template <class Path, class W> struct Run : Probabilities<Path, W, true> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using I = typename W::I;
@@ -154,7 +153,7 @@ struct SoftCrossEntropy : FromLogits {
                     y = (one_top & (x == m)) ? grad_at_max : y;
                     if (target.may_be_at(j)) y = target.at(j) ? grad_at_target : y;
                     y = ~g.mask.template at<W>(row, j, lanes) | (x == C(-infinity)) | ignored ? V{} : y;
-                    ::write_derivative<S>(out, lanes, y, g.streamed);
+                    ::write_derivative<C>(out, lanes, y, g.streamed);
                 };
             });
         }

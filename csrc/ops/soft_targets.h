@@ -63,7 +63,7 @@ template <class W> struct Masses {
           smoothing_mass(of_row<W>(row, g.targets.smoothing_mass)) {}
     ONESUM_INLINE Wide<C> at(isize j, auto lanes) const {
         auto q = smoothing_mass;
-        if (has_probabilities) q = q + Wide<C>::of(read<typename W::S>(probabilities.at(j), lanes, V{})) * share;
+        if (has_probabilities) q = q + Wide<C>::of(read<typename W::C>(probabilities.at(j), lanes, V{})) * share;
         if (weight) q = q * weights(first + j, lanes);
         return q;
     }

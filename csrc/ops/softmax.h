@@ -8,7 +8,6 @@ namespace {
 struct Softmax : FromLogits {
     static constexpr bool caches_exp = true;
     template <class Path, class W> struct Run : Probabilities<Path, W> {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         using P = Probabilities<Path, W>;
@@ -19,7 +18,7 @@ struct Softmax : FromLogits {
             this->for_each(g, [&](auto row) ONESUM_FORCE_INLINE {
                 return [&g, row](isize j, auto lanes, V, V p, char* out) ONESUM_FORCE_INLINE {
                     if constexpr (Path::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
-                    ::write<S>(out, lanes, p, g.streamed);
+                    ::write<C>(out, lanes, p, g.streamed);
                 };
             });
         }

@@ -23,7 +23,6 @@ ONESUM_INLINE V times_deviation(V p, V v, V v_pivot, Sum2<V> sum, const InverseT
 struct SoftmaxVjp : FromOutput<false> {
     static constexpr bool caches_exp = false;
     template <class Path, class W> struct Run {
-        using S = typename W::S;
         using C = typename W::C;
         using V = typename W::V;
         V v_pivot, sum_hi, sum_lo, nan;
@@ -45,11 +44,11 @@ struct SoftmaxVjp : FromOutput<false> {
                     next.fetch(j);
                     const char *p_here = p_at.at(j), *v_here = v_at.at(j);
                     if constexpr (Path::general) {
-                        V p = read<S>(p_here, lanes, V{}), v = read<S>(v_here, lanes, V{});
+                        V p = read<C>(p_here, lanes, V{}), v = read<C>(v_here, lanes, V{});
                         nan = p != p ? p : nan;
                         add_weighted(sum.sum, Wide<C>::of(p), Wide<C>::of(p == 0 ? v_pivot : v), c);
                     } else {
-                        add_weighted(sum.sum, read_wide<S>(p_here, lanes), read_wide<S>(v_here, lanes), c);
+                        add_weighted(sum.sum, read_wide<C>(p_here, lanes), read_wide<C>(v_here, lanes), c);
                     }
                 });
                 if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
@@ -87,10 +86,10 @@ struct SoftmaxVjp : FromOutput<false> {
                 if constexpr (Path::general) nan = row.of(this->nan);
                 row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     next.fetch(j);
-                    V p = read<S>(p_at.at(j), lanes, V{});
-                    V v = read<S>(v_at.at(j), lanes, V{});
+                    V p = read<C>(p_at.at(j), lanes, V{});
+                    V v = read<C>(v_at.at(j), lanes, V{});
                     V y = times_deviation(p, v, v_pivot, sum, inverse, scaled);
-                    ::write_derivative<S>(out.at(j), lanes, p == 0 ? nan : y, g.streamed);
+                    ::write_derivative<C>(out.at(j), lanes, p == 0 ? nan : y, g.streamed);
                 });
             });
         }

@@ -6,7 +6,6 @@
 namespace {
 constexpr int vector_bytes = 32;
 constexpr bool fused = true;
-template <class C> constexpr int table_lookup_bits = sizeof(C) == 4 ? 3 : 0;
 }  // namespace
 
 #include "simd/portable.h"
@@ -30,7 +29,6 @@ inline f64v max(f64v x, f64v keep) { return _mm256_max_pd(x, keep); }
 template <class T> inline f32v table_lookup(const T* table, i32v index) {
     return _mm256_permutevar8x32_ps(_mm256_load_ps((const float*)table), (__m256i)index);
 }
-template <class T> inline f64v table_lookup(const T* table, i64v index) { return portable::table_lookup(table, index); }
 
 inline f32v fma(f32v a, f32v b, f32v c) { return _mm256_fmadd_ps(a, b, c); }
 inline f64v fma(f64v a, f64v b, f64v c) { return _mm256_fmadd_pd(a, b, c); }

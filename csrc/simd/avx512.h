@@ -6,7 +6,6 @@
 namespace {
 constexpr int vector_bytes = 64;
 constexpr bool fused = true;
-template <class C> constexpr int table_lookup_bits = sizeof(C) == 4 ? 5 : 4;
 }  // namespace
 
 #include "simd/portable.h"
@@ -29,10 +28,7 @@ inline f32v max(f32v x, f32v keep) { return _mm512_max_ps(x, keep); }
 inline f64v max(f64v x, f64v keep) { return _mm512_max_pd(x, keep); }
 
 template <class T> inline f32v table_lookup(const T* table, i32v index) {
-    return _mm512_permutex2var_ps(_mm512_load_ps(table), (__m512i)index, _mm512_load_ps(table + 16));
-}
-template <class T> inline f64v table_lookup(const T* table, i64v index) {
-    return _mm512_permutex2var_pd(_mm512_load_pd(table), (__m512i)index, _mm512_load_pd(table + 8));
+    return _mm512_permutexvar_ps((__m512i)index, _mm512_broadcast_f32x8(_mm256_load_ps((const float*)table)));
 }
 
 inline f32v fma(f32v a, f32v b, f32v c) { return _mm512_fmadd_ps(a, b, c); }

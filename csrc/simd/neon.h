@@ -6,7 +6,6 @@
 namespace {
 constexpr int vector_bytes = 16;
 constexpr bool fused = true;
-template <class C> constexpr int table_lookup_bits = 0;
 }  // namespace
 
 #include "simd/portable.h"

@@ -31,15 +31,10 @@ template <class I> inline int find_first_true(I mask) {
 inline f32v max(f32v x, f32v keep) { return x > keep ? x : keep; }
 inline f64v max(f64v x, f64v keep) { return x > keep ? x : keep; }
 
-// Lane by lane, the table's entry at the index's lowest bits.
+// Lane by lane, the one of a table's eight entries at the index's lowest bits.
 template <class T> inline f32v table_lookup(const T* table, i32v index) {
     f32v x{};
-    for (int k = 0; k < Vec<float>::lanes; ++k) memcpy((char*)&x + 4 * k, table + index[k], 4);
-    return x;
-}
-template <class T> inline f64v table_lookup(const T* table, i64v index) {
-    f64v x{};
-    for (int k = 0; k < Vec<double>::lanes; ++k) memcpy((char*)&x + 8 * k, table + index[k], 8);
+    for (int k = 0; k < Vec<float>::lanes; ++k) memcpy((char*)&x + 4 * k, table + (index[k] & 7), 4);
     return x;
 }
 

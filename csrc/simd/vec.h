@@ -1,6 +1,5 @@
 // Vectors of the instruction set that this is compiled for: the only place that asks which. Its header says how wide a
-// vector is (`vector_bytes`), whether fma rounds once (`fused`) and how large a table registers can hold
-// (`table_lookup_bits`, the log2 of its entries; 0 if there is none), and defines the primitives that have no operator,
+// vector is (`vector_bytes`) and whether fma rounds once (`fused`), and defines the primitives that have no operator,
 // of which portable.h tells what each does. What is made of these stands below, the same for all.
 #pragma once
 

@@ -33,6 +33,8 @@ constexpr isize max_transposed_classes_of(int lanes) {
 }
 // After so many terms a partial sum is added to a wide total.
 constexpr isize flush_interval = choose(16, 4);
+// Products so many, for their partial sums are no better than they are.
+constexpr isize product_interval = choose(4, 2);
 // The classes of a row are summed in segments of so many; threads share long rows side by side by these.
 constexpr isize sum_segment = choose(1 << 10, 1 << 6);
 // The sums of the segments of so many classes are added up first, and then these; threads share a long row by them.
@@ -49,13 +51,9 @@ static_assert(row_chunk % sum_segment == 0);
 
 // What a walk works on at one time
 
-// The exponentials of one pass are kept for the next where they take no more than so many bytes for a row: they stay in
-// the second-level cache. Beside arrays that go past the caches it has less room; to compute again costs less than to
-// wait for it.
-constexpr size_t exp_cache_limit = choose(256 << 10, 1 << 10), exp_cache_limit_streamed = choose(48 << 10, 1 << 9);
-// A row block has so many rows that what is read or kept of them, in bytes, stays in the first-level cache, but one at
-// least.
-constexpr size_t row_block_limit = choose(10 << 10, 2 << 10);
+// A row block has so many rows that what is read of them, in bytes, leaves the first-level cache room for the blocks
+// before and after it; but one at least.
+constexpr isize row_block_limit = choose(8 << 10, 1 << 10);
 // So many tiles of short rows go through an operation at the same time, step by step, so that one need not wait for the
 // end of another.
 constexpr int tiles_per_batch = 4;
@@ -72,18 +70,15 @@ constexpr isize softcap_limit = choose(256 << 10, 4 << 10), softcap_limit_apart 
 // Bytes of scratch that lie on the stack; more is allocated.
 constexpr size_t stack_scratch = choose(16 << 10, 256);
 
-static_assert(exp_cache_limit_streamed <= exp_cache_limit && least_panel <= most_panel);
-static_assert(exp_cache_limit <= 2 * sizeof(float) * row_chunk, "nothing is kept of rows in chunks");
+static_assert(least_panel <= most_panel);
 static_assert(most_panel > tiles_per_batch, "panels have more than one batch of tiles");
 
 // Lines of the cache
 
-// Rows of at least so many vectors are written in whole lines from the first line on, though not past the caches.
-constexpr isize vectors_in_lines = choose(16, 4);
 // An output of so many bytes is written past the caches: it would not fit them, and no line of it need be read first.
 constexpr size_t streamed_bytes = choose(24 << 20, 4 << 10);
-// What is read next is fetched so many bytes ahead; of rows side by side, so many classes before they are used.
-constexpr isize fetched_bytes = 1024, fetched_classes = 8;
+// Of rows side by side so many classes are fetched before they are used.
+constexpr isize fetched_classes = 8;
 
 // Threads
 

@@ -16,43 +16,45 @@ template <class F> void parallel(isize count, F f) {
     onesum::parallel(count, [](void* context, isize i) { (*static_cast<F*>(context))(i); }, &f);
 }
 
-// One row in chunks; `block` is the whole row. False: no memory.
+// One row in chunks; `block` is the whole row. load(task, g) brings the operands of chunk g to where one of `tasks` tasks
+// has them, and store(g) takes the output from there. False: no memory.
 //
 // With an online maximum each chunk is summed by its own as soon as that is known, while the chunk is at hand.
-template <Operation Op, class S> bool run_row_chunks(RowBlock<Horizontal<S>>& block) {
-    using W = Horizontal<S>;
+template <Operation Op, class C, class Load, class Store>
+bool run_row_chunks(RowBlock<Horizontal<C>>& block, isize tasks, Load load, Store store) {
+    using W = Horizontal<C>;
     using Prepass = decltype(Op::prepass(block));
     using Sums = typename Op::template Sums<W>;
-    struct ChunkSums { Wide<typename W::C> sums[Sums::kinds], count; };
+    struct ChunkSums { Wide<C> sums[Sums::kinds][W::sum_vectors], count; };
     const isize n = block.walk.n, chunks = (n + row_chunk - 1) / row_chunk;
     char* const memory = memory_of(size_t(chunks) * (sizeof(Prepass) + sizeof(ChunkSums)));
     if (!memory) return false;
     ChunkSums* const of_chunk = reinterpret_cast<ChunkSums*>(memory);
     Prepass* const prepass = reinterpret_cast<Prepass*>(memory + size_t(chunks) * sizeof(ChunkSums));
 
-    const auto at = [&](isize i) {
-        RowBlock<W> g = block;
-        g.walk = {i + 1 < chunks ? row_chunk : n - i * row_chunk, 1, i * row_chunk};
-        for (Operand* a : {&g.in[0], &g.in[1], &g.out}) a->p += i * row_chunk * isize(sizeof(S));
-        g.mask.p += i * row_chunk * g.mask.class_stride;
-        return g;
-    };
-    // step(g, totals, i) for every chunk, its sums kept. The output is not to be fetched until it is written.
+    // step(g, totals, i) for every chunk, its sums kept.
     const auto for_each_chunk = [&](bool writes, auto step) {
-        parallel(chunks, [&](isize i) {
-            auto g = at(i);
-            if (!writes) g.out = g.in[0];
-            Sums totals{};
-            step(g, totals, i);
-            for (int kind = 0; kind < Sums::kinds; ++kind) of_chunk[i].sums[kind] = totals.kind(kind)[0];
-            of_chunk[i].count = totals.count[0];
+        isize next = 0;
+        parallel(tasks, [&](isize task) {
+            for (isize i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < chunks;) {
+                RowBlock<W> g = block;
+                g.walk = {i + 1 < chunks ? row_chunk : n - i * row_chunk, 1, i * row_chunk};
+                g.mask.p += i * row_chunk * g.mask.class_stride;
+                load(task, g);
+                Sums totals{};
+                step(g, totals, i);
+                if (writes) store(g);
+                for (int kind = 0; kind < Sums::kinds; ++kind)
+                    for (int k = 0; k < W::sum_vectors; ++k) of_chunk[i].sums[kind][k] = totals.kind(kind)[k];
+                of_chunk[i].count = totals.count[0];
+            }
         });
     };
     const auto merge = [&](Sums& totals) {
-        for (int kind = 0; kind < Sums::kinds; ++kind) totals.kind(kind)[0] = Wide<typename W::C>{};
-        totals.count[0] = Wide<typename W::C>{};
+        totals = Sums{};
         for (isize i = 0; i < chunks; ++i) {
-            for (int kind = 0; kind < Sums::kinds; ++kind) add_to(totals.kind(kind)[0], of_chunk[i].sums[kind]);
+            for (int kind = 0; kind < Sums::kinds; ++kind)
+                for (int k = 0; k < W::sum_vectors; ++k) add_to(totals.kind(kind)[k], of_chunk[i].sums[kind][k]);
             add_to(totals.count[0], of_chunk[i].count);
         }
     };
@@ -74,7 +76,8 @@ template <Operation Op, class S> bool run_row_chunks(RowBlock<Horizontal<S>>& bl
         const typename Op::template Run<Fast, W> run(block, all);
         for (isize i = 0; summed && i < chunks; ++i) {
             const auto power = run.rescaling(prepass[i]);
-            for (auto& sum : of_chunk[i].sums) sum = sum.scaled(power);
+            for (auto& sums : of_chunk[i].sums)
+                for (auto& sum : sums) sum = sum.scaled(power);
         }
     }
     for (bool done = false; !done; general = true)
@@ -117,7 +120,7 @@ inline isize segments_at_once(isize n) {
 template <Operation Op, bool writes, int inputs, class W, class Workspace>
 bool run_segments(RowBlock<W>* whole, int count, isize n, isize tasks, Workspace workspace_of) {
     using Prepass = decltype(Op::prepass(whole[0]));
-    constexpr isize tile = flush_interval * W::lanes;  // one flush of every partial sum
+    constexpr isize tile = flush_classes<typename W::C>;
     using Totals = typename Op::template Sums<W>;
     // Of one block: what a segment sums; what the whole rows do, up to the last chunk, and the chunk that is under way.
     struct Segment {
@@ -156,7 +159,6 @@ bool run_segments(RowBlock<W>* whole, int count, isize n, isize tasks, Workspace
                             RowBlock<W>& g = workspace.blocks[t];
                             g.walk = {classes, whole[t].walk.count, first};
                             g.mask.p = whole[t].mask.p + first * whole[t].mask.class_stride;
-                            g.next_max_known = false;
                             const auto counted =
                                 segment[t].totals.count[0];  // sums go on from tile to tile, counts begin again
                             step(g, segment[t], t);

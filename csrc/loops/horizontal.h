@@ -10,16 +10,16 @@
 
 namespace {
 
-template <class S_> struct Horizontal {
-    using S = S_;
-    using C = typename Compute<S>::type;
+template <class C_> struct Horizontal {
+    using C = C_;
     using V = typename Vec<C>::V;
     using I = typename Vec<C>::I;
     using Int = typename Vec<C>::Int;
     static constexpr int lanes = Vec<C>::lanes;
     static constexpr bool vertical = false;             // lanes are rows
     static constexpr int views = lanes;                 // at most so many
-    static constexpr isize exp_cache_step = sizeof(C);  // bytes of the cache of exponentials from class to class
+    static constexpr int row_sums = partial_sums<C>, sum_vectors = row_sums / lanes;
+    static constexpr int sums = lanes * sum_vectors;    // partial sums of a row block, a vector each
 
     isize n;
     int count;        // rows
@@ -31,13 +31,10 @@ template <class S_> struct Horizontal {
 
         // f(j, lanes) with j the class of the first lane
         template <class F> ONESUM_INLINE void for_each(F f) const { range(0, n, f); }
-        // The same, cut so that whole vectors of `out` are lines or halves of lines, where that pays.
-        template <class F> ONESUM_INLINE void for_each_aligned(const Operand& out, bool streamed, F f) const {
+        // The same, cut so that whole vectors of `out` may be streamed: where they are lines, or halves of lines.
+        template <class F> ONESUM_INLINE void for_each_output(const Operand& out, bool streamed, F f) const {
             const uintptr_t begin = reinterpret_cast<uintptr_t>(of(out).p);
-            isize head = !streamed && n < vectors_in_lines * lanes ? 0
-                         : begin % sizeof(S)                       ? n
-                                                                   : isize((-begin % 64) / sizeof(S)),
-                  j = 0;
+            isize head = !streamed ? 0 : begin % sizeof(C) ? n : isize((-begin % 64) / sizeof(C)), j = 0;
             if (head > n) head = n;
             for (int count; j < head; j += count) {
                 count = head - j < lanes ? int(head - j) : lanes;
@@ -45,17 +42,10 @@ template <class S_> struct Horizontal {
             }
             range(j, n, f);
         }
-        // Everything in order, with the flushes and the ends of segments that the sum needs.
-        template <class F, class Sum> ONESUM_INLINE void accumulate(Sum& sum, F f) const {
-            const isize step = Sum::flushes ? flush_interval * lanes : sum_segment;
-            sum.begin(r, true);
-            isize j = 0;
-            do {
-                range(j, n - j < step ? n : j + step, f);
-                sum.flush(r);
-                j += step;
-                if (n > sum_segment && (j >= n || j % sum_segment == 0)) sum.end_segment(r);
-            } while (j < n);
+        // f(j, lanes, sum) for everything in order, with the flushes and the ends of segments that the sum needs. `sum` as
+        // it is given is what the partial sums are before they begin.
+        template <class Sum, class F> ONESUM_INLINE void accumulate(const Sum& sum, F f) const {
+            accumulate(sum, f, std::make_index_sequence<sum_vectors>());
         }
         // Lane r, in every lane.
         V of(const V& v) const {
@@ -66,7 +56,7 @@ template <class S_> struct Horizontal {
         // Where the classes of an operand are, for this row.
         struct Classes {
             char* p;
-            char* at(isize j) const { return p + j * isize(sizeof(S)); }
+            char* at(isize j) const { return p + j * isize(sizeof(C)); }
         };
         Classes of(const Operand& a) const { return {a.p + r * a.row_stride}; }
         // Given a class of each row: which lane it is, if any, in the vector from j on; and whether it may be there at
@@ -83,6 +73,27 @@ template <class S_> struct Horizontal {
             for (; end - j >= lanes; j += lanes) f(j, AllLanes{});
             if (j < end) f(j, SomeLanes{int(end - j)});
         }
+        template <class Sum, class F, size_t... K>
+        ONESUM_INLINE void accumulate(const Sum& sum, F f, std::index_sequence<K...>) const {
+            Sum part[] = {(void(K), sum)...};
+            constexpr isize step = Sum::interval ? Sum::interval * row_sums : sum_segment;
+            (part[K].begin(r * sum_vectors + K, true), ...);
+            isize j = 0;
+            do {
+                const isize end = n - j < step ? n : j + step;
+                isize i = j;
+                for (; end - i >= row_sums; i += row_sums) (f(i + K * lanes, AllLanes{}, part[K]), ...);
+                if (i < end) (rest(i + K * lanes, end, f, part[K]), ...);
+                (part[K].flush(r * sum_vectors + K), ...);
+                j += step;
+                if (n > sum_segment && (j >= n || j % sum_segment == 0))
+                    (part[K].end_segment(r * sum_vectors + K), ...);
+            } while (j < n);
+        }
+        template <class Sum, class F> static ONESUM_INLINE void rest(isize j, isize end, F f, Sum& sum) {
+            if (end - j >= lanes) f(j, AllLanes{}, sum);
+            else if (j < end) f(j, SomeLanes{int(end - j)}, sum);
+        }
     };
     template <class F> ONESUM_INLINE void rows(F f) const {
         for (int r = 0; r < count; ++r) f(Row{n, r});
@@ -91,15 +102,39 @@ template <class S_> struct Horizontal {
     // One vector for each row, partial results in its lanes, to one with a lane for each row.
     V max_of(V* partial) const {
         const auto larger = [](V a, V b) ONESUM_FORCE_INLINE { return max(a, b); };
-        if (count == 1) return reduce(partial[0], larger);
+        if (count <= few_rows)
+            return lane_by_lane(reduce(partial[0], larger),
+                                [&](int r) ONESUM_FORCE_INLINE { return reduce(partial[r], larger); });
         for (int r = count; r < lanes; ++r) partial[r] = partial[0];
         transpose_reduce<lanes / 2>(partial, larger);
         return partial[0];
     }
+    // The same of sums, each row's in as many vectors as they take.
     Wide<C> sum_of(Wide<C>* partial) const {
-        if (count == 1) return sum_of_lanes(partial[0]);
+        for (int r = 0; sum_vectors > 1 && r < count; ++r) {
+            Wide<C>* const of_row = partial + r * sum_vectors;
+            for (int by = sum_vectors / 2; by > 0; by /= 2)
+                for (int i = 0; i < by; ++i) add_to(of_row[i], of_row[i + by]);
+            partial[r] = of_row[0];
+        }
+        if (count <= few_rows)
+            return lane_by_lane(sum_of_lanes(partial[0]),
+                                [&](int r) ONESUM_FORCE_INLINE { return sum_of_lanes(partial[r]); });
         for (int r = count; r < lanes; ++r) partial[r] = partial[0];
         return sums_of_lanes(partial);
+    }
+
+  private:
+    // To transpose as many rows as there are lanes takes as long as so many one by one.
+    static constexpr int few_rows = lanes / 2;
+    // Lane r of f(r), for every row; all of `first` in the others.
+    template <class T, class F> ONESUM_INLINE T lane_by_lane(T result, F f) const {
+        for (int r = 1; r < count; ++r) {
+            const I here = iota<I>() == Int(r);
+            if constexpr (std::is_same_v<T, V>) result = here ? f(r) : result;
+            else result = T::choose(here, f(r), result);
+        }
+        return result;
     }
 };
 

@@ -18,36 +18,39 @@ inline int panel_vectors(isize classes, int inputs) {
     return fit < least_panel ? least_panel : fit > most_panel ? most_panel : int(fit);
 }
 
-// Copies rows side by side to tiles, a few vectors at a time.
-template <class S> struct IncrementalPack {
-    using C = typename Compute<S>::type;
-    static constexpr isize size = sizeof(S);
-    static constexpr int lanes = lanes_of<S>;
+// How far the copying of rows side by side to tiles has come, which goes a few vectors at a time.
+template <class C> struct IncrementalPack {
+    static constexpr int lanes = Vec<C>::lanes;
     RunCursor from, to;
     isize left;  // vectors
     int width;   // rows
 
-    IncrementalPack(const Operand& a, int width, isize n, const Tiles<C>& tiles) : width(width) {
+    // `size`: bytes of an element
+    IncrementalPack(const Operand& a, isize size, int width, isize n, const Tiles<C>& tiles) : width(width) {
         const int vectors = (width + lanes - 1) / lanes;
         from = {a.p, lanes * size, a.class_stride - vectors * lanes * size, vectors, vectors};
         to = {tiles.p, tiles.tile_stride, tiles.class_stride - vectors * tiles.tile_stride, vectors, vectors};
         left = vectors * n;
     }
-    void fill(isize until) {
-        const int last = (width - 1) % lanes + 1;
-        while (left > until) {
-            const isize vectors = left - until < from.left ? left - until : from.left;
-            const bool part = vectors == from.left && last < lanes;
-            const char* p = from.p;
-            char* tile = const_cast<char*>(to.p);
-            for (isize i = part; i < vectors; ++i, p += from.step, tile += to.step) store<C>(tile, load<S>(p));
-            if (part) store<C>(tile, load_n<S>(p, last));
-            from.advance(vectors);
-            to.advance(vectors);
-            left -= vectors;
-        }
-    }
 };
+// Until only so many vectors are left.
+template <class S> void pack_vectors(IncrementalPack<typename Compute<S>::type>& pack, isize until) {
+    using C = typename Compute<S>::type;
+    constexpr int lanes = lanes_of<S>;
+    const int last = (pack.width - 1) % lanes + 1;
+    while (pack.left > until) {
+        RunCursor &from = pack.from, &to = pack.to;
+        const isize vectors = pack.left - until < from.left ? pack.left - until : from.left;
+        const bool part = vectors == from.left && last < lanes;
+        const char* p = from.p;
+        char* tile = const_cast<char*>(to.p);
+        for (isize i = part; i < vectors; ++i, p += from.step, tile += to.step) store<C>(tile, load<S>(p));
+        if (part) store<C>(tile, load_n<S>(p, last));
+        from.advance(vectors);
+        to.advance(vectors);
+        pack.left -= vectors;
+    }
+}
 
 // `some` classes of rows side by side.
 template <class S> void pack(const Operand& a, int width, isize some, const Tiles<typename Compute<S>::type>& tiles) {

@@ -18,6 +18,10 @@ namespace {
 struct Fast { static constexpr bool general = false; };
 struct General { static constexpr bool general = true; };
 
+// Where exponentials are kept: in the output, where the fast path does not read the logits again once they are there
+// (which may be the same memory); in scratch, as the general path always has it.
+enum class ExpCache { none, scratch, output };
+
 // What comes after `finish`: nothing more, `sum` once more (for something else), or everything by the general path.
 enum class Next { done, another_pass, general_path };
 
@@ -26,7 +30,7 @@ concept Operation = requires {
     typename Op::template Sums<Horizontal<float>>;  // Totals, or more kinds of sums
     Op::prepass_inputs;                             // how many inputs the prepass reads
     Op::online_max;      // the prepass is a maximum, and on the fast path sums taken by a smaller one can be rescaled
-    Op::caches_exp;      // `write` uses exponentials that `sum` has computed, where there is room to keep them
+    Op::exp_cache;       // where `write` finds the exponentials that `sum` has computed
     Op::always_general;  // there is no fast path
 };
 
@@ -34,18 +38,18 @@ concept Operation = requires {
 template <class W_> struct Totals {
     using W = W_;
     static constexpr int kinds = 2;
-    Wide<typename W::C> sum[W::lanes], other[W::lanes], count[W::views];
+    Wide<typename W::C> sum[W::sums], other[W::sums], count[W::views];
     auto* kind(int i) { return i == 0 ? sum : other; }
 };
 template <class T> void merge(T& totals, T& more) {
     using W = typename T::W;
     for (int i = 0; i < T::kinds; ++i)
-        for (int k = 0; k < W::lanes; ++k) add_to(totals.kind(i)[k], more.kind(i)[k]);
+        for (int k = 0; k < W::sums; ++k) add_to(totals.kind(i)[k], more.kind(i)[k]);
     for (int k = 0; k < W::views; ++k) add_to(totals.count[k], more.count[k]);
 }
 template <class T> void rescale(T& totals, typename T::W::V powers_of_two) {
     for (int i = 0; i < T::kinds; ++i)
-        for (int k = 0; k < T::W::lanes; ++k) totals.kind(i)[k] = totals.kind(i)[k].scaled(powers_of_two);
+        for (int k = 0; k < T::W::sums; ++k) totals.kind(i)[k] = totals.kind(i)[k].scaled(powers_of_two);
 }
 
 // What was counted, for every row.
@@ -79,6 +83,13 @@ template <class Run, class W, class T> ONESUM_INLINE Next finish(Run& run, RowBl
     else return run.finish(g, totals);
 }
 
+template <class Run, class W, class T> ONESUM_INLINE Next sum_up(Run& run, RowBlock<W>& g, T& totals) {
+    Next next;
+    do run.sum(g, totals);
+    while ((next = finish(run, g, totals)) == Next::another_pass);
+    return next;
+}
+
 // Row blocks, step by step for all of them, so that one need not wait for the end of another.
 template <Operation Op, int most, class W> void run_row_blocks(RowBlock<W>* blocks, int count) {
     decltype(Op::prepass(blocks[0])) prepass[most];
@@ -96,15 +107,29 @@ template <Operation Op, int most, class W> void run_row_blocks(RowBlock<W>* bloc
             for (int t = 0; t < count; ++t) runs[t].sum(blocks[t], totals[t]);
             done = true;
             for (int t = 0; t < count; ++t) {
-                Next next;
-                while ((next = finish(runs[t], blocks[t], totals[t])) == Next::another_pass)
-                    runs[t].sum(blocks[t], totals[t]);
+                Next next = finish(runs[t], blocks[t], totals[t]);
+                if (next == Next::another_pass) next = sum_up(runs[t], blocks[t], totals[t]);
                 done &= next != Next::general_path;
             }
             for (int t = 0; done && t < count && blocks[t].writes; ++t) {
                 write(runs[t], blocks[t], totals[t]);
                 fix_pivot(runs[t], blocks[t], totals[t]);
             }
+        });
+}
+
+// One row block by itself.
+template <Operation Op, class W> void run_row_block(RowBlock<W>& block) {
+    const auto prepass = Op::prepass(block);
+    bool general = needs_general<Op>(block, prepass);
+    for (bool done = false; !done; general = true)
+        with_path<Op>(general, [&](auto path) ONESUM_FORCE_INLINE {
+            typename Op::template Run<decltype(path), W> run(block, prepass);
+            typename Op::template Sums<W> totals;
+            done = sum_up(run, block, totals) == Next::done;
+            if (!done || !block.writes) return;
+            write(run, block, totals);
+            fix_pivot(run, block, totals);
         });
 }
 

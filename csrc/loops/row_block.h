@@ -82,14 +82,10 @@ template <class W> struct RowBlock {
     LossTargets<W> targets;     // of a loss
     double temperature[W::lanes];
     bool scaled;              // some temperature is not 1
-    bool streamed;            // write past the caches
-    char* exp_cache;          // room for two vectors a step, or null if that is too much
-    isize exp_cache_row = 0;  // bytes of it for a row
-    // What is read after this block: each row's successor in order, or what fills the next tiles.
-    std::conditional_t<W::vertical, RunCursor, Operand> next[2];
-    int next_count;      // how many rows have a successor
-    mutable V next_max;  // their maxima, where they are known already
-    mutable bool next_max_known;
+    bool streamed;      // write past the caches
+    // Where the exponentials of one pass are kept for the next, by path; p is null if they are computed again.
+    Operand fast_cache, general_cache;
+    RunCursor next[2];  // of rows side by side: what is packed next, to be fetched meanwhile
 };
 
 }  // namespace

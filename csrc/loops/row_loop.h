@@ -1,19 +1,17 @@
-// From strided operands to a walk: horizontal where the classes are contiguous, vertical where rows lie side by side or
-// are short, and otherwise horizontal over a copy of each row (O(n) scratch, never the whole array).
+// From strided operands to a walk: vertical where rows lie side by side or are short, else horizontal; over a copy of each
+// row, or of a chunk of it, where the classes are not next to each other or of another type than what is computed with.
 #pragma once
 
 #include "loops/chunked.h"
-#include "loops/pack.h"
-#include "simd/transpose.h"
+#include "loops/storage_ops.h"
 
 namespace {
 
-template <class S, Operation Op, const onesum::Signature& signature> struct RowLoop {
-    using C = typename Compute<S>::type;
+template <class C, Operation Op, const onesum::Signature& signature> struct RowLoop {
     using V = typename Vec<C>::V;
-    static constexpr isize size = sizeof(S);
-    static constexpr int lanes = lanes_of<S>;
+    static constexpr int lanes = Vec<C>::lanes;
     static constexpr int inputs = signature.core[1] < 0 ? 1 : 2;
+    const StorageOps<C>& storage;
     char* const* args;
     isize rows, n;
     const isize* strides;
@@ -34,19 +32,19 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
         return {at(place(which), row), class_stride(which), strides[place(which)]};
     }
 
-    bool run() const {
+    ONESUM_NOINLINE bool run() const {
         if (rows == 0 || (n == 0 && !signature.row_out)) return true;
         bool contiguous = true, side_by_side = true;
         for (int which = 0; which < 3; ++which) {
             if (!has(which)) continue;
-            contiguous &= n == 1 || class_stride(which) == size;  // one class has no neighbour: any stride will do
-            side_by_side &= strides[place(which)] == size;
+            contiguous &= n == 1 || class_stride(which) == storage.size;  // one class has no neighbour: any stride will do
+            side_by_side &= strides[place(which)] == storage.size;
         }
         bool done;
         if (side_by_side && rows > 1 && (!contiguous || n == 1))
-            done = n <= flush_interval * lanes ? run_panels() : run_columns();
+            done = n <= flush_classes<C> ? run_panels() : run_columns();
         else if (n <= max_transposed_classes<C>) done = run_tiles(contiguous);
-        else done = run_rows(contiguous);
+        else done = n <= row_chunk ? run_rows() : run_long_rows();
         if (options.streamed) stream_fence();
         return done;
     }
@@ -56,8 +54,6 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
     template <class W> void per_row(RowBlock<W>& g, isize first, int count, bool fresh) const {
         if (fresh) {
             g.classes = n;
-            g.next_max_known = false;
-            g.next_count = 0;
             g.writes = writes();
         }
         if (fresh || strides[signature.temperature]) temperatures(g, first, count);
@@ -66,7 +62,7 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
                 g.mask = {at(signature.mask, first), strides[signature.mask_stride], strides[signature.mask]};
         if constexpr (signature.row_in >= 0) {
             g.row_in = V{};
-            for (int k = 0; k < count; ++k) g.row_in[k] = load_broadcast<S>(at(signature.row_in, first + k))[0];
+            for (int k = 0; k < count; ++k) g.row_in[k] = storage.load(at(signature.row_in, first + k));
         }
         if constexpr (signature.words_in[0] >= 0)
             for (int word = 0; word < 2; ++word)
@@ -91,7 +87,7 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
             } else {
                 targets.in_lanes[k] = typename W::Int(y);
                 if (!args[signature.mask] || *(at(signature.mask, first + k) + y * strides[signature.mask_stride]))
-                    targets.logits[k] = load_broadcast<S>(at(signature.core[0], first + k) + y * class_stride(0))[0];
+                    targets.logits[k] = storage.load(at(signature.core[0], first + k) + y * class_stride(0));
             }
         }
         for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
@@ -109,14 +105,15 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
         for (isize j = 0; j < n; ++j) left += *(at(signature.mask, row) + j * strides[signature.mask_stride]) != 0;
         return left;
     }
-    template <class T> static Elements<C> elements() {
-        return {[](const char* p) { return C(load_broadcast<T>(p)[0]); },
-                [](char* p, C x) { store_first<T>(p, V{} + x); }};
-    }
-    template <class W> void in_memory(RowBlock<W>& g, isize first) const {
-        g.element = elements<S>();
+    // A single element of the second input, and of the output: of the arrays, or of the copies that are walked.
+    template <class W> void set_elements(RowBlock<W>& g, isize first) const {
+        g.element = {storage.load, storage.store};
         if constexpr (inputs == 2) g.v = operand(1, first);
         if constexpr (has(2)) g.result = operand(2, first);
+    }
+    template <class W> static void set_walked_elements(RowBlock<W>& g) {
+        g.element = {storage_ops<C>.load, storage_ops<C>.store};
+        g.v = g.in[1], g.result = g.out;
     }
     template <class W> void temperatures(RowBlock<W>& g, isize first, int count) const {
         g.scaled = false;
@@ -136,35 +133,32 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
                 for (int k = 0; k < count; ++k)
                     memcpy(at(signature.words_out[word], first + k), &g.words[word][k], sizeof(double));
         if constexpr (signature.row_out) {
-            if (strides[signature.out] == size) return store_n<S>(at(signature.out, first), g.row_out, count);
-            for (int k = 0; k < count; ++k) store_first<S>(at(signature.out, first + k), V{} + g.row_out[k]);
+            for (int k = 0; k < count; ++k) storage.store(at(signature.out, first + k), g.row_out[k]);
         }
     }
-    size_t exp_cache_bytes(size_t steps) const {
-        const size_t bytes = 2 * sizeof(V) * steps;
-        return Op::caches_exp && writes() && bytes <= (options.streamed ? exp_cache_limit_streamed : exp_cache_limit)
-                   ? bytes
-                   : 0;
+    // The exponentials of a block, for which there is room in `cache`, or none.
+    template <class W> void set_caches(RowBlock<W>& g, const Operand& cache) const {
+        g.general_cache = cache;
+        g.fast_cache = cache.p && Op::exp_cache == ExpCache::output ? g.out : cache;
     }
+    bool caches_exp() const { return Op::exp_cache != ExpCache::none && writes(); }
 
     // Tiles that go through the steps of an operation at the same time.
     struct TileBatch {
         using W = Vertical<C>;
-        const size_t exp_cache;
+        const size_t exp_cache;  // bytes of a tile's
         const int size;
         RowBlock<W> blocks[tiles_per_batch];
         int used = 0;  // so many before
 
         TileBatch(size_t exp_cache, int tiles)
             : exp_cache(exp_cache),
-              size(tiles < tiles_per_batch || 2 * exp_cache * tiles_per_batch > row_block_limit ? 1 : tiles_per_batch) {
-        }
+              size(tiles < tiles_per_batch || exp_cache * tiles_per_batch > row_block_limit ? 1 : tiles_per_batch) {}
         size_t bytes() const { return size * exp_cache; }
         void set(char* room) {
             for (int t = 0; t < size; ++t) {
                 blocks[t].streamed = false;
-                blocks[t].exp_cache = exp_cache ? room + t * exp_cache : nullptr;
-                blocks[t].exp_cache_row = isize(exp_cache);
+                blocks[t].general_cache = {exp_cache ? room + t * exp_cache : nullptr, sizeof(V), sizeof(C)};
             }
         }
     };
@@ -195,14 +189,13 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
             block.next[which] = nothing_new(tiles[which]);
         }
         block.out = block.in[0];  // every kernel may write over its operands
-        block.v = block.in[1];
-        block.result = block.out;
-        block.element = elements<C>();
+        set_walked_elements(block);
+        set_caches(block, block.general_cache);
     }
 
     // Short rows, one in each lane of a tile: transposed, or gathered.
     bool run_tiles(bool contiguous) const {
-        const size_t exp_cache = exp_cache_bytes(n), tile = size_t(n | 1) * sizeof(V);
+        const size_t tile = size_t(n | 1) * sizeof(V), exp_cache = caches_exp() ? tile : 0;
         int vectors = 1;
         while (vectors < tiles_per_batch && (vectors + 1) * (inputs * tile + exp_cache) <= row_block_limit) ++vectors;
         TileBatch batch(exp_cache, vectors);
@@ -225,11 +218,10 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
             V* const tile = reinterpret_cast<V*>(tiles.at(first / lanes).p);
             const char* const p = a.p + first * a.row_stride;
             const int count = width - first < lanes ? width - first : lanes;
-            if (contiguous) TransposeTile<S, V>::in(p, a.row_stride, count, n, tile);
+            if (contiguous) storage.transpose_in(p, a.row_stride, count, n, tile);
             else
                 for (isize j = 0; j < n; ++j)
-                    for (int k = 0; k < count; ++k)
-                        tile[j][k] = load_broadcast<S>(p + j * a.class_stride + k * a.row_stride)[0];
+                    for (int k = 0; k < count; ++k) tile[j][k] = storage.load(p + j * a.class_stride + k * a.row_stride);
         }
     }
     void tiles_out(const Tiles<C>& tiles, int width, const Operand& a, bool contiguous) const {
@@ -237,11 +229,10 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
             const V* const tile = reinterpret_cast<const V*>(tiles.at(first / lanes).p);
             char* const p = a.p + first * a.row_stride;
             const int count = width - first < lanes ? width - first : lanes;
-            if (contiguous) TransposeTile<S, V>::out(tile, count, n, p, a.row_stride);
+            if (contiguous) storage.transpose_out(tile, count, n, p, a.row_stride);
             else
                 for (isize j = 0; j < n; ++j)
-                    for (int k = 0; k < count; ++k)
-                        store_first<S>(p + j * a.class_stride + k * a.row_stride, V{} + tile[j][k]);
+                    for (int k = 0; k < count; ++k) storage.store(p + j * a.class_stride + k * a.row_stride, tile[j][k]);
         }
     }
 
@@ -251,7 +242,7 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
         const isize all = (rows + lanes - 1) / lanes;
         const int most = panel_vectors(n, inputs), vectors = all < most ? int(all) : most, panel = vectors * lanes;
         const isize pitch = (vectors | 1) * isize(sizeof(V));
-        TileBatch batch(exp_cache_bytes(n), vectors);
+        TileBatch batch(caches_exp() ? n * sizeof(V) : 0, vectors);
         Scratch scratch(2 * inputs * n * pitch + batch.bytes());
         if (!scratch) return false;
         batch.set(scratch.at(2 * inputs * n * pitch));
@@ -259,9 +250,12 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
             return Tiles<C>{scratch.at((buffer * inputs + which) * n * pitch), pitch, sizeof(V)};
         };
         const auto packing = [&](int buffer, isize row, int which) {
-            return IncrementalPack<S>(operand(which, row), width_of(row, panel), n, tiles_of(buffer, which));
+            return IncrementalPack<C>(operand(which, row), storage.size, width_of(row, panel), n, tiles_of(buffer, which));
         };
-        for (int which = 0; which < inputs; ++which) packing(0, 0, which).fill(0);
+        for (int which = 0; which < inputs; ++which) {
+            auto all = packing(0, 0, which);
+            storage.pack_vectors(all, 0);
+        }
         int buffer = 0;
         for (isize row = 0, next_row; row < rows; row = next_row, buffer ^= 1) {
             const int width = width_of(row, panel), steps = (width - 1) / (batch.size * lanes) + 1;
@@ -271,18 +265,18 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
                 for (int step = 0; step < steps; ++step)
                     run_batch(batch, tiles, row, width, step * batch.size, nullptr);
             } else {
-                IncrementalPack<S> packings[2] = {packing(buffer ^ 1, next_row, 0),
+                IncrementalPack<C> packings[2] = {packing(buffer ^ 1, next_row, 0),
                                                   packing(buffer ^ 1, next_row, inputs - 1)};
                 const isize vectors = packings[0].left;
                 for (int step = 0; step < steps; ++step) {
                     const RunCursor next[2] = {packings[0].from, packings[1].from};
                     run_batch(batch, tiles, row, width, step * batch.size, next);
                     for (int which = 0; which < inputs; ++which)
-                        packings[which].fill(vectors - vectors * (step + 1) / steps);
+                        storage.pack_vectors(packings[which], vectors - vectors * (step + 1) / steps);
                 }
             }
             if constexpr (has(2))
-                if (writes()) unpack<S>(tiles[0], width, n, operand(2, row), options.streamed);
+                if (writes()) storage.unpack(tiles[0], width, n, operand(2, row), options.streamed);
         }
         return true;
     }
@@ -290,7 +284,7 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
     // lines, if they are so in every class.
     int width_of(isize row, int panel) const {
         if (writes() && row == 0 && rows > panel && class_stride(2) % 64 == 0) {
-            const int head = int(-reinterpret_cast<uintptr_t>(at(place(2), 0)) % 64 / size);
+            const int head = int(-reinterpret_cast<uintptr_t>(at(place(2), 0)) % 64 / storage.size);
             if (head > 0 && head < panel) panel = head;
         }
         return rows - row < panel ? int(rows - row) : panel;
@@ -307,7 +301,7 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
         RowBlock<W>* const blocks;
 
         static isize pitch(isize count) { return (count | 1) * isize(sizeof(V)); }
-        static size_t tile_bytes(isize count) { return flush_interval * lanes * pitch(count); }
+        static size_t tile_bytes(isize count) { return flush_classes<C> * pitch(count); }
         static size_t bytes(isize count) { return inputs * tile_bytes(count) + count * sizeof(RowBlock<W>); }
         ColumnWorkspace(const RowLoop& loop, isize row, int width, const RowBlock<W>* whole, int count, char* room)
             : loop(loop), row(row), width(width),
@@ -325,12 +319,13 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
         }
         // `soon`: classes of the tile after it, whose vectors are fetched meanwhile.
         void load(isize first, isize classes, isize soon, int which) {
-            pack<S>(from_class(which, first), width, classes, tiles[which]);
+            loop.storage.pack(from_class(which, first), width, classes, tiles[which]);
             const int vectors = (width + lanes - 1) / lanes;
             RunCursor runs = nothing_new(tiles[which]);
             if (soon > 0) {
                 const Operand a = from_class(which, first + classes);
-                runs = {a.p, lanes * size, a.class_stride - vectors * lanes * size, vectors, vectors};
+                const isize step = lanes * loop.storage.size;
+                runs = {a.p, step, a.class_stride - vectors * step, vectors, vectors};
             }
             for (int t = 0; t < vectors; ++t) {
                 blocks[t].next[which] = runs;
@@ -338,7 +333,7 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
             }
         }
         void store(isize first, isize classes) {
-            unpack<S>(tiles[0], width, classes, from_class(2, first), loop.options.streamed);
+            loop.storage.unpack(tiles[0], width, classes, from_class(2, first), loop.options.streamed);
             if (loop.options.streamed) stream_fence();
         }
 
@@ -367,7 +362,7 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
                 RowBlock<W>& g = whole[t];
                 g.walk = {n, width - first < lanes ? width - first : lanes};
                 per_row(g, row + first, g.walk.count, row == 0);
-                in_memory(g, row + first);
+                set_elements(g, row + first);
             }
             const auto workspace_of = [&](isize task) {
                 return ColumnWorkspace(*this, row, width, whole, count, scratch.at(task * bytes));
@@ -377,50 +372,95 @@ template <class S, Operation Op, const onesum::Signature& signature> struct RowL
         }
         return true;
     }
-    // Operands whose classes are apart are copied row by row.
-    bool run_rows(bool contiguous) const {
-        using W = Horizontal<S>;
-        const size_t steps = size_t(n + lanes - 1) / lanes, exp_cache_row = exp_cache_bytes(steps),
-                     row_bytes = (size_t(n) * size + 63) / 64 * 64;
-        const size_t fit = row_block_limit / (exp_cache_row ? exp_cache_row : inputs * row_bytes);
-        const int block = !contiguous || n > row_chunk || fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
-        Scratch scratch(block * exp_cache_row + sizeof(V) + (contiguous ? 0 : 3 * row_bytes));
-        if (!scratch) return false;
-        char* copies[3] = {};
-        for (int which = 0; which < 3; ++which)
-            if (!contiguous && has(which) && (which < 2 || writes()) && class_stride(which) != size)
-                copies[which] = scratch.at(exp_cache_row + sizeof(V) + which * row_bytes);
-        RowBlock<W> g;
-        g.streamed = options.streamed && contiguous;
-        g.exp_cache = exp_cache_row ? scratch.at(0) : nullptr;
-        g.exp_cache_row = isize(exp_cache_row);
-        for (isize row = 0; row < rows; row += block) {
-            const int count = rows - row < block ? int(rows - row) : block;
-            g.walk = {n, count};
-            per_row(g, row, count, row == 0);
-            for (int which = 0; which < inputs; ++which) {
-                g.in[which] = operand(which, row);
-                if (!copies[which]) continue;
-                for (isize j = 0; j < n; ++j)
-                    memcpy(copies[which] + j * size, g.in[which].p + j * g.in[which].class_stride, size);
-                g.in[which] = {copies[which], size, 0};
-            }
+    // The operands of horizontal blocks: where they lie, or copies of them in a room of the block's own.
+    struct Staging {
+        const RowLoop& loop;
+        const isize classes;  // of a block, at most
+        const int count;      // rows of it
+        bool staged[3];
+
+        Staging(const RowLoop& loop, isize classes, int count) : loop(loop), classes(classes), count(count) {
+            for (int which = 0; which < 3; ++which)
+                staged[which] = has(which) && (loop.storage.size != sizeof(C) || loop.class_stride(which) != sizeof(C));
+        }
+        isize pitch() const { return (classes * isize(sizeof(C)) + 63) / 64 * 64; }
+        // Every kernel may write over its operands: the copy of the output is where that of the first input is.
+        size_t bytes() const { return ((staged[0] || staged[2]) + staged[1]) * count * pitch(); }
+        void load(RowBlock<Horizontal<C>>& g, isize row, isize first, char* room) const {
+            for (int which = 0; which < inputs; ++which) g.in[which] = place(which, row, first, room);
             g.out = g.in[0];
-            if constexpr (has(2)) g.out = copies[2] ? Operand{copies[2], size, 0} : operand(2, row);
-            in_memory(g, row);
-            if (!contiguous) g.v = g.in[1], g.result = g.out;
-            const isize left = rows - row - count;
-            g.next_count = copies[0] ? 0 : left < count ? int(left) : count;
-            for (int which = 0; which < inputs; ++which)
-                g.next[which] = g.next_count ? operand(which, row + count) : g.in[which];
-            if (n <= row_chunk) run_row_blocks<Op, 1>(&g, 1);
-            else if (!run_row_chunks<Op>(g)) return false;
             if constexpr (has(2))
-                if (copies[2]) {
-                    const Operand out = operand(2, row);
-                    for (isize j = 0; j < n; ++j) memcpy(out.p + j * out.class_stride, copies[2] + j * size, size);
-                }
-            put_rows(g, row, count);
+                if (loop.writes()) g.out = place(2, row, first, room);
+            for (int which = 0; which < inputs; ++which) {
+                if (!staged[which]) continue;
+                const Operand a = from_class(which, row, first);
+                for (int r = 0; r < g.walk.count; ++r)
+                    loop.storage.gather(a.p + r * a.row_stride, a.class_stride, g.walk.n,
+                                        reinterpret_cast<C*>(g.in[which].p + r * pitch()));
+            }
+        }
+        void store(const RowBlock<Horizontal<C>>& g, isize row, isize first) const {
+            if constexpr (has(2)) {
+                if (!staged[2] || !loop.writes()) return;
+                const Operand a = from_class(2, row, first);
+                for (int r = 0; r < g.walk.count; ++r)
+                    loop.storage.scatter(reinterpret_cast<const C*>(g.out.p + r * pitch()), g.walk.n, a.p + r * a.row_stride,
+                                         a.class_stride);
+            }
+        }
+
+      private:
+        Operand from_class(int which, isize row, isize first) const {
+            const Operand a = loop.operand(which, row);
+            return {a.p + first * a.class_stride, a.class_stride, a.row_stride};
+        }
+        Operand place(int which, isize row, isize first, char* room) const {
+            if (!staged[which]) return from_class(which, row, first);
+            const bool second = which == 1 && (staged[0] || staged[2]);
+            return {room + (second ? count * pitch() : 0), sizeof(C), pitch()};
+        }
+    };
+    bool run_rows() const {
+        using W = Horizontal<C>;
+        const isize fit = row_block_limit / (inputs * n * isize(sizeof(C)));
+        const int count = fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
+        const Staging staging(*this, n, count);
+        const size_t cache = caches_exp() ? count * staging.pitch() : 0, room = staging.bytes() + cache;
+        Scratch scratch(room);
+        if (!scratch) return false;
+        RowBlock<W> g;
+        g.streamed = options.streamed && !staging.staged[2] && !(cache && Op::exp_cache == ExpCache::output);
+        for (isize row = 0; row < rows; row += count) {
+            g.walk = {n, rows - row < count ? int(rows - row) : count};
+            per_row(g, row, g.walk.count, row == 0);
+            staging.load(g, row, 0, scratch.at(0));
+            set_walked_elements(g);
+            set_caches(g, {cache ? scratch.at(staging.bytes()) : nullptr, sizeof(C), staging.pitch()});
+            run_row_block<Op>(g);
+            staging.store(g, row, 0);
+            put_rows(g, row, g.walk.count);
+        }
+        return true;
+    }
+    bool run_long_rows() const {
+        using W = Horizontal<C>;
+        const Staging staging(*this, row_chunk, 1);
+        const isize chunks = (n + row_chunk - 1) / row_chunk, threads = onesum::free_threads(),
+                    tasks = threads < chunks ? threads : chunks;
+        const Scratch scratch(tasks * staging.bytes());
+        if (!scratch) return false;
+        RowBlock<W> whole{};
+        for (isize row = 0; row < rows; ++row) {
+            whole.walk = {n, 1};
+            per_row(whole, row, 1, row == 0);
+            set_elements(whole, row);
+            whole.streamed = options.streamed && !staging.staged[2];
+            if (!run_row_chunks<Op>(
+                    whole, tasks,
+                    [&](isize task, RowBlock<W>& g) { staging.load(g, row, g.walk.first, scratch.at(task * staging.bytes())); },
+                    [&](const RowBlock<W>& g) { staging.store(g, row, g.walk.first); }))
+                return false;
+            put_rows(whole, row, 1);
         }
         return true;
     }

@@ -193,8 +193,8 @@ inline Wide<double> sums_of_lanes(Wide<double>* x) {
     });
     return x[0].normalized();
 }
-template <class C> inline Wide<C> sum_of_vectors(Wide<C>* x, int count) {
-    for (int by = Vec<C>::lanes / 2; by > 0; by /= 2)
+template <int most, class C> inline Wide<C> sum_of_vectors(Wide<C>* x, int count) {
+    for (int by = most / 2; by > 0; by /= 2)
         for (int i = 0; i < by && i + by < count; ++i) add_to(x[i], x[i + by]);
     return x[0].normalized();
 }

@@ -9,7 +9,7 @@ namespace {
 
 // m, and r in two words: 0 for a row of nothing but -inf, NaN for one with several +inf.
 struct RowNormalizer : FromLogits {
-    static constexpr bool caches_exp = false;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     template <class Path, class W> struct Run : Normalizer<Path, W> {
         using N = Normalizer<Path, W>;
         using N::N;
@@ -29,7 +29,8 @@ struct RowNormalizer : FromLogits {
 
 // The normalizer of all classes is given: their maximum is the row's operand, and there is nothing to sum.
 struct Shifted : FromLogits {
-    static constexpr bool online_max = false, caches_exp = false;
+    static constexpr bool online_max = false;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     static constexpr int prepass_inputs = 0;
     template <class W> static typename W::V prepass(const RowBlock<W>& g) { return g.row_in; }
     template <class W, class V> static V combine(const W&, V a, V) { return a; }

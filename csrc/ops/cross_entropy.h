@@ -13,7 +13,7 @@
 namespace {
 
 struct CrossEntropy : FromLogits {
-    static constexpr bool caches_exp = true;
+    static constexpr ExpCache exp_cache = ExpCache::scratch;
     template <class W> static bool needs_general(const RowBlock<W>& g, const typename W::V& m) {
         using C = typename W::C;
         const auto& targets = g.targets;
@@ -41,8 +41,8 @@ struct CrossEntropy : FromLogits {
         V power;  // what is left to multiply the others by
 
         ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
-            P::sum(g, totals, [&](auto row, auto&) ONESUM_FORCE_INLINE {
-                return [target = target_of(g, row)](isize j, auto, V, auto& e) ONESUM_FORCE_INLINE {
+            P::sum(g, totals, [&](auto row) ONESUM_FORCE_INLINE {
+                return [target = target_of(g, row)](isize j, auto, V, auto& e, auto&) ONESUM_FORCE_INLINE {
                     if (target.may_be_at(j)) e.scale = target.at(j) ? V{} : e.scale;
                 };
             });

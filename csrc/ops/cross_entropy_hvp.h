@@ -12,17 +12,15 @@
 namespace {
 
 // v at the top, and how many classes attain it.
-template <class C> struct TopSum {
-    static constexpr bool flushes = false;
+template <class C> struct TopSum : JointSum<TopSum<C>, 0> {
     WideSum<C> v, tops;
     template <class T> ONESUM_INLINE explicit TopSum(T& totals) : v(totals.more[0]), tops(totals.more[1]) {}
-    ONESUM_INLINE void begin(isize k, bool fresh) { v.begin(k, fresh), tops.begin(k, fresh); }
-    ONESUM_INLINE void flush(isize k) { v.flush(k), tops.flush(k); }
-    ONESUM_INLINE void end_segment(isize k) { v.end_segment(k), tops.end_segment(k); }
+    ONESUM_INLINE void for_each(auto f) { f(v), f(tops); }
 };
 
 struct CrossEntropyHvp : FromLogits {
-    static constexpr bool online_max = false, always_general = true, caches_exp = false;
+    static constexpr bool online_max = false, always_general = true;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     template <class W> using Sums = MoreTotals<W>;
 
     template <class Path, class W> struct Run : Shift<Path, W> {
@@ -59,7 +57,7 @@ struct CrossEntropyHvp : FromLogits {
                 const auto centre = centres.of(row), slope = slopes.of(row), level = levels.of(row);
                 const V nan = row.of(this->nan);
                 const I ignored = bit_cast<I>(row.of(bit_cast<V>(g.targets.ignored)));
-                row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     const V x = logits.at(j, lanes);
                     const auto e = terms.term(x);
                     const I live = e.scale != 0;
@@ -82,8 +80,7 @@ struct CrossEntropyHvp : FromLogits {
                 const Logits<Path, W> logits(g, row);
                 const auto v_at = row.of(g.in[1]);
                 const V m = row.of(this->m);
-                TopSum<C> sum(totals);
-                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.accumulate(TopSum<C>(totals), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     const V x = logits.at(j, lanes);
                     const I is_top = (x == m) & (x > C(-infinity));
                     add_to(sum.v.sum, Wide<C>::of(is_top ? read<C>(v_at.at(j), lanes, V{}) : V{}));
@@ -99,8 +96,7 @@ struct CrossEntropyHvp : FromLogits {
                 const auto v_at = row.of(g.in[1]);
                 const auto centre = centres.of(row);
                 const V m = row.of(this->m), left = row.of(excess.left);
-                WeightedSum<C> sum(totals);
-                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.accumulate(WeightedSum<C>(totals), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     const V x = logits.at(j, lanes);
                     auto e = terms.term(x);
                     const auto w = deviation(e.scale != 0, read<C>(v_at.at(j), lanes, V{}), centre);

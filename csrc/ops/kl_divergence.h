@@ -42,36 +42,22 @@ template <class C> constexpr C excess_left() { return sizeof(C) == 4 ? Constants
 
 // The sums of the first pass: both exponentials, the first times u below its top, u at the top, and how many classes
 // attain the tops.
-template <class C> struct DivergenceSum {
-    static constexpr bool flushes = true;
+template <class C> struct DivergenceSum : JointSum<DivergenceSum<C>, ExpSum<C>::interval> {
     ExpSum<C> x, y;
     WideSum<C> u, u_top, tops_x, tops_y;
     template <class T> ONESUM_INLINE explicit DivergenceSum(T& totals)
         : x(totals.sum), y(totals.more[0]), u(totals.other), u_top(totals.more[3]), tops_x(totals.more[1]),
           tops_y(totals.more[2]) {}
-    ONESUM_INLINE void begin(isize k, bool fresh) {
-        x.begin(k, fresh), y.begin(k, fresh), u.begin(k, fresh), u_top.begin(k, fresh), tops_x.begin(k, fresh),
-            tops_y.begin(k, fresh);
-    }
-    ONESUM_INLINE void flush(isize k) {
-        x.flush(k), y.flush(k), u.flush(k), u_top.flush(k), tops_x.flush(k), tops_y.flush(k);
-    }
-    ONESUM_INLINE void end_segment(isize k) {
-        x.end_segment(k), y.end_segment(k), u.end_segment(k), u_top.end_segment(k), tops_x.end_segment(k),
-            tops_y.end_segment(k);
-    }
+    ONESUM_INLINE void for_each(auto f) { f(x), f(y), f(u), f(u_top), f(tops_x), f(tops_y); }
 };
 
 // The sums of the second pass: the deviations, and the mean of u once more, less what it is at the top before anything
 // is summed.
-template <class C> struct DeviationSum {
-    static constexpr bool flushes = false;
+template <class C> struct DeviationSum : JointSum<DeviationSum<C>, 0> {
     WideSum<C> deviations, mean;
     template <class T> ONESUM_INLINE explicit DeviationSum(T& totals)
         : deviations(totals.other), mean(totals.more[3]) {}
-    ONESUM_INLINE void begin(isize k, bool fresh) { deviations.begin(k, fresh), mean.begin(k, fresh); }
-    ONESUM_INLINE void flush(isize k) { deviations.flush(k), mean.flush(k); }
-    ONESUM_INLINE void end_segment(isize k) { deviations.end_segment(k), mean.end_segment(k); }
+    ONESUM_INLINE void for_each(auto f) { f(deviations), f(mean); }
 };
 
 // The maxima, and the largest y where x attains its own.
@@ -92,7 +78,8 @@ template <class W> ONESUM_NOINLINE typename W::V max_where_top(const RowBlock<W>
 }
 
 struct KlDivergence {
-    static constexpr bool online_max = false, always_general = true, caches_exp = false;
+    static constexpr bool online_max = false, always_general = true;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     static constexpr int prepass_inputs = 2;
     template <class W> using Sums = MoreTotals<W>;
     template <class W> static Tops<typename W::V> prepass(const RowBlock<W>& g) {
@@ -248,7 +235,7 @@ struct KlDivergence {
                 const V nan = row.of(by_second ? nan_y : this->nan), at_same_top = row.of(this->at_same_top);
                 const I at_tops = bit_cast<I>(row.of(bit_cast<V>(same_top)));
                 const auto out = row.of(g.out);
-                row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     const auto c = classes.at(j, lanes);
                     const auto p = factor_of<C>(c.e_x) * Wide<C>::of(c.e_x.scale), w = classes.less_top(c) - mean;
                     V result;
@@ -281,8 +268,7 @@ struct KlDivergence {
         ONESUM_INLINE void sum_all(RowBlock<W>& g, MoreTotals<W>& totals) {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const Classes classes(*this, g, row);
-                DivergenceSum<C> sum(totals);
-                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.accumulate(DivergenceSum<C>(totals), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     auto c = classes.at(j, lanes);
                     add_to(sum.u_top.sum, Wide<C>::choose(c.top_x, c.u, Wide<C>{}));
                     add_to(sum.tops_x.sum, Wide<C>::of(c.top_x ? splat(C(1)) : V{}));
@@ -309,8 +295,7 @@ struct KlDivergence {
                 const V mean_scale = row.of(this->mean_scale);
                 const auto mean = Wide<C>::of(row.of(mean_hi), row.of(mean_lo)), shrink = shrinks.of(row),
                            scale_x = per_x.of(row), scale_y = per_y.of(row);
-                DeviationSum<C> sum(totals);
-                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.accumulate(DeviationSum<C>(totals), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     const auto c = classes.at(j, lanes);
                     const auto e_x = factor_of<C>(c.e_x) * Wide<C>::of(c.e_x.scale) * scale_x,
                                e_y = factor_of<C>(c.e_y) * Wide<C>::of(c.e_y.scale) * scale_y;

@@ -32,7 +32,7 @@ template <class Path, class W, class Base> struct LogProbabilities : Base {
             const auto out = row.of(g.out);
             V inverse_hi, inverse_lo;
             if constexpr (Path::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
-            row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+            row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                 V x = logits.at(j, lanes), y;
                 if constexpr (Path::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
                 else y = (x - m) - log_rest;
@@ -44,7 +44,7 @@ template <class Path, class W, class Base> struct LogProbabilities : Base {
 };
 
 struct LogSoftmax : FromLogits {
-    static constexpr bool caches_exp = false;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     template <class Path, class W> struct Run : LogProbabilities<Path, W, Normalizer<Path, W>> {
         using C = typename W::C;
         using N = Normalizer<Path, W>;

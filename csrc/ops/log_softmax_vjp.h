@@ -1,7 +1,6 @@
 // The derivatives of log_softmax.
 #pragma once
 
-#include "loops/staged_store.h"
 #include "ops/pivot.h"
 
 namespace {
@@ -50,7 +49,7 @@ template <class W> struct FromLogarithms {
 
 // (w - S) / T with S = sum p w
 struct LogSoftmaxJvp : FromOutput<true> {
-    static constexpr bool caches_exp = false;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     template <class Path, class W> struct Run : FromLogarithms<W> {
         using C = typename W::C;
         using V = typename W::V;
@@ -65,10 +64,9 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 const V v_pivot = row.of(this->v_pivot);
                 const auto c = Wide<C>::of(v_pivot);
                 const auto exponential = this->exponential.of(row);
-                WideSum<C> sum(totals.sum);
                 V nan{};
                 const V left = row.of(excess.left);
-                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.accumulate(WideSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     V logp = read<C>(p_at.at(j), lanes, splat(nothing));
                     V v = read<C>(v_at.at(j), lanes, V{});
                     if constexpr (Path::general) {
@@ -98,7 +96,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
                 InverseTemperature<C> inverse{};
                 if (g.scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
-                row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     V v = read<C>(v_at.at(j), lanes, V{});
                     const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
                     V y = d.hi + d.lo;
@@ -112,7 +110,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
 
 // (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p
 struct LogSoftmaxVjp : FromOutput<true> {
-    static constexpr bool caches_exp = false;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     template <class Path, class W> struct Run : FromLogarithms<W> {
         using C = typename W::C;
         using V = typename W::V;
@@ -128,11 +126,10 @@ struct LogSoftmaxVjp : FromOutput<true> {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
-                NextRow<W> next(g, row, 0);
-                WideSum<C> sum(totals.sum);
+                NextPack<W> next(g, 0);
                 V nan{};
-                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                    next.fetch(j);
+                row.accumulate(WideSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
+                    next.fetch();
                     if (Path::general || pivot.may_be_at(j)) {
                         V v = read<C>(v_at.at(j), lanes, V{});
                         v = pivot.at(j) ? V{} : v;
@@ -171,11 +168,11 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 const V all = row.of(this->all), all_lo = row.of(this->all_lo), p_power = row.of(this->p_power),
                         nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
-                NextRow<W> next(g, row, 1);
-                alignas(64) char room[StagedStore<W>::room];
-                StagedStore<W> sum(totals.sum, row, g, room);
-                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                    next.fetch(j);
+                NextPack<W> next(g, 1);
+                const auto out = row.of(g.out);
+                const bool streamed = g.streamed && reinterpret_cast<uintptr_t>(out.at(0)) % 64 == 0;
+                row.accumulate(WideSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
+                    next.fetch();
                     V logp = read<C>(p_at.at(j), lanes, splat(nothing));
                     V v = read<C>(v_at.at(j), lanes, V{});
                     V p = exponential(logp) * p_power;
@@ -192,7 +189,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                     if constexpr (Path::general) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
                     add_to(sum.sum, Wide<C>::of(p));
-                    ::write_derivative<C>(sum.to.at(j), lanes, y, sum.streamed);
+                    ::write_derivative<C>(out.at(j), lanes, y, streamed);
                 });
             });
         }

@@ -40,46 +40,13 @@ template <class W> typename W::V row_max(const RowBlock<W>& g, int which = 0) {
     return g.mask.p ? max_over_classes<General>(g, which) : max_over_classes<Fast>(g, which);
 }
 
-// What is done for other rows while there is much to compute on these: those next in order get their maxima, others are
-// fetched; so is the output.
-template <class Path, class W> struct Prefetch {
-    using V = typename W::V;
-    static constexpr bool finds_max = !W::vertical;
-    static constexpr isize distance = finds_max ? fetched_bytes / sizeof(typename W::C) : 0;  // in classes
-    V partial[W::views];
-
-    struct View {
-        Prefetch& prefetch;
-        const int r;
-        NextRow<W> next;
-        const OutputLines<W> output_lines;
-        V m;
-
-        ONESUM_INLINE View(Prefetch& prefetch, const RowBlock<W>& g, const typename W::Row& row)
-            : prefetch(prefetch), r(row.r), next(g, row, 0), output_lines(g, row), m(splat(typename W::C(-infinity))) {}
-        ONESUM_INLINE void step(isize j, auto lanes) {
-            next.fetch(j + distance);
-            output_lines(j);
-            if constexpr (finds_max)
-                m = max(read<typename W::C>(next.p + j * isize(sizeof(typename W::C)), lanes,
-                                            splat(typename W::C(-infinity))),
-                        m);
-        }
-        ONESUM_INLINE ~View() { prefetch.partial[r] = m; }
-    };
-    void done(const RowBlock<W>& g) {
-        g.next_max_known = finds_max && !g.mask.p && g.next_count > 0;
-        if (g.next_max_known) g.next_max = W{g.walk.n, g.walk.count}.max_of(partial);
-    }
-};
-
 // What an operation is but for its Run: the prepass is the maximum.
 struct FromLogits {
     static constexpr bool online_max = true, always_general = false;
     static constexpr int prepass_inputs = 1;
     template <class W> using Sums = Totals<W>;
     template <class W> static ONESUM_INLINE typename W::V prepass(const RowBlock<W>& g) {
-        return g.next_max_known ? g.next_max : row_max(g);
+        return row_max(g);
     }
     template <class W, class V> static V combine(const W&, V a, V b) { return max(b, a); }
     template <class W> static ONESUM_INLINE bool needs_general(const RowBlock<W>& g, const typename W::V& m) {

@@ -8,7 +8,7 @@
 namespace {
 
 struct LogSumExp : FromLogits {
-    static constexpr bool caches_exp = false;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     template <class Path, class W> struct Run : Normalizer<Path, W> {
         using C = typename W::C;
         using V = typename W::V;
@@ -34,7 +34,7 @@ struct LogSumExp : FromLogits {
 
 // g p / T for the cotangent g of a row
 struct LogSumExpVjp : FromLogits {
-    static constexpr bool caches_exp = true;
+    static constexpr ExpCache exp_cache = ExpCache::output;
     template <class W> static bool needs_general(const RowBlock<W>& g, const typename W::V& m) {
         return !all_usual(g, g.row_in) || FromLogits::needs_general(g, m);
     }
@@ -47,7 +47,7 @@ struct LogSumExpVjp : FromLogits {
         V power;  // what is left to multiply by
 
         ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
-            P::sum(g, totals, [](auto, auto&) ONESUM_FORCE_INLINE { return [](auto...) ONESUM_FORCE_INLINE {}; });
+            P::sum(g, totals);
         }
         void finish(RowBlock<W>& g, Totals<W>& totals) {
             P::finish(g, totals, 0);
@@ -81,18 +81,17 @@ struct LogSumExpVjp : FromLogits {
 };
 
 // The sum of exponentials, and that of exponentials times what belongs to each class.
-template <class C> struct WeightedSum : ExpSum<C> {
-    using Plain = ExpSum<C>;
+template <class C> struct WeightedSum : JointSum<WeightedSum<C>, ExpSum<C>::interval> {
+    ExpSum<C> exponentials;
     WideSum<C> weighted;
-    template <class T> ONESUM_INLINE explicit WeightedSum(T& totals) : Plain(totals.sum), weighted(totals.other) {}
-    ONESUM_INLINE void begin(isize k, bool fresh) { Plain::begin(k, fresh), weighted.begin(k, fresh); }
-    ONESUM_INLINE void flush(isize k) { Plain::flush(k), weighted.flush(k); }
-    ONESUM_INLINE void end_segment(isize k) { Plain::end_segment(k), weighted.end_segment(k); }
+    template <class T> ONESUM_INLINE explicit WeightedSum(T& totals) : exponentials(totals.sum), weighted(totals.other) {}
+    ONESUM_INLINE void add(const Exp<C>& e) { exponentials.add(e); }
+    ONESUM_INLINE void for_each(auto f) { f(exponentials), f(weighted); }
 };
 
 // sum p v / T; where the logit is -inf or masked, v is not read
 struct LogSumExpJvp : FromLogits {
-    static constexpr bool caches_exp = false;
+    static constexpr ExpCache exp_cache = ExpCache::none;
     template <class Path, class W> struct Run : Probabilities<Path, W, true> {
         using C = typename W::C;
         using V = typename W::V;
@@ -100,10 +99,10 @@ struct LogSumExpJvp : FromLogits {
         using P::P;
         Excess<W> excess;
         ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
-            P::template sum<WeightedSum<C>>(g, totals, [&](auto row, WeightedSum<C>& sums) ONESUM_FORCE_INLINE {
+            P::template sum<WeightedSum<C>>(g, totals, [&](auto row) ONESUM_FORCE_INLINE {
                 const V m = row.of(this->m);
-                return [&sums, v_at = row.of(g.in[1]), m, left = row.of(excess.left)](
-                           isize j, auto lanes, V x, const auto& e) ONESUM_FORCE_INLINE {
+                return [v_at = row.of(g.in[1]), m, left = row.of(excess.left)](
+                           isize j, auto lanes, V x, const auto& e, WeightedSum<C>& sums) ONESUM_FORCE_INLINE {
                     V v = read<C>(v_at.at(j), lanes, V{});
                     v = x == C(-infinity) ? V{} : v;
                     if constexpr (Path::general) v = ((m == C(infinity)) & (x != m)) ? V{} : v;

@@ -23,7 +23,7 @@ template <class Path, class W> struct Normalizer : Shift<Path, W> {
     bool others, late = false;  // sum those below m; for the second time
     V how_many;                 // attain m
 
-    Normalizer(const RowBlock<W>& g, V m) : Shift<Path, W>(g, m), others(g.classes <= flush_interval * W::lanes) {}
+    Normalizer(const RowBlock<W>& g, V m) : Shift<Path, W>(g, m), others(g.classes <= flush_classes<typename W::C>) {}
     ONESUM_NOINLINE void sum(const RowBlock<W>& g, Totals<W>& totals) {
         if (others) pass<true>(g, totals);
         else pass<false>(g, totals);
@@ -47,17 +47,15 @@ template <class Path, class W> struct Normalizer : Shift<Path, W> {
 
   private:
     template <bool others> ONESUM_INLINE void pass(const RowBlock<W>& g, Totals<W>& totals) {
-        Prefetch<Path, W> prefetch;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto terms = this->of(row);
             const V m = row.of(this->m);
             const Logits<Path, W> logits(g, row);
-            ExpSum<C> sum(totals.sum);
-            typename Prefetch<Path, W>::View view(prefetch, g, row);
+            NextPack<W> next(g, 0);
             I at_max{};
-            row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+            row.accumulate(ExpSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                 const V x = logits.at(j, lanes);
-                view.step(j, lanes);
+                next.fetch();
                 auto e = terms.term(x);
                 if constexpr (others || Path::general) {
                     const I is_max = x == m;
@@ -68,7 +66,6 @@ template <class Path, class W> struct Normalizer : Shift<Path, W> {
             });
             totals.count[row.r] = Wide<C>::count(at_max);
         });
-        prefetch.done(g);
     }
 };
 

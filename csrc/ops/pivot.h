@@ -17,7 +17,7 @@ template <class W> struct Pivot {
     typename W::V value;     // the largest p, or log p
     typename W::I position;  // of the first class that has it, counted from `first`
     typename W::V v;         // the second input there,
-    bool has_v;              // which is known in tiles of whole rows
+    bool has_v;              // which is known of whole rows
     isize first;             // (a row in chunks may have more classes than a lane can count)
     bool finite;             // nothing is known to be amiss
 
@@ -58,6 +58,7 @@ template <bool logarithms> struct FromOutput {
   private:
     // An infinite or NaN log p makes the sum of all so.
     template <class W> static void find_vertical(const RowBlock<W>& g, Pivot<W>& pivot) {
+        using C = typename W::C;
         pivot.has_v = g.walk.n == g.classes;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             // of rows that are longer than the tile only p is there yet
@@ -82,6 +83,7 @@ template <bool logarithms> struct FromOutput {
         using V = typename W::V;
         V largest[W::views];
         pivot.finite = true;
+        pivot.has_v = g.walk.n == g.classes;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto p_at = row.of(g.in[0]);
             V m = splat(C(-infinity)), sum{};
@@ -94,20 +96,32 @@ template <bool logarithms> struct FromOutput {
             if constexpr (logarithms) pivot.finite &= !any_true(sum - sum != 0);
         });
         pivot.value = g.walk.max_of(largest);
-        for (int r = 0; r < g.walk.count; ++r) {
-            const typename W::Row row{g.walk.n, r};
-            const auto p_at = row.of(g.in[0]);
-            const auto value = row.of(pivot.value);
-            for (isize j = 0; j < row.n; j += W::lanes) {
-                const int count = row.n - j < W::lanes ? int(row.n - j) : W::lanes;
-                const typename W::I here =
-                    (count < W::lanes ? read<C>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number)))
-                                      : load<C>(p_at.at(j))) == value;
-                if (!any_true(here)) continue;
-                pivot.position[r] = typename W::Int(j + find_first_true(here));
-                break;
-            }
+        g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
+            const isize j = first_at(row, row.of(g.in[0]), row.of(pivot.value));
+            pivot.position[row.r] = typename W::Int(j);
+            if (pivot.has_v) memcpy(reinterpret_cast<C*>(&pivot.v) + row.r, row.of(g.in[1]).at(j), sizeof(C));
+        });
+    }
+    // The first class of a row that has the value; 0 if none has. Four vectors at a time, for each look may be the last.
+    template <class Row, class V> static ONESUM_INLINE isize first_at(const Row& row, const auto& p_at, V value) {
+        using C = decltype(+value[0]);
+        constexpr int lanes = Vec<C>::lanes;
+        isize j = 0;
+        for (; row.n - j >= 4 * lanes; j += 4 * lanes) {
+            const auto here = [&](int i) ONESUM_FORCE_INLINE { return load<C>(p_at.at(j + i * lanes)) == value; };
+            const auto a = here(0), b = here(1), c = here(2), d = here(3);
+            if (!any_true((a | b) | (c | d))) continue;
+            if (any_true(a)) return j + find_first_true(a);
+            if (any_true(b)) return j + lanes + find_first_true(b);
+            if (any_true(c)) return j + 2 * lanes + find_first_true(c);
+            return j + 3 * lanes + find_first_true(d);
         }
+        for (; j < row.n; j += lanes) {
+            const int count = row.n - j < lanes ? int(row.n - j) : lanes;
+            const auto here = read<C>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number))) == value;
+            if (any_true(here)) return j + find_first_true(here);
+        }
+        return 0;
     }
 };
 

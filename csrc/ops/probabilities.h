@@ -11,8 +11,8 @@ template <class C> struct PlainSum : ExpSum<C> {
     template <class T> ONESUM_INLINE explicit PlainSum(T& totals) : ExpSum<C>(totals.sum) {}
 };
 
-// p_i = exp(x_i - m) / (1 + r), rounded once: the exponents meet as integers, and 1 / (1 + r) comes in two words. What
-// the sum needs of exp(x_i) is kept for the second pass where there is room, else computed again, to the same bits.
+// p_i = exp(x_i - m) / (1 + r): the exponents meet as integers, and 1 / (1 + r) comes in two words. Two roundings are
+// left: of the exponential, which is kept for the second pass or else computed again, and of the product.
 template <class Path, class W, bool exactly = false> struct Probabilities : Shift<Path, W> {
     using typename Shift<Path, W>::C;
     using typename Shift<Path, W>::V;
@@ -26,15 +26,15 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
 
     Probabilities(const RowBlock<W>& g, V m) : Shift<Path, W>(g, m) {}
 
-    // `visit(row, sum)` is asked once a row for what then sees every exponential before it is summed: (j, lanes, x, e).
+    // `visit(row)` is asked once a row for what then sees every exponential before it is summed: (j, lanes, x, e, sum).
     // The scale of e may be set to 0.
     template <class Sum = PlainSum<C>, class T, class F>
     ONESUM_INLINE void sum(const RowBlock<W>& g, T& totals, F visit) {
-        if (g.exp_cache) pass<true, Sum>(g, totals, visit);
+        if (cache(g).p) pass<true, Sum>(g, totals, visit);
         else pass<false, Sum>(g, totals, visit);
     }
     ONESUM_INLINE void sum(const RowBlock<W>& g, Totals<W>& totals) {
-        sum(g, totals, [](auto, auto&) ONESUM_FORCE_INLINE { return [](auto...) ONESUM_FORCE_INLINE {}; });
+        sum(g, totals, [](auto) ONESUM_FORCE_INLINE { return [](auto...) ONESUM_FORCE_INLINE {}; });
     }
     // A row of -inf gets p = `all_infinite`.
     void finish(const RowBlock<W>& g, Totals<W>& totals, C all_infinite) {
@@ -56,63 +56,48 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
     // `visit(row)` is asked once a row for what then gets every p: (j, lanes, x, p, address), in the order of the lines
     // of the output. x is set in the general path only.
     template <class F> ONESUM_INLINE void for_each(const RowBlock<W>& g, F visit) const {
-        if (g.exp_cache) write_pass<true>(g, visit);
+        if (cache(g).p) write_pass<true>(g, visit);
         else write_pass<false>(g, visit);
     }
 
   private:
+    static const Operand& cache(const RowBlock<W>& g) { return Path::general ? g.general_cache : g.fast_cache; }
+
     template <bool keep, class Sum, class T, class F>
     ONESUM_INLINE void pass(const RowBlock<W>& g, T& totals, F visit) {
-        Prefetch<Path, W> prefetch;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto terms = this->of(row);
             const Logits<Path, W> logits(g, row);
-            Sum sum(totals);
-            auto visitor = visit(row, sum);
-            typename Prefetch<Path, W>::View view(prefetch, g, row);
+            const auto kept = row.of(cache(g));
+            auto visitor = visit(row);
+            NextPack<W> next(g, 0);
             I at_infinity{};
-            char* const tails = g.exp_cache + row.r * g.exp_cache_row;
-            char* const scales = tails + g.exp_cache_row / 2;
-            row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+            row.accumulate(Sum(totals), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                 V x = logits.at(j, lanes);
-                view.step(j, lanes);
+                next.fetch();
                 auto e = terms.template term<exactly>(x);
                 if constexpr (Path::general) at_infinity -= x == C(infinity);
-                if constexpr (keep) {
-                    const V tail = e.tail();
-                    memcpy(tails + j * W::exp_cache_step, &tail, sizeof tail);
-                    memcpy(scales + j * W::exp_cache_step, &e.scale, sizeof tail);
-                }
-                visitor(j, lanes, x, e);
+                visitor(j, lanes, x, e, sum);
+                if constexpr (keep) ::write<C>(kept.at(j), lanes, e.rounded(), false);
                 sum.add(e);
             });
             if constexpr (Path::general) totals.count[row.r] = Wide<C>::count(at_infinity);
         });
-        prefetch.done(g);
     }
     template <bool kept, class F> ONESUM_INLINE void write_pass(const RowBlock<W>& g, F visit) const {
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto terms = this->of(row);
             const Logits<Path, W> logits(g, row);
-            const auto out = row.of(g.out);
+            const auto out = row.of(g.out), exponentials = row.of(cache(g));
             const V hi = row.of(this->hi), lo = row.of(this->lo);
             const V at_infinity = row.of(this->at_infinity);
             auto visitor = visit(row);
-            const char* const tails = g.exp_cache + row.r * g.exp_cache_row;
-            const char* const scales = tails + g.exp_cache_row / 2;
-            row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                V x{}, tail, scale;
+            row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                V x{}, e;
                 if constexpr (Path::general || !kept) x = logits.at(j, lanes);
-                if constexpr (kept) {
-                    memcpy(&tail, tails + j * W::exp_cache_step, sizeof tail);
-                    memcpy(&scale, scales + j * W::exp_cache_step, sizeof tail);
-                } else {
-                    const auto e = terms.template term<exactly>(x);
-                    tail = e.tail(), scale = e.scale;
-                }
-                V p;
-                if constexpr (Exp<C>::single_word) p = fma(hi, scale, fma_small(hi, tail, lo) * scale);
-                else p = (hi + fma_small(hi, tail, lo)) * scale;  // the scale is a power of two
+                if constexpr (kept) e = read<C>(exponentials.at(j), lanes, V{});
+                else e = terms.template term<exactly>(x).rounded();
+                V p = fma(e, hi, e * lo);
                 if constexpr (Path::general) p = x == C(infinity) ? at_infinity : p;
                 visitor(j, lanes, x, p, out.at(j));
             });

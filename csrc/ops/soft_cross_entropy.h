@@ -13,26 +13,19 @@ namespace {
 
 // Beside the exponentials: mass times distance from the top, the mass below it, the mass at it, and how many classes
 // attain it.
-template <class C> struct SoftSum : ExpSum<C> {
-    using Plain = ExpSum<C>;
+template <class C> struct SoftSum : JointSum<SoftSum<C>, ExpSum<C>::interval> {
+    ExpSum<C> exponentials;
     WideSum<C> logit_gap, below, top, tops;
     template <class T> ONESUM_INLINE explicit SoftSum(T& totals)
-        : Plain(totals.sum), logit_gap(totals.other), below(totals.more[0]), top(totals.more[1]), tops(totals.more[2]) {
-    }
-    ONESUM_INLINE void begin(isize k, bool fresh) {
-        Plain::begin(k, fresh), logit_gap.begin(k, fresh), below.begin(k, fresh), top.begin(k, fresh),
-            tops.begin(k, fresh);
-    }
-    ONESUM_INLINE void flush(isize k) {
-        Plain::flush(k), logit_gap.flush(k), below.flush(k), top.flush(k), tops.flush(k);
-    }
-    ONESUM_INLINE void end_segment(isize k) {
-        Plain::end_segment(k), logit_gap.end_segment(k), below.end_segment(k), top.end_segment(k), tops.end_segment(k);
-    }
+        : exponentials(totals.sum), logit_gap(totals.other), below(totals.more[0]), top(totals.more[1]),
+          tops(totals.more[2]) {}
+    ONESUM_INLINE void add(const Exp<C>& e) { exponentials.add(e); }
+    ONESUM_INLINE void for_each(auto f) { f(exponentials), f(logit_gap), f(below), f(top), f(tops); }
 };
 
 struct SoftCrossEntropy : FromLogits {
-    static constexpr bool online_max = false, always_general = true, caches_exp = true;
+    static constexpr bool online_max = false, always_general = true;
+    static constexpr ExpCache exp_cache = ExpCache::scratch;
     template <class W> using Sums = MoreTotals<W>;
 
     template <class Path, class W> struct Run : Probabilities<Path, W, true> {
@@ -47,10 +40,10 @@ struct SoftCrossEntropy : FromLogits {
         double scale[W::lanes];         // what multiplies the masses
 
         ONESUM_NOINLINE void sum(RowBlock<W>& g, MoreTotals<W>& totals) {
-            P::template sum<SoftSum<C>>(g, totals, [&](auto row, SoftSum<C>& sums) ONESUM_FORCE_INLINE {
-                return [&g, &sums, row, masses = Masses<W>(g, row), m = row.of(this->m),
-                        is_entropy = g.targets.options->wanted == onesum::wanted_entropy](isize j, auto lanes, V x,
-                                                                                          auto& e) ONESUM_FORCE_INLINE {
+            P::template sum<SoftSum<C>>(g, totals, [&](auto row) ONESUM_FORCE_INLINE {
+                return [&g, row, masses = Masses<W>(g, row), m = row.of(this->m),
+                        is_entropy = g.targets.options->wanted == onesum::wanted_entropy](
+                           isize j, auto lanes, V x, auto& e, SoftSum<C>& sums) ONESUM_FORCE_INLINE {
                     auto q =
                         is_entropy ? Wide<C>::of(splat(C(1)), e.tail()) * Wide<C>::of(e.scale) : masses.at(j, lanes);
                     I inside = g.mask.template at<W>(row, j, lanes);

@@ -8,7 +8,7 @@ namespace {
 // Totals of six kinds.
 template <class W> struct MoreTotals : Totals<W> {
     static constexpr int kinds = 6;
-    Wide<typename W::C> more[4][W::lanes];
+    Wide<typename W::C> more[4][W::sums];
     auto* kind(int i) { return i < 2 ? Totals<W>::kind(i) : more[i - 2]; }
 };
 

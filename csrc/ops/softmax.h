@@ -6,7 +6,7 @@
 namespace {
 
 struct Softmax : FromLogits {
-    static constexpr bool caches_exp = true;
+    static constexpr ExpCache exp_cache = ExpCache::output;
     template <class Path, class W> struct Run : Probabilities<Path, W> {
         using C = typename W::C;
         using V = typename W::V;

@@ -5,93 +5,100 @@
 
 namespace {
 
-// p (w - S) / T, in the same words. With a fused multiply-add in fewer steps: w is rounded, p S and the result.
-template <class C, class V>
-ONESUM_INLINE V times_deviation(V p, V v, V v_pivot, Sum2<V> sum, const InverseTemperature<C>& inverse, bool scaled) {
-    if constexpr (fused) {
-        Sum2<V> w{v - v_pivot, V{}};
-        if (scaled) w = over<C>(w, inverse);
-        const V y = fma(p, w.hi, -fma(p, sum.hi, p * sum.lo));
-        return scaled ? fma(p, w.lo, y) : y;
-    } else {
-        const auto d = deviation(v, v_pivot, sum, inverse, scaled);
-        return p * d.hi + p * d.lo;
-    }
-}
-
-// p (w - S) / T
+// p (v - C) / T with C = v_pivot + S, S = sum p w. On the fast path S is a sum of products in the lanes' own type, four
+// at a time, and C comes in two words: v - C_hi is exact where it is small. No output could tell a smaller error from
+// that of its own p (docs/numerics.md).
 struct SoftmaxVjp : FromOutput<false> {
-    static constexpr bool caches_exp = false;
+    static constexpr ExpCache exp_cache = ExpCache::none;
+    template <class W> static bool needs_general(const RowBlock<W>& g, const Pivot<W>&) { return g.scaled; }
+
     template <class Path, class W> struct Run {
         using C = typename W::C;
         using V = typename W::V;
-        V v_pivot, sum_hi, sum_lo, nan;
+        using I = typename W::I;
+        // Of w, so that its products with the smallest p are normal numbers.
+        static constexpr C lift = sizeof(C) == 4 ? C(0x1p32) : C(0x1p256);
+        V v_pivot, lifted;
+        V centre_hi, centre_lo;
+        // The general path: NaN if there is one, 1 / T, and 1/2 where v - C or its sums may be too large a number.
+        V nan, shrink;
         InverseTemperature<C> inverse;
 
-        Run(const RowBlock<W>& g, const Pivot<W>& pivot) : inverse(inverse_temperature(g)) {
+        Run(const RowBlock<W>& g, const Pivot<W>& pivot) {
             v_pivot = pick(g, pivot);
             v_pivot = pivot.value > 0 ? v_pivot : V{};
+            lifted = v_pivot * lift;
+            if constexpr (Path::general) inverse = inverse_temperature(g);
         }
         ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
-                const V v_pivot = row.of(this->v_pivot);
-                const auto c = Wide<C>::of(v_pivot);
-                NextRow<W> next(g, row, 0);
-                WideSum<C> sum(totals.sum);
-                V nan{};
-                row.accumulate(sum, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                    next.fetch(j);
-                    const char *p_here = p_at.at(j), *v_here = v_at.at(j);
-                    if constexpr (Path::general) {
-                        V p = read<C>(p_here, lanes, V{}), v = read<C>(v_here, lanes, V{});
-                        nan = p != p ? p : nan;
-                        add_weighted(sum.sum, Wide<C>::of(p), Wide<C>::of(p == 0 ? v_pivot : v), c);
-                    } else {
-                        add_weighted(sum.sum, read_wide<C>(p_here, lanes), read_wide<C>(v_here, lanes), c);
-                    }
+                const V lifted = row.of(this->lifted);
+                NextPack<W> next(g, 0);
+                row.accumulate(ProductSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
+                    next.fetch();
+                    sum.add(read<C>(p_at.at(j), lanes, V{}), fma(read<C>(v_at.at(j), lanes, V{}), splat(lift), -lifted));
                 });
-                if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
+                if constexpr (Path::general) sum_with_care(g, row, totals);
             });
         }
         Next finish(RowBlock<W>& g, Totals<W>& totals) {
-            auto total = g.walk.sum_of(totals.sum);
-            if (g.scaled) total = total * inverse.wide();
-            const auto sum = total.two_words();
-            sum_hi = sum.hi, sum_lo = sum.lo;
+            const auto centre = g.walk.sum_of(totals.sum).scaled(1 / lift) + Wide<C>::of(v_pivot);
+            set_centre(centre);
+            const I finite = centre_hi - centre_hi == 0;
             if constexpr (Path::general) {
                 nan = count_of(g.walk, totals.count).rounded();
-                sum_hi = sum_hi + nan;
+                const auto careful = g.walk.sum_of(totals.other) + Wide<C>::of(v_pivot).scaled(C(0.5));
+                shrink = finite ? splat(C(1)) : splat(C(0.5));
+                set_centre(Wide<C>::choose(finite, centre, careful));
+                centre_hi = centre_hi + nan;
                 return Next::done;
-            } else {
-                return any_true(first_n<typename W::I>(g.walk.count) & (sum_hi - sum_hi != 0)) ? Next::general_path
-                                                                                               : Next::done;
             }
+            return any_true(first_n<I>(g.walk.count) & ~finite) ? Next::general_path : Next::done;
         }
         ONESUM_NOINLINE void write(RowBlock<W>& g) const {
-            if (g.scaled) write_pass<true>(g);
-            else write_pass<false>(g);
+            g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
+                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
+                const V hi = row.of(centre_hi), lo = row.of(centre_lo);
+                V nan{}, shrink{}, inverse_hi{}, inverse_lo{};
+                if constexpr (Path::general) {
+                    nan = row.of(this->nan), shrink = row.of(this->shrink);
+                    inverse_hi = row.of(inverse.hi), inverse_lo = row.of(inverse.lo);
+                }
+                NextPack<W> next(g, 1);
+                row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                    next.fetch();
+                    const V p = read<C>(p_at.at(j), lanes, V{}), v = read<C>(v_at.at(j), lanes, V{});
+                    V y;
+                    if constexpr (Path::general) {
+                        const V d = (v * shrink - hi) - lo;
+                        y = p * fma(d, inverse_hi, d * inverse_lo) / shrink;
+                        y = p == 0 ? nan : y;
+                    } else {
+                        y = p * ((v - hi) - lo);
+                    }
+                    ::write_derivative<C>(out.at(j), lanes, y, g.streamed);
+                });
+            });
         }
 
       private:
-        template <bool scaled> ONESUM_INLINE void write_pass(RowBlock<W>& g) const {
-            g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
-                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
-                const V v_pivot = row.of(this->v_pivot);
-                const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
-                InverseTemperature<C> inverse{};
-                if constexpr (scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
-                NextRow<W> next(g, row, 1);
-                V nan{};
-                if constexpr (Path::general) nan = row.of(this->nan);
-                row.for_each_aligned(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                    next.fetch(j);
-                    V p = read<C>(p_at.at(j), lanes, V{});
-                    V v = read<C>(v_at.at(j), lanes, V{});
-                    V y = times_deviation(p, v, v_pivot, sum, inverse, scaled);
-                    ::write_derivative<C>(out.at(j), lanes, p == 0 ? nan : y, g.streamed);
-                });
+        void set_centre(const Wide<C>& centre) {
+            const auto words = centre.two_words();
+            centre_hi = words.hi, centre_lo = words.lo;
+        }
+        // Half the sum, wide, and without what p = 0 stands beside; and a NaN among the p.
+        ONESUM_INLINE void sum_with_care(RowBlock<W>& g, const typename W::Row& row, Totals<W>& totals) {
+            const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
+            const V v_pivot = row.of(this->v_pivot);
+            const auto c = Wide<C>::of(v_pivot).scaled(C(0.5));
+            V nan{};
+            row.accumulate(WideSum<C>(totals.other), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
+                const V p = read<C>(p_at.at(j), lanes, V{}), v = read<C>(v_at.at(j), lanes, V{});
+                nan = p != p ? p : nan;
+                add_weighted(sum.sum, Wide<C>::of(p), Wide<C>::of(p == 0 ? v_pivot : v).scaled(C(0.5)), c);
             });
+            totals.count[row.r] = Wide<C>::of(nan);
         }
     };
 };

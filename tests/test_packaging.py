@@ -79,7 +79,8 @@ def test_the_sdist_has_nothing_else(shipped):
     tops = {PurePosixPath(name).parts[0] for name in shipped if name}
     assert tops == {
         *(".github", "benchmarks", "csrc", "docs", "examples", "src", "tests", "tools"),
-        *("ARCHITECTURE.md", "CHANGELOG.md", "CITATION.cff", "CMakeLists.txt", "CONTRIBUTING.md"),
+        *(".clang-format", ".clang-format-ignore", "ARCHITECTURE.md", "CHANGELOG.md"),
+        *("CITATION.cff", "CMakeLists.txt", "CONTRIBUTING.md"),
         *("LICENSE", "Makefile", "PKG-INFO", "README.md", "SECURITY.md", "pyproject.toml"),
     }
     made = re.compile(r"\.(so|pyd|dylib|o|whl|pyc)$|__pycache__|\.(hypothesis|pytest_cache)")

@@ -117,6 +117,9 @@ template <class C_> struct Horizontal {
                 for (int i = 0; i < by; ++i) add_to(of_row[i], of_row[i + by]);
             partial[r] = of_row[0];
         }
+        return sum_of_views(partial);
+    }
+    Wide<C> sum_of_views(Wide<C>* partial) const {
         if (count <= few_rows)
             return lane_by_lane(sum_of_lanes(partial[0]),
                                 [&](int r) ONESUM_FORCE_INLINE { return sum_of_lanes(partial[r]); });

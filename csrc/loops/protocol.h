@@ -52,12 +52,6 @@ template <class T> void rescale(T& totals, typename T::W::V powers_of_two) {
         for (int k = 0; k < T::W::sums; ++k) totals.kind(i)[k] = totals.kind(i)[k].scaled(powers_of_two);
 }
 
-// What was counted, for every row.
-template <class W> Wide<typename W::C> count_of(const W& walk, Wide<typename W::C>* counts) {
-    if constexpr (W::vertical) return counts[0];
-    else return walk.sum_of(counts);
-}
-
 template <class Op, class W, class P> ONESUM_INLINE bool needs_general(const RowBlock<W>& g, const P& prepass) {
     if constexpr (Op::always_general) return true;
     else return Op::needs_general(g, prepass);

@@ -69,6 +69,7 @@ template <class C_> struct Vertical {
     }
 
     static V max_of(V* partial) { return partial[0]; }
+    static Wide<C> sum_of_views(Wide<C>* partial) { return partial[0]; }
     Wide<C> sum_of(Wide<C>* partial) const {
         return sum_of_vectors<row_sums>(partial, int(n < sums_apart() ? n : sums_apart()));
     }

@@ -59,17 +59,21 @@ inline ComparisonTerms far_terms(f64v larger, f64v smaller, f64v e, f64v t) {
             -difference};
 }
 
-// Sums of a row that stay good to the last digits however long it is.
+// Sums of a row that stay good to the last digits however long it is; partial sums as everywhere (loops/operand.h).
 struct ComparisonSum {
-    f64v recent{};
-    Wide<double> total{};
+    static constexpr int lanes = Vec<double>::lanes, vectors = partial_sums<double> / lanes;
+    f64v recent[vectors]{};
+    Wide<double> total[vectors]{};
     ONESUM_INLINE void flush() {
-        add_to(total, Wide<double>::of(recent));
-        recent = f64v{};
+        for (int i = 0; i < vectors; ++i) {
+            add_to(total[i], Wide<double>::of(recent[i]));
+            recent[i] = f64v{};
+        }
     }
     double value() const {
         double hi = 0, lo = 0;
-        for (int k = 0; k < Vec<double>::lanes; ++k) hi += total.hi[k], lo += total.lo[k];
+        for (const auto& sum : total)
+            for (int k = 0; k < lanes; ++k) hi += sum.hi[k], lo += sum.lo[k];
         return lo - lo == 0 ? hi + lo : hi;  // beside an infinity it is NaN
     }
 };
@@ -93,7 +97,7 @@ template <class C> struct Comparison {
         const f64v part = difference - x, low = (x - (difference - part)) - (top + part);
         return low - low == 0 ? low : f64v{};
     }
-    ONESUM_INLINE void add(f64v x, f64v y) {
+    ONESUM_INLINE void add(f64v x, f64v y, int part) {
         const f64v top_x = splat(known.top_x), top_y = splat(known.top_y), below_x = x - top_x, below_y = y - top_y;
         f64v d = below_y - below_x;
         if constexpr (sizeof(C) == 8) {
@@ -115,12 +119,12 @@ template <class C> struct Comparison {
                      far ? others.js : terms.js, far ? others.skew : terms.skew,
                      far ? others.q : terms.q,   far ? others.change : terms.change};
         }
-        sums[0].recent += q_is_larger ? terms.reverse : terms.kl;
-        sums[1].recent += q_is_larger ? terms.kl : terms.reverse;
-        sums[2].recent += terms.js;
-        sums[3].recent += q_is_larger ? terms.q : larger;
-        sums[4].recent += q_is_larger ? -terms.change : terms.change;
-        sums[5].recent += q_is_larger ? -terms.skew : terms.skew;
+        sums[0].recent[part] += q_is_larger ? terms.reverse : terms.kl;
+        sums[1].recent[part] += q_is_larger ? terms.kl : terms.reverse;
+        sums[2].recent[part] += terms.js;
+        sums[3].recent[part] += q_is_larger ? terms.q : larger;
+        sums[4].recent[part] += q_is_larger ? -terms.change : terms.change;
+        sums[5].recent[part] += q_is_larger ? -terms.skew : terms.skew;
     }
     void flush() {
         for (auto& sum : sums) sum.flush();
@@ -132,24 +136,26 @@ template <class S> ONESUM_INLINE void for_each_double(const char* p, const char*
     const auto fill = splat(C(-infinity));  // of both: no class
     const auto x = read<S>(p, lanes, fill), y = read<S>(q, lanes, fill);
     if constexpr (sizeof(C) == 8) {
-        f(x, y);
+        f(x, y, 0);
     } else {
-        f(widen_lo(x), widen_lo(y));
-        f(widen_hi(x), widen_hi(y));
+        f(widen_lo(x), widen_lo(y), 0);
+        f(widen_hi(x), widen_hi(y), 1);
     }
 }
 
 // Rows of n classes that lie one after the other; `known` has four numbers a row, `sums` gets six.
 template <class S> void compare(const char* x, const char* y, const double* known, double* sums, isize rows, isize n) {
-    constexpr isize lanes = lanes_of<S>, steps = 64;  // until the sums move on
+    constexpr isize lanes = lanes_of<S>;
     for (isize row = 0; row < rows; ++row, x += n * isize(sizeof(S)), y += n * isize(sizeof(S))) {
         Comparison<typename Compute<S>::type> comparison{
             {known[4 * row], known[4 * row + 1], known[4 * row + 2], known[4 * row + 3]}, {}};
-        const auto add = [&](f64v a, f64v b) ONESUM_FORCE_INLINE { comparison.add(a, b); };
         isize j = 0;
+        const auto add = [&](f64v a, f64v b, int half) ONESUM_FORCE_INLINE {
+            comparison.add(a, b, int(j / ComparisonSum::lanes + half) % ComparisonSum::vectors);
+        };
         for (; j + lanes <= n; j += lanes) {
             for_each_double<S>(x + j * isize(sizeof(S)), y + j * isize(sizeof(S)), AllLanes{}, add);
-            if (j / lanes % steps == steps - 1) comparison.flush();
+            if ((j + lanes) % sum_segment == 0) comparison.flush();
         }
         if (j < n) for_each_double<S>(x + j * isize(sizeof(S)), y + j * isize(sizeof(S)), SomeLanes{int(n - j)}, add);
         comparison.flush();

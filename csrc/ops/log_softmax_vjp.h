@@ -85,7 +85,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
             if (g.scaled) total = total * this->inverse.wide();
             const auto sum =
                 excess.undone(total).scaled(this->exponential.power / Constants<C>::inv_scale_bias).two_words();
-            if constexpr (Path::general) this->nan = count_of(g.walk, totals.count).rounded();
+            if constexpr (Path::general) this->nan = g.walk.sum_of_views(totals.count).rounded();
             sum_hi = sum.hi + this->nan, sum_lo = sum.lo;
             return excess.too_much(g, sum_hi) ? Next::another_pass : Next::done;
         }
@@ -147,7 +147,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
             });
         }
         void finish(RowBlock<W>& g, Totals<W>& totals) {
-            if constexpr (Path::general) this->nan = count_of(g.walk, totals.count).rounded();
+            if constexpr (Path::general) this->nan = g.walk.sum_of_views(totals.count).rounded();
             others = g.walk.sum_of(totals.sum);
             auto total = others + Wide<C>::of(this->v_pivot);
             if (g.scaled) total = total * this->inverse.wide();

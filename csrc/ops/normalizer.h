@@ -32,12 +32,12 @@ template <class Path, class W> struct Normalizer : Shift<Path, W> {
         const auto one = Wide<C>::of(splat(C(1))),
                    sum = g.walk.sum_of(totals.sum).scaled(Constants<C>::inv_scale_bias) / this->pivot();
         if (others) {
-            const auto count = count_of(g.walk, totals.count), below = sum + (count - one);
+            const auto count = g.walk.sum_of_views(totals.count), below = sum + (count - one);
             how_many = count.rounded();
             r = late ? Wide<C>::choose(is_little, below, r) : below;
             return Next::done;
         }
-        if constexpr (Path::general) how_many = count_of(g.walk, totals.count).rounded();
+        if constexpr (Path::general) how_many = g.walk.sum_of_views(totals.count).rounded();
         r = sum - one;
         is_little = r.rounded() < little;
         others = late = any_true(first_n<I>(g.walk.count) & is_little);

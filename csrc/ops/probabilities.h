@@ -46,7 +46,7 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
         lo = this->no_finite_logit() ? V{} : words.lo * K::inv_scale_bias;
         at_infinity = splat(C(1));
         if constexpr (Path::general) {
-            V how_many = count_of(g.walk, totals.count).rounded();
+            V how_many = g.walk.sum_of_views(totals.count).rounded();
             nan_or_zero = this->infinite() ? one_hot_or_nan(how_many, rounded) : V{};
             hi = this->infinite() ? nan_or_zero : hi;
             lo = this->infinite() ? V{} : lo;
@@ -77,8 +77,8 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
                 next.fetch();
                 auto e = terms.template term<exactly>(x);
                 if constexpr (Path::general) at_infinity -= x == C(infinity);
-                visitor(j, lanes, x, e, sum);
                 if constexpr (keep) ::write<C>(kept.at(j), lanes, e.rounded(), false);
+                visitor(j, lanes, x, e, sum);
                 sum.add(e);
             });
             if constexpr (Path::general) totals.count[row.r] = Wide<C>::count(at_infinity);

@@ -47,7 +47,7 @@ struct SoftmaxVjp : FromOutput<false> {
             set_centre(centre);
             const I finite = centre_hi - centre_hi == 0;
             if constexpr (Path::general) {
-                nan = count_of(g.walk, totals.count).rounded();
+                nan = g.walk.sum_of_views(totals.count).rounded();
                 const auto careful = g.walk.sum_of(totals.other) + Wide<C>::of(v_pivot).scaled(C(0.5));
                 shrink = finite ? splat(C(1)) : splat(C(0.5));
                 set_centre(Wide<C>::choose(finite, centre, careful));

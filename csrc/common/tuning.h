@@ -75,10 +75,11 @@ static_assert(most_panel > tiles_per_batch, "panels have more than one batch of 
 
 // Lines of the cache
 
-// An output of so many bytes is written past the caches: it would not fit them, and no line of it need be read first.
+// Where all arrays of a call have so many bytes, its output is written past the caches: it would not stay there, and no
+// line of it need be read first.
 constexpr size_t streamed_bytes = choose(24 << 20, 4 << 10);
-// Of rows side by side so many classes are fetched before they are used.
-constexpr isize fetched_classes = 8;
+// What bandwidth.cpp reads next is fetched so many bytes ahead; of rows side by side, so many classes before they are used.
+constexpr isize fetched_bytes = 1024, fetched_classes = 8;
 
 // Threads
 

@@ -13,11 +13,13 @@ namespace {
 
 constexpr size_t line_bytes = 64;
 
+constexpr size_t whole_lines(size_t bytes) { return (bytes + line_bytes - 1) / line_bytes * line_bytes; }
+
 inline void* aligned_memory(size_t bytes) {
 #if defined(_WIN32)
     return _aligned_malloc(bytes, line_bytes);
 #else
-    return aligned_alloc(line_bytes, (bytes + line_bytes - 1) / line_bytes * line_bytes);
+    return aligned_alloc(line_bytes, whole_lines(bytes));
 #endif
 }
 

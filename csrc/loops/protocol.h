@@ -1,10 +1,10 @@
-// The contract of an operation, and how one is run on a few row blocks.
+// The contract of an operation, and how the loops see it.
 //
 // An operation is a struct. `prepass` finds what must be known of all classes before anything is summed, such as the
 // maximum; `combine` makes one of what is known of two pieces of a row. `needs_general` says which path a row block has
 // to take for it. A Run of that path then goes over the classes in `sum`, makes of the sums what each row needs in
 // `finish`, and goes over the classes again in `write`; `fix_pivot`, where there is one, puts right what only that
-// told.
+// told. The loops are compiled once for all operations: they have these steps as functions.
 #pragma once
 
 #include "loops/row_block.h"
@@ -34,97 +34,135 @@ concept Operation = requires {
     Op::always_general;  // there is no fast path
 };
 
-// The partial sums of a row block, of two kinds or more, and what is counted for every row.
+// What is counted for every row of a block, and the partial sums, of two kinds or more: one array after the other.
 template <class W_> struct Totals {
     using W = W_;
     static constexpr int kinds = 2;
-    Wide<typename W::C> sum[W::sums], other[W::sums], count[W::views];
-    auto* kind(int i) { return i == 0 ? sum : other; }
+    Wide<typename W::C> count[W::views], sum[W::sums], other[W::sums];
+
+    Wide<typename W::C>* begin() { return reinterpret_cast<Wide<typename W::C>*>(this); }
+    Wide<typename W::C>* kind(int i) { return begin() + W::views + i * W::sums; }
 };
-template <class T> void merge(T& totals, T& more) {
-    using W = typename T::W;
-    for (int i = 0; i < T::kinds; ++i)
-        for (int k = 0; k < W::sums; ++k) add_to(totals.kind(i)[k], more.kind(i)[k]);
-    for (int k = 0; k < W::views; ++k) add_to(totals.count[k], more.count[k]);
-}
-template <class T> void rescale(T& totals, typename T::W::V powers_of_two) {
-    for (int i = 0; i < T::kinds; ++i)
-        for (int k = 0; k < T::W::sums; ++k) totals.kind(i)[k] = totals.kind(i)[k].scaled(powers_of_two);
+
+// The steps of an operation over one walk. What they hand on lies in memory that the loops have for them, of the sizes
+// that stand here: what the prepass found, a Run, the totals.
+template <class W> struct Steps {
+    using C = typename W::C;
+    size_t prepass_bytes, run_bytes, totals_bytes;
+    int kinds, prepass_inputs;
+    bool online_max;
+    ExpCache exp_cache;
+
+    void (*prepass)(const RowBlock<W>&, void* prepass);
+    void (*combine)(const W&, void* prepass, const void* of_later_classes);
+    bool (*needs_general)(const RowBlock<W>&, const void* prepass);
+    struct Path {
+        void (*begin)(const RowBlock<W>&, const void* prepass, void* run);
+        void (*sum)(void* run, RowBlock<W>&, Totals<W>&);
+        Next (*finish)(void* run, RowBlock<W>&, Totals<W>&);
+        void (*write)(const void* run, RowBlock<W>&, Totals<W>&);
+        void (*fix_pivot)(const void* run, RowBlock<W>&, Totals<W>&);  // null if there is none
+    } fast, general;
+
+    const Path& path(bool general_path) const { return general_path ? general : fast; }
+    size_t bytes() const { return prepass_bytes + run_bytes + totals_bytes; }
+};
+
+// Memory for the steps of one row block, from `room` on.
+template <class W> struct StepMemory {
+    void *prepass, *run;
+    Totals<W>* totals;
+    StepMemory(const Steps<W>& steps, char* room)
+        : prepass(room), run(room + steps.prepass_bytes),
+          totals(reinterpret_cast<Totals<W>*>(room + steps.prepass_bytes + steps.run_bytes)) {}
+};
+
+template <Operation Op, class W, class Path> constexpr typename Steps<W>::Path path_of() {
+    using Run = typename Op::template Run<Path, W>;
+    using Sums = typename Op::template Sums<W>;
+    using Prepass = decltype(Op::prepass(RowBlock<W>{}));
+    typename Steps<W>::Path path{};
+    path.begin = [](const RowBlock<W>& g, const void* prepass, void* run) {
+        put(static_cast<Run*>(run), Run(g, *static_cast<const Prepass*>(prepass)));
+    };
+    path.sum = [](void* run, RowBlock<W>& g, Totals<W>& totals) {
+        static_cast<Run*>(run)->sum(g, static_cast<Sums&>(totals));
+    };
+    path.finish = [](void* run, RowBlock<W>& g, Totals<W>& totals) {
+        Run& r = *static_cast<Run*>(run);
+        auto& sums = static_cast<Sums&>(totals);
+        if constexpr (std::is_void_v<decltype(r.finish(g, sums))>) return r.finish(g, sums), Next::done;
+        else return r.finish(g, sums);
+    };
+    constexpr bool has_fix_pivot = requires(Run run, RowBlock<W> g, Sums sums) { run.fix_pivot(g, sums); };
+    path.write = [](const void* run, RowBlock<W>& g, [[maybe_unused]] Totals<W>& totals) {
+        const Run& r = *static_cast<const Run*>(run);
+        if constexpr (has_fix_pivot) r.write(g, static_cast<Sums&>(totals));
+        else r.write(g);
+    };
+    if constexpr (has_fix_pivot)
+        path.fix_pivot = [](const void* run, RowBlock<W>& g, Totals<W>& totals) {
+            static_cast<const Run*>(run)->fix_pivot(g, static_cast<Sums&>(totals));
+        };
+    return path;
 }
 
-template <class Op, class W, class P> ONESUM_INLINE bool needs_general(const RowBlock<W>& g, const P& prepass) {
-    if constexpr (Op::always_general) return true;
-    else return Op::needs_general(g, prepass);
-}
-// f(Fast{}) or f(General{}).
-template <class Op, class F> ONESUM_INLINE void with_path(bool general, F f) {
-    if constexpr (!Op::always_general)
-        if (!general) return f(Fast{});
-    f(General{});
-}
-
-template <class Run, class W, class T> constexpr bool has_fix_pivot =
-    requires(Run run, RowBlock<W> g, T totals) { run.fix_pivot(g, totals); };
-template <class Run, class W, class T> ONESUM_INLINE void write(const Run& run, RowBlock<W>& g, T& totals) {
-    if constexpr (has_fix_pivot<Run, W, T>) run.write(g, totals);
-    else run.write(g);
-}
-template <class Run, class W, class T> ONESUM_INLINE void fix_pivot(const Run& run, RowBlock<W>& g, T& totals) {
-    if constexpr (has_fix_pivot<Run, W, T>) run.fix_pivot(g, totals);
-}
-template <class Run, class W, class T> ONESUM_INLINE Next finish(Run& run, RowBlock<W>& g, T& totals) {
-    if constexpr (std::is_void_v<decltype(run.finish(g, totals))>) return run.finish(g, totals), Next::done;
-    else return run.finish(g, totals);
-}
-
-template <class Run, class W, class T> ONESUM_INLINE Next sum_up(Run& run, RowBlock<W>& g, T& totals) {
-    Next next;
-    do run.sum(g, totals);
-    while ((next = finish(run, g, totals)) == Next::another_pass);
-    return next;
+template <Operation Op, class W> constexpr Steps<W> steps_of() {
+    using Prepass = decltype(Op::prepass(RowBlock<W>{}));
+    using GeneralRun = typename Op::template Run<General, W>;
+    using Sums = typename Op::template Sums<W>;
+    Steps<W> steps{};
+    steps.prepass_bytes = whole_lines(sizeof(Prepass));
+    steps.run_bytes = whole_lines(sizeof(GeneralRun));
+    steps.totals_bytes = sizeof(Sums);
+    steps.kinds = Sums::kinds;
+    static_assert(sizeof(Sums) == (W::views + Sums::kinds * W::sums) * sizeof(Wide<typename W::C>));
+    steps.prepass_inputs = Op::prepass_inputs, steps.online_max = Op::online_max, steps.exp_cache = Op::exp_cache;
+    steps.prepass = [](const RowBlock<W>& g, void* prepass) { put(static_cast<Prepass*>(prepass), Op::prepass(g)); };
+    steps.combine = [](const W& walk, void* prepass, const void* later) {
+        Prepass* const all = static_cast<Prepass*>(prepass);
+        put(all, Op::combine(walk, *all, *static_cast<const Prepass*>(later)));
+    };
+    steps.general = path_of<Op, W, General>();
+    if constexpr (Op::always_general) {
+        steps.needs_general = [](const RowBlock<W>&, const void*) { return true; };
+    } else {
+        static_assert(sizeof(typename Op::template Run<Fast, W>) <= sizeof(GeneralRun));
+        steps.needs_general = [](const RowBlock<W>& g, const void* prepass) {
+            return bool(Op::needs_general(g, *static_cast<const Prepass*>(prepass)));
+        };
+        steps.fast = path_of<Op, W, Fast>();
+    }
+    return steps;
 }
 
-// Row blocks, step by step for all of them, so that one need not wait for the end of another.
-template <Operation Op, int most, class W> void run_row_blocks(RowBlock<W>* blocks, int count) {
-    decltype(Op::prepass(blocks[0])) prepass[most];
+// Row blocks, step by step for all of them, so that one need not wait for the end of another. `room`: for the steps of
+// each.
+template <class W> void run_row_blocks(const Steps<W>& steps, RowBlock<W>* blocks, int count, char* room) {
+    const auto memory = [&](int t) { return StepMemory<W>(steps, room + t * steps.bytes()); };
     bool general = false;
     for (int t = 0; t < count; ++t) {
-        prepass[t] = Op::prepass(blocks[t]);
-        general |= needs_general<Op>(blocks[t], prepass[t]);
+        steps.prepass(blocks[t], memory(t).prepass);
+        general |= steps.needs_general(blocks[t], memory(t).prepass);
     }
-    for (bool done = false; !done; general = true)
-        with_path<Op>(general, [&](auto path) ONESUM_FORCE_INLINE {
-            using Run = typename Op::template Run<decltype(path), W>;
-            Room<Run, most> runs;
-            typename Op::template Sums<W> totals[most];
-            for (int t = 0; t < count; ++t) put(&runs[t], Run(blocks[t], prepass[t]));
-            for (int t = 0; t < count; ++t) runs[t].sum(blocks[t], totals[t]);
-            done = true;
-            for (int t = 0; t < count; ++t) {
-                Next next = finish(runs[t], blocks[t], totals[t]);
-                if (next == Next::another_pass) next = sum_up(runs[t], blocks[t], totals[t]);
-                done &= next != Next::general_path;
-            }
-            for (int t = 0; done && t < count && blocks[t].writes; ++t) {
-                write(runs[t], blocks[t], totals[t]);
-                fix_pivot(runs[t], blocks[t], totals[t]);
-            }
-        });
-}
-
-// One row block by itself.
-template <Operation Op, class W> void run_row_block(RowBlock<W>& block) {
-    const auto prepass = Op::prepass(block);
-    bool general = needs_general<Op>(block, prepass);
-    for (bool done = false; !done; general = true)
-        with_path<Op>(general, [&](auto path) ONESUM_FORCE_INLINE {
-            typename Op::template Run<decltype(path), W> run(block, prepass);
-            typename Op::template Sums<W> totals;
-            done = sum_up(run, block, totals) == Next::done;
-            if (!done || !block.writes) return;
-            write(run, block, totals);
-            fix_pivot(run, block, totals);
-        });
+    for (bool done = false; !done; general = true) {
+        const auto& path = steps.path(general);
+        for (int t = 0; t < count; ++t) path.begin(blocks[t], memory(t).prepass, memory(t).run);
+        for (int t = 0; t < count; ++t) path.sum(memory(t).run, blocks[t], *memory(t).totals);
+        done = true;
+        for (int t = 0; t < count; ++t) {
+            const auto m = memory(t);
+            Next next;
+            while ((next = path.finish(m.run, blocks[t], *m.totals)) == Next::another_pass)
+                path.sum(m.run, blocks[t], *m.totals);
+            done &= next != Next::general_path;
+        }
+        for (int t = 0; done && t < count && blocks[t].writes; ++t) {
+            const auto m = memory(t);
+            path.write(m.run, blocks[t], *m.totals);
+            if (path.fix_pivot) path.fix_pivot(m.run, blocks[t], *m.totals);
+        }
+    }
 }
 
 }  // namespace

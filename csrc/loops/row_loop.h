@@ -7,22 +7,29 @@
 
 namespace {
 
-template <class C, Operation Op, const onesum::Signature& signature> struct RowLoop {
+// An operation as the loops have it.
+template <class C> struct OperationSteps {
+    Steps<Horizontal<C>> horizontal;
+    Steps<Vertical<C>> vertical;
+};
+template <Operation Op, class C> constexpr OperationSteps<C> operation_steps = {steps_of<Op, Horizontal<C>>(),
+                                                                               steps_of<Op, Vertical<C>>()};
+
+template <class C> struct RowLoop {
     using V = typename Vec<C>::V;
     static constexpr int lanes = Vec<C>::lanes;
-    static constexpr int inputs = signature.core[1] < 0 ? 1 : 2;
+    const OperationSteps<C>& steps;
+    const onesum::Signature& signature;
     const StorageOps<C>& storage;
     char* const* args;
     isize rows, n;
     const isize* strides;
     onesum::CallOptions options;
+    const int inputs = signature.core[1] < 0 ? 1 : 2;
 
-    static constexpr bool has(int which) { return which < 2 ? signature.core[which] >= 0 : !signature.row_out; }
-    bool writes() const {
-        if constexpr (signature.is_loss()) return options.loss->gradient;
-        else return has(2);
-    }
-    static constexpr int place(int which) { return which < 2 ? signature.core[which] : signature.out; }
+    bool has(int which) const { return which < 2 ? signature.core[which] >= 0 : !signature.row_out; }
+    bool writes() const { return signature.is_loss() ? options.loss->gradient : has(2); }
+    int place(int which) const { return which < 2 ? signature.core[which] : signature.out; }
 
     char* at(int place, isize row) const { return args[place] + row * strides[place]; }
     isize class_stride(int which) const {  // 0, 1: inputs; 2: output
@@ -57,19 +64,19 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
             g.writes = writes();
         }
         if (fresh || strides[signature.temperature]) temperatures(g, first, count);
-        if constexpr (signature.mask >= 0)
+        if (signature.mask >= 0)
             if (args[signature.mask])
                 g.mask = {at(signature.mask, first), strides[signature.mask_stride], strides[signature.mask]};
-        if constexpr (signature.row_in >= 0) {
+        if (signature.row_in >= 0) {
             g.row_in = V{};
             for (int k = 0; k < count; ++k) g.row_in[k] = storage.load(at(signature.row_in, first + k));
         }
-        if constexpr (signature.words_in[0] >= 0)
+        if (signature.words_in[0] >= 0)
             for (int word = 0; word < 2; ++word)
                 for (int k = 0; k < lanes; ++k)
                     memcpy(&g.words[word][k], at(signature.words_in[word], first + (k < count ? k : 0)),
                            sizeof(double));
-        if constexpr (signature.is_loss()) set_targets(g, first, count);
+        if (signature.is_loss()) set_targets(g, first, count);
     }
     template <class W> void set_targets(RowBlock<W>& g, isize first, int count) const {
         auto& targets = g.targets;
@@ -91,7 +98,7 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
             }
         }
         for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
-        if constexpr (signature.masses >= 0)
+        if (signature.masses >= 0)
             for (int k = 0; k < lanes; ++k)
                 memcpy(&targets.masses[k], at(signature.masses, first + (k < count ? k : 0)), sizeof targets.masses[k]);
         for (int k = 0; k < lanes; ++k)
@@ -108,8 +115,8 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
     // A single element of the second input, and of the output: of the arrays, or of the copies that are walked.
     template <class W> void set_elements(RowBlock<W>& g, isize first) const {
         g.element = {storage.load, storage.store};
-        if constexpr (inputs == 2) g.v = operand(1, first);
-        if constexpr (has(2)) g.result = operand(2, first);
+        if (inputs == 2) g.v = operand(1, first);
+        if (has(2)) g.result = operand(2, first);
     }
     template <class W> static void set_walked_elements(RowBlock<W>& g) {
         g.element = {storage_ops<C>.load, storage_ops<C>.store};
@@ -126,39 +133,43 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
         }
     }
     template <class W> void put_rows(const RowBlock<W>& g, isize first, int count) const {
-        if constexpr (signature.loss >= 0)
+        if (signature.loss >= 0)
             for (int k = 0; k < count; ++k) memcpy(at(signature.loss, first + k), &g.targets.losses[k], sizeof(double));
-        if constexpr (signature.words_out[0] >= 0)
+        if (signature.words_out[0] >= 0)
             for (int word = 0; word < 2; ++word)
                 for (int k = 0; k < count; ++k)
                     memcpy(at(signature.words_out[word], first + k), &g.words[word][k], sizeof(double));
-        if constexpr (signature.row_out) {
+        if (signature.row_out) {
             for (int k = 0; k < count; ++k) storage.store(at(signature.out, first + k), g.row_out[k]);
         }
     }
     // The exponentials of a block, for which there is room in `cache`, or none.
     template <class W> void set_caches(RowBlock<W>& g, const Operand& cache) const {
         g.general_cache = cache;
-        g.fast_cache = cache.p && Op::exp_cache == ExpCache::output ? g.out : cache;
+        g.fast_cache = cache.p && exp_cache() == ExpCache::output ? g.out : cache;
     }
-    bool caches_exp() const { return Op::exp_cache != ExpCache::none && writes(); }
+    ExpCache exp_cache() const { return writes() ? steps.vertical.exp_cache : ExpCache::none; }
+    bool caches_exp() const { return exp_cache() != ExpCache::none; }
 
     // Tiles that go through the steps of an operation at the same time.
     struct TileBatch {
         using W = Vertical<C>;
-        const size_t exp_cache;  // bytes of a tile's
+        const RowLoop& loop;
+        const size_t exp_cache, bytes_each;  // of a tile: its exponentials, and those with the memory of its steps
         const int size;
+        char* room = nullptr;
         RowBlock<W> blocks[tiles_per_batch];
         int used = 0;  // so many before
 
-        TileBatch(size_t exp_cache, int tiles)
-            : exp_cache(exp_cache),
+        TileBatch(const RowLoop& loop, size_t exp_cache, int tiles)
+            : loop(loop), exp_cache(exp_cache), bytes_each(exp_cache + loop.steps.vertical.bytes()),
               size(tiles < tiles_per_batch || exp_cache * tiles_per_batch > row_block_limit ? 1 : tiles_per_batch) {}
-        size_t bytes() const { return size * exp_cache; }
-        void set(char* room) {
+        size_t bytes() const { return size * bytes_each; }
+        void set(char* memory) {
+            room = memory + size * exp_cache;
             for (int t = 0; t < size; ++t) {
                 blocks[t].streamed = false;
-                blocks[t].general_cache = {exp_cache ? room + t * exp_cache : nullptr, sizeof(V), sizeof(C)};
+                blocks[t].general_cache = {exp_cache ? memory + t * exp_cache : nullptr, sizeof(V), sizeof(C)};
             }
         }
     };
@@ -171,19 +182,19 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
             auto& block = batch.blocks[count];
             block.walk = {n, width - first < lanes ? width - first : lanes};
             per_row(block, row + first, block.walk.count, count >= batch.used);
-            if (count >= batch.used || block.in[0].p != tiles[0].at(t + count).p) place(block, tiles, t + count);
+            if (count >= batch.used || block.in[0].p != tiles[0].at(t + count).p) set_tile(block, tiles, t + count);
             for (int which = 0; next && which < inputs; ++which) {
                 block.next[which] = next[which];
                 block.next[which].advance(count * n);
             }
         }
         batch.used = count > batch.used ? count : batch.used;
-        run_row_blocks<Op, tiles_per_batch>(batch.blocks, count);
+        run_row_blocks(steps.vertical, batch.blocks, count, batch.room);
         for (int k = 0; k < count; ++k) put_rows(batch.blocks[k], row + (t + k) * lanes, batch.blocks[k].walk.count);
     }
     // Nothing to prefetch: the same vector again and again.
     static RunCursor nothing_new(const Tiles<C>& tiles) { return {tiles.p, 0, 0, 1, 1}; }
-    void place(RowBlock<Vertical<C>>& block, const Tiles<C>* tiles, int t) const {
+    void set_tile(RowBlock<Vertical<C>>& block, const Tiles<C>* tiles, int t) const {
         for (int which = 0; which < inputs; ++which) {
             block.in[which] = tiles[which].at(t);
             block.next[which] = nothing_new(tiles[which]);
@@ -197,8 +208,9 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
     bool run_tiles(bool contiguous) const {
         const size_t tile = size_t(n | 1) * sizeof(V), exp_cache = caches_exp() ? tile : 0;
         int vectors = 1;
-        while (vectors < tiles_per_batch && (vectors + 1) * (inputs * tile + exp_cache) <= row_block_limit) ++vectors;
-        TileBatch batch(exp_cache, vectors);
+        const isize all = (rows + lanes - 1) / lanes;
+        while (vectors < tiles_per_batch && vectors < all && isize((vectors + 1) * (inputs * tile + exp_cache)) <= row_block_limit) ++vectors;
+        TileBatch batch(*this, exp_cache, vectors);
         Scratch scratch(inputs * vectors * tile + batch.bytes());
         if (!scratch) return false;
         batch.set(scratch.at(inputs * vectors * tile));
@@ -208,7 +220,7 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
             for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), contiguous, width, tiles[which]);
             for (int t = 0; t * lanes < width; t += batch.size) run_batch(batch, tiles, row, width, t, nullptr);
-            if constexpr (has(2))
+            if (has(2))
                 if (writes()) tiles_out(tiles[0], width, operand(2, row), contiguous);
         }
         return true;
@@ -242,7 +254,7 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
         const isize all = (rows + lanes - 1) / lanes;
         const int most = panel_vectors(n, inputs), vectors = all < most ? int(all) : most, panel = vectors * lanes;
         const isize pitch = (vectors | 1) * isize(sizeof(V));
-        TileBatch batch(caches_exp() ? n * sizeof(V) : 0, vectors);
+        TileBatch batch(*this, caches_exp() ? n * sizeof(V) : 0, vectors);
         Scratch scratch(2 * inputs * n * pitch + batch.bytes());
         if (!scratch) return false;
         batch.set(scratch.at(2 * inputs * n * pitch));
@@ -275,7 +287,7 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
                         storage.pack_vectors(packings[which], vectors - vectors * (step + 1) / steps);
                 }
             }
-            if constexpr (has(2))
+            if (has(2))
                 if (writes()) storage.unpack(tiles[0], width, n, operand(2, row), options.streamed);
         }
         return true;
@@ -298,14 +310,23 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
         const isize row;
         const int width;
         Tiles<C> tiles[2];
+        char* const run;
         RowBlock<W>* const blocks;
 
         static isize pitch(isize count) { return (count | 1) * isize(sizeof(V)); }
         static size_t tile_bytes(isize count) { return flush_classes<C> * pitch(count); }
-        static size_t bytes(isize count) { return inputs * tile_bytes(count) + count * sizeof(RowBlock<W>); }
+        static size_t bytes(const RowLoop& loop, isize count) {
+            return loop.inputs * tile_bytes(count) + run_bytes(loop) + count * sizeof(RowBlock<W>);
+        }
+        static size_t run_bytes(const RowLoop& loop) {  // or what a prepass finds
+            const auto& steps = loop.steps.vertical;
+            return steps.run_bytes > steps.prepass_bytes ? steps.run_bytes : steps.prepass_bytes;
+        }
         ColumnWorkspace(const RowLoop& loop, isize row, int width, const RowBlock<W>* whole, int count, char* room)
             : loop(loop), row(row), width(width),
-              blocks(reinterpret_cast<RowBlock<W>*>(room + inputs * tile_bytes(count))) {
+              run(room + loop.inputs * tile_bytes(count)),
+              blocks(reinterpret_cast<RowBlock<W>*>(run + run_bytes(loop))) {
+            const int inputs = loop.inputs;
             for (int which = 0; which < inputs; ++which)
                 tiles[which] = {room + which * tile_bytes(count), pitch(count), sizeof(V)};
             for (int t = 0; t < count; ++t) {
@@ -349,7 +370,7 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
                     vectors = (all - 1) / bundles + 1;
         const isize segments = segments_at_once(n), threads = onesum::free_threads(),
                     tasks = threads < segments ? threads : segments;
-        const size_t bytes = ColumnWorkspace::bytes(vectors);
+        const size_t bytes = ColumnWorkspace::bytes(*this, vectors);
         const Scratch scratch(tasks * bytes + vectors * sizeof(RowBlock<W>));
         if (!scratch) return false;
         RowBlock<W>* const whole = reinterpret_cast<RowBlock<W>*>(scratch.at(tasks * bytes));
@@ -367,7 +388,7 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
             const auto workspace_of = [&](isize task) {
                 return ColumnWorkspace(*this, row, width, whole, count, scratch.at(task * bytes));
             };
-            if (!run_segments<Op, has(2), inputs>(whole, count, n, tasks, workspace_of)) return false;
+            if (!run_segments(steps.vertical, inputs, whole, count, n, tasks, workspace_of)) return false;
             for (int t = 0; t < count; ++t) put_rows(whole[t], row + t * lanes, whole[t].walk.count);
         }
         return true;
@@ -381,17 +402,15 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
 
         Staging(const RowLoop& loop, isize classes, int count) : loop(loop), classes(classes), count(count) {
             for (int which = 0; which < 3; ++which)
-                staged[which] = has(which) && (loop.storage.size != sizeof(C) || loop.class_stride(which) != sizeof(C));
+                staged[which] = loop.has(which) && (loop.storage.size != sizeof(C) || loop.class_stride(which) != sizeof(C));
         }
         isize pitch() const { return (classes * isize(sizeof(C)) + 63) / 64 * 64; }
         // Every kernel may write over its operands: the copy of the output is where that of the first input is.
         size_t bytes() const { return ((staged[0] || staged[2]) + staged[1]) * count * pitch(); }
         void load(RowBlock<Horizontal<C>>& g, isize row, isize first, char* room) const {
-            for (int which = 0; which < inputs; ++which) g.in[which] = place(which, row, first, room);
-            g.out = g.in[0];
-            if constexpr (has(2))
-                if (loop.writes()) g.out = place(2, row, first, room);
-            for (int which = 0; which < inputs; ++which) {
+            for (int which = 0; which < loop.inputs; ++which) g.in[which] = place(which, row, first, room);
+            g.out = loop.writes() ? place(2, row, first, room) : g.in[0];
+            for (int which = 0; which < loop.inputs; ++which) {
                 if (!staged[which]) continue;
                 const Operand a = from_class(which, row, first);
                 for (int r = 0; r < g.walk.count; ++r)
@@ -400,13 +419,11 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
             }
         }
         void store(const RowBlock<Horizontal<C>>& g, isize row, isize first) const {
-            if constexpr (has(2)) {
-                if (!staged[2] || !loop.writes()) return;
-                const Operand a = from_class(2, row, first);
-                for (int r = 0; r < g.walk.count; ++r)
-                    loop.storage.scatter(reinterpret_cast<const C*>(g.out.p + r * pitch()), g.walk.n, a.p + r * a.row_stride,
-                                         a.class_stride);
-            }
+            if (!staged[2] || !loop.writes()) return;
+            const Operand a = from_class(2, row, first);
+            for (int r = 0; r < g.walk.count; ++r)
+                loop.storage.scatter(reinterpret_cast<const C*>(g.out.p + r * pitch()), g.walk.n, a.p + r * a.row_stride,
+                                     a.class_stride);
         }
 
       private:
@@ -426,17 +443,17 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
         const int count = fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
         const Staging staging(*this, n, count);
         const size_t cache = caches_exp() ? count * staging.pitch() : 0, room = staging.bytes() + cache;
-        Scratch scratch(room);
+        Scratch scratch(room + steps.horizontal.bytes());
         if (!scratch) return false;
         RowBlock<W> g;
-        g.streamed = options.streamed && !staging.staged[2] && !(cache && Op::exp_cache == ExpCache::output);
+        g.streamed = options.streamed && !staging.staged[2] && exp_cache() != ExpCache::output;
         for (isize row = 0; row < rows; row += count) {
             g.walk = {n, rows - row < count ? int(rows - row) : count};
             per_row(g, row, g.walk.count, row == 0);
             staging.load(g, row, 0, scratch.at(0));
             set_walked_elements(g);
             set_caches(g, {cache ? scratch.at(staging.bytes()) : nullptr, sizeof(C), staging.pitch()});
-            run_row_block<Op>(g);
+            run_row_blocks(steps.horizontal, &g, 1, scratch.at(room));
             staging.store(g, row, 0);
             put_rows(g, row, g.walk.count);
         }
@@ -455,8 +472,8 @@ template <class C, Operation Op, const onesum::Signature& signature> struct RowL
             per_row(whole, row, 1, row == 0);
             set_elements(whole, row);
             whole.streamed = options.streamed && !staging.staged[2];
-            if (!run_row_chunks<Op>(
-                    whole, tasks,
+            if (!run_row_chunks(
+                    steps.horizontal, whole, tasks,
                     [&](isize task, RowBlock<W>& g) { staging.load(g, row, g.walk.first, scratch.at(task * staging.bytes())); },
                     [&](const RowBlock<W>& g) { staging.store(g, row, g.walk.first); }))
                 return false;

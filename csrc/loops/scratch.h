@@ -17,11 +17,6 @@ template <class T> void put(T* room, const T& made) {
     static_assert(std::is_trivially_copyable_v<T>);
     memcpy(static_cast<void*>(room), &made, sizeof made);
 }
-// Room for objects that are made one by one.
-template <class T, int most> struct Room {
-    alignas(T) char bytes[most * sizeof(T)];
-    T& operator[](int i) { return *reinterpret_cast<T*>(bytes + i * sizeof(T)); }
-};
 
 // Room for a call: on the stack where it is little. Aligned for vectors.
 class Scratch {

@@ -119,4 +119,15 @@ template <class V, class C = decltype(+V{}[0])> inline V nearest_exponent(V y) {
     return fma(y, splat(K::n_log2e / K::entries), splat(K::magic_bias)) - K::magic_bias;
 }
 
+// What multiplies sums of exponentials over the exponent of one maximum to make them those of another, larger one.
+template <class V, class C = decltype(+V{}[0])> V rescaling(V from, V to) {
+    using K = Constants<C>;
+    const auto exponent_of = [](V m) { return nearest_exponent(m == C(-infinity) ? V{} : m); };
+    const V by = exponent_of(from) - exponent_of(to);
+    const V power = bit_cast<V>(
+        bit_cast<typename Vec<C>::I>(max(splat(C(-K::exponent_of_one)), by) + (K::magic_bias + K::exponent_of_one))
+        << K::mantissa);
+    return from == C(-infinity) ? V{} : power;
+}
+
 }  // namespace

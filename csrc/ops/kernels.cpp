@@ -44,7 +44,8 @@ bool kernel(char* const* args, isize rows, isize n, const isize* strides, const 
                     inner, {kernel<double, CrossEntropy, cross_entropy_signature>, cross_entropy_signature});
         }
     }
-    return RowLoop<typename Compute<S>::type, Op, signature>{storage_ops<S>, args, rows, n, strides, options}.run();
+    using C = typename Compute<S>::type;
+    return RowLoop<C>{operation_steps<Op, C>, signature, storage_ops<S>, args, rows, n, strides, options}.run();
 }
 
 }  // namespace

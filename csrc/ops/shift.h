@@ -100,14 +100,6 @@ template <class Path, class W> struct Shift {
     // exp(m / T) over 2^exponent, and that of any logits, one for each row, 2^bias too large
     Wide<C> pivot() const { return biased(terms.exponential(top())).scaled(K::inv_scale_bias); }
     Wide<C> biased_exponential_of(V x) const { return biased(terms.term(x)); }
-    // What multiplies sums of terms that were shifted for another maximum. Fast path only: there the shift is an
-    // exponent.
-    V rescaling(V other) const {
-        const V by = exponent_of(other) - exponent_of(m);
-        const V power = bit_cast<V>(
-            bit_cast<I>(max(splat(C(-K::exponent_of_one)), by) + (K::magic_bias + K::exponent_of_one)) << K::mantissa);
-        return other == C(-infinity) ? V{} : power;
-    }
     I no_finite_logit() const { return m == C(-infinity); }
     I infinite() const { return m == C(infinity); }
 
@@ -115,7 +107,6 @@ template <class Path, class W> struct Shift {
     static Wide<C> biased(const Exp<C>& e) {
         return (Wide<C>::of(splat(C(1)), e.hi) + Wide<C>::of(e.lo)).normalized() * Wide<C>::of(e.scale);
     }
-    static V exponent_of(V m) { return nearest_exponent(m == C(-infinity) ? V{} : m); }
     V top() const {
         V size = m < 0 ? -m : m;
         return size < C(infinity) ? m - terms.base : V{};

@@ -9,7 +9,6 @@ namespace {
 template <class W> struct MoreTotals : Totals<W> {
     static constexpr int kinds = 6;
     Wide<typename W::C> more[4][W::sums];
-    auto* kind(int i) { return i < 2 ? Totals<W>::kind(i) : more[i - 2]; }
 };
 
 // Added to a count of classes for each class that makes the loss infinite: more than there are classes.

@@ -51,8 +51,8 @@ static_assert(row_chunk % sum_segment == 0);
 
 // What a walk works on at one time
 
-// A row block has so many rows that what is read of them, in bytes, leaves the first-level cache room for the blocks
-// before and after it; but one at least.
+// A row block has so many rows that what is read of them takes no more bytes; of longer rows, of which fewer than three
+// would fit, it has one. While a block is computed the processor fetches what comes next, but not far ahead.
 constexpr isize row_block_limit = choose(8 << 10, 1 << 10);
 // So many tiles of short rows go through an operation at the same time, step by step, so that one need not wait for the
 // end of another.

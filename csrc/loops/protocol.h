@@ -53,6 +53,9 @@ template <class W> struct Steps {
     bool online_max;
     ExpCache exp_cache;
 
+    // All steps of some blocks of whole rows; `room` has bytes() for each.
+    void (*run)(RowBlock<W>* blocks, int count, char* room);
+
     void (*prepass)(const RowBlock<W>&, void* prepass);
     void (*combine)(const W&, void* prepass, const void* of_later_classes);
     bool (*needs_general)(const RowBlock<W>&, const void* prepass);
@@ -107,17 +110,63 @@ template <Operation Op, class W, class Path> constexpr typename Steps<W>::Path p
     return path;
 }
 
+template <Operation Op, class W> constexpr size_t prepass_bytes = whole_lines(sizeof(decltype(Op::prepass(RowBlock<W>{}))));
+template <Operation Op, class W> constexpr size_t run_bytes = whole_lines(sizeof(typename Op::template Run<General, W>));
+
+// f(Fast{}) or f(General{}).
+template <class Op, class F> ONESUM_INLINE void with_path(bool general, F f) {
+    if constexpr (!Op::always_general)
+        if (!general) return f(Fast{});
+    f(General{});
+}
+// Row blocks, step by step for all of them, so that one need not wait for the end of another.
+template <Operation Op, class W> void run_blocks(RowBlock<W>* blocks, int count, char* room) {
+    using Prepass = decltype(Op::prepass(blocks[0]));
+    using Sums = typename Op::template Sums<W>;
+    constexpr size_t bytes = prepass_bytes<Op, W> + run_bytes<Op, W> + sizeof(Sums);
+    const auto prepass = [&](int t) ONESUM_FORCE_INLINE { return reinterpret_cast<Prepass*>(room + t * bytes); };
+    bool general = Op::always_general;
+    for (int t = 0; t < count; ++t) {
+        put(prepass(t), Op::prepass(blocks[t]));
+        if constexpr (!Op::always_general) general |= Op::needs_general(blocks[t], *prepass(t));
+    }
+    for (bool done = false; !done; general = true)
+        with_path<Op>(general, [&](auto path) ONESUM_FORCE_INLINE {
+            using Run = typename Op::template Run<decltype(path), W>;
+            constexpr auto steps = path_of<Op, W, decltype(path)>();
+            const auto run = [&](int t) ONESUM_FORCE_INLINE {
+                return reinterpret_cast<Run*>(room + t * bytes + prepass_bytes<Op, W>);
+            };
+            const auto totals = [&](int t) ONESUM_FORCE_INLINE -> Sums& {
+                return *reinterpret_cast<Sums*>(room + t * bytes + prepass_bytes<Op, W> + run_bytes<Op, W>);
+            };
+            for (int t = 0; t < count; ++t) put(run(t), Run(blocks[t], *prepass(t)));
+            for (int t = 0; t < count; ++t) run(t)->sum(blocks[t], totals(t));
+            done = true;
+            for (int t = 0; t < count; ++t) {
+                Next next;
+                while ((next = steps.finish(run(t), blocks[t], totals(t))) == Next::another_pass)
+                    run(t)->sum(blocks[t], totals(t));
+                done &= next != Next::general_path;
+            }
+            for (int t = 0; done && t < count && blocks[t].writes; ++t) {
+                steps.write(run(t), blocks[t], totals(t));
+                if constexpr (steps.fix_pivot != nullptr) steps.fix_pivot(run(t), blocks[t], totals(t));
+            }
+        });
+}
+
 template <Operation Op, class W> constexpr Steps<W> steps_of() {
     using Prepass = decltype(Op::prepass(RowBlock<W>{}));
     using GeneralRun = typename Op::template Run<General, W>;
     using Sums = typename Op::template Sums<W>;
     Steps<W> steps{};
-    steps.prepass_bytes = whole_lines(sizeof(Prepass));
-    steps.run_bytes = whole_lines(sizeof(GeneralRun));
+    steps.prepass_bytes = prepass_bytes<Op, W>, steps.run_bytes = run_bytes<Op, W>;
     steps.totals_bytes = sizeof(Sums);
     steps.kinds = Sums::kinds;
     static_assert(sizeof(Sums) == (W::views + Sums::kinds * W::sums) * sizeof(Wide<typename W::C>));
     steps.prepass_inputs = Op::prepass_inputs, steps.online_max = Op::online_max, steps.exp_cache = Op::exp_cache;
+    steps.run = run_blocks<Op, W>;
     steps.prepass = [](const RowBlock<W>& g, void* prepass) { put(static_cast<Prepass*>(prepass), Op::prepass(g)); };
     steps.combine = [](const W& walk, void* prepass, const void* later) {
         Prepass* const all = static_cast<Prepass*>(prepass);
@@ -134,35 +183,6 @@ template <Operation Op, class W> constexpr Steps<W> steps_of() {
         steps.fast = path_of<Op, W, Fast>();
     }
     return steps;
-}
-
-// Row blocks, step by step for all of them, so that one need not wait for the end of another. `room`: for the steps of
-// each.
-template <class W> void run_row_blocks(const Steps<W>& steps, RowBlock<W>* blocks, int count, char* room) {
-    const auto memory = [&](int t) { return StepMemory<W>(steps, room + t * steps.bytes()); };
-    bool general = false;
-    for (int t = 0; t < count; ++t) {
-        steps.prepass(blocks[t], memory(t).prepass);
-        general |= steps.needs_general(blocks[t], memory(t).prepass);
-    }
-    for (bool done = false; !done; general = true) {
-        const auto& path = steps.path(general);
-        for (int t = 0; t < count; ++t) path.begin(blocks[t], memory(t).prepass, memory(t).run);
-        for (int t = 0; t < count; ++t) path.sum(memory(t).run, blocks[t], *memory(t).totals);
-        done = true;
-        for (int t = 0; t < count; ++t) {
-            const auto m = memory(t);
-            Next next;
-            while ((next = path.finish(m.run, blocks[t], *m.totals)) == Next::another_pass)
-                path.sum(m.run, blocks[t], *m.totals);
-            done &= next != Next::general_path;
-        }
-        for (int t = 0; done && t < count && blocks[t].writes; ++t) {
-            const auto m = memory(t);
-            path.write(m.run, blocks[t], *m.totals);
-            if (path.fix_pivot) path.fix_pivot(m.run, blocks[t], *m.totals);
-        }
-    }
 }
 
 }  // namespace

@@ -189,7 +189,7 @@ template <class C> struct RowLoop {
             }
         }
         batch.used = count > batch.used ? count : batch.used;
-        run_row_blocks(steps.vertical, batch.blocks, count, batch.room);
+        steps.vertical.run(batch.blocks, count, batch.room);
         for (int k = 0; k < count; ++k) put_rows(batch.blocks[k], row + (t + k) * lanes, batch.blocks[k].walk.count);
     }
     // Nothing to prefetch: the same vector again and again.
@@ -440,7 +440,7 @@ template <class C> struct RowLoop {
     bool run_rows() const {
         using W = Horizontal<C>;
         const isize fit = row_block_limit / (inputs * n * isize(sizeof(C)));
-        const int count = fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
+        const int count = fit < 3 ? 1 : fit > lanes ? lanes : int(fit);
         const Staging staging(*this, n, count);
         const size_t cache = caches_exp() ? count * staging.pitch() : 0, room = staging.bytes() + cache;
         Scratch scratch(room + steps.horizontal.bytes());
@@ -453,7 +453,7 @@ template <class C> struct RowLoop {
             staging.load(g, row, 0, scratch.at(0));
             set_walked_elements(g);
             set_caches(g, {cache ? scratch.at(staging.bytes()) : nullptr, sizeof(C), staging.pitch()});
-            run_row_blocks(steps.horizontal, &g, 1, scratch.at(room));
+            steps.horizontal.run(&g, 1, scratch.at(room));
             staging.store(g, row, 0);
             put_rows(g, row, g.walk.count);
         }

@@ -55,9 +55,14 @@ def load(path: Path) -> dict:
 
 
 def measure(folder: Path) -> None:
-    """Several commands, one after the other in a process that imports the libraries once."""
+    """Several commands, one after the other, for which every library is started once."""
     program = (
-        "import sys; from benchmarks.__main__ import main; (folder, *commands) = sys.argv[1:]\n"
+        "import sys; from contextlib import nullcontext; from benchmarks.__main__ import main\n"
+        "from onesum.bench import __main__ as bench, peers\n"
+        "from onesum.bench.processes import Libraries\n"
+        "(folder, *commands) = sys.argv[1:]\n"
+        "shared = Libraries(peers.installed())\n"
+        "bench.Libraries = lambda chosen: nullcontext(shared)\n"
         "for name, options in (command.split(': ') for command in commands):\n"
         "    sys.argv[1:] = [*options.split(), '--quick', '--results', f'{folder}/{name}']\n"
         "    main()"
@@ -180,8 +185,9 @@ def test_the_installed_benchmark(tmp_path):
     threads = min(2, len(os.sched_getaffinity(0)))
     (isa, *_) = onesum.show_config(mode="dicts")["isas"]
     path = tmp_path / "times.json"
-    program = f"{FEW}; from onesum.bench.__main__ import main; main(sys.argv[2:])"
     options = [
+        "--libraries",
+        "numpy",
         "--shape",
         "3x64x5",
         "--axis",
@@ -192,13 +198,14 @@ def test_the_installed_benchmark(tmp_path):
         "--json",
         path,
     ]
-    text = python("-c", program, tmp_path, "--threads", str(threads), "--isa", isa, *options)
+    text = python("-m", "onesum.bench", "--threads", str(threads), "--isa", isa, *options)
     result = load(path)
     assert result["host"]["isa"] == isa
     assert result["threads"] == threads
     assert "softmax float32 3x64x5, axis 1" in text
     assert "strided" in text
-    assert len(result["cells"]) == 1
+    (cell,) = result["cells"]
+    assert [*cell["times"]] == ["onesum", "NumPy"]
 
 
 def test_import(tmp_path):

@@ -25,7 +25,7 @@ from .peers import ONESUM, Peer
 from .ready import ready
 from .turns import Turn, settle
 
-LIMIT = 120.0  # seconds that any answer may take: of the libraries' imports, too
+LIMIT = 120  # seconds that any answer may take: of the libraries' imports, too
 
 Key = tuple[str, str, str]  # "times" or "floors", whose, "fresh" or "out"
 
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 class Process:
     """A library in its process. Whatever fails ends it, and is the answer from then on."""
 
-    def __init__(self, name: str, peer: Peer, limit: float) -> None:
+    def __init__(self, name: str, peer: Peer, limit: int) -> None:
         spawn = multiprocessing.get_context("spawn")
         self.name, self.limit = name, limit
         self.failed: Failed | None = None
@@ -85,12 +85,13 @@ class Process:
                 self.connection.send(request)
         return self._answer(self.limit)
 
-    def _answer(self, limit: float) -> Any:
+    def _answer(self, limit: int) -> Any:
         if self.failed is not None:
             return self.failed
         try:
-            if not self.connection.poll(limit):
-                return self.fail(f"no answer within {limit:g} s")
+            # One by one: a machine that stands still meanwhile uses up one of them, and not all.
+            if not any(self.connection.poll(1) for _ in range(limit)):
+                return self.fail(f"no answer within {limit} s")
             answer = self.connection.recv()
         except (EOFError, OSError):
             self.process.join(limit)
@@ -101,7 +102,7 @@ class Process:
 class Libraries:
     """The processes of some libraries. One that failed in a cell has a new one for the next."""
 
-    def __init__(self, chosen: dict[str, Peer], limit: float = LIMIT) -> None:
+    def __init__(self, chosen: dict[str, Peer], limit: int = LIMIT) -> None:
         self.chosen, self.limit = chosen, limit
         self.processes: dict[str, Process] = {}
 

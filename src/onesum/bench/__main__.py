@@ -87,6 +87,8 @@ def _show(cell: timing.Cell, names: list[str], width: int) -> None:
         columns = (f"{text:>{WIDTH}}" for text in figures.row(cell, mode, names))
         print(f"{title:{width}}", *columns, flush=True)
         title = ""
+    if (walks := figures.of_two_walks(cell)) is not None:
+        print(f"    out: {figures.part(walks)} of the time is what two walks take", flush=True)
     for name, reason in cell["failed"].items():
         print(f"    without {name}: {reason}", flush=True)
 

@@ -13,7 +13,9 @@ import onesum
 from . import peers
 from .cases import (
     KEPT,
+    READ_AT_FIRST,
     READING,
+    TWO_WALKS,
     Array,
     Case,
     Shape,
@@ -83,7 +85,9 @@ def floors(
 ) -> dict[tuple[str, str], peers.Call]:
     """Reading the operands and writing the result, with nothing to compute; by kind of store.
 
-    The classes of a loss are next to nothing beside its logits, and are not read.
+    The classes of a loss are next to nothing beside its logits, and are not read. Rows that the
+    cache cannot hold are also moved in two walks: what the sum of a row needs is read first, and
+    then all of that row is read and written.
     """
     core: Any = sys.modules.get("onesum._core")
     if core is None:
@@ -98,9 +102,17 @@ def floors(
         if case.array_bytes >= KEPT:  # elsewhere the floor of `out` tells this
             to_fresh = partial(core._move, out)
     found: dict[tuple[str, str], peers.Call] = {}
+    once, at_least = case.bytes_moved(cache)
+    rows = getattr(core, "_move_rows", None)  # not in every core
+    if case.strided or once == at_least or case.operation not in READ_AT_FIRST:
+        rows = None
     for name, streaming in (("streaming", True), ("ordinary", False)):
         found[name, "fresh"] = partial(to_fresh, sources, streaming)
         found[name, "out"] = partial(core._move, out, into, streaming)
+        if rows:
+            first = tuple(arrays[i] for i in READ_AT_FIRST[case.operation])
+            call = partial(rows, out, first, arrays, case.n * case.itemsize, streaming)
+            found[f"{TWO_WALKS}, {name}", "out"] = call
     return found
 
 

@@ -39,7 +39,8 @@ class Ready(NamedTuple):
 
 def ready(case: Case, cache: int, peer: peers.Peer, with_floors: bool) -> Ready | None:
     """None where the library lacks the operation. `cache`: bytes of the second-level cache."""
-    gc.collect()  # what the cell before has left
+    if case.array_bytes >= KEPT:
+        gc.collect()  # what the cell before has left
     arrays = tuple(map(_placed, operands(case)))
     out = _empty(result_shape(case), dtype_of(case.dtype))
     onesum.release_memory()

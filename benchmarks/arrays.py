@@ -18,7 +18,7 @@ import numpy as np
 
 from onesum.bench import host
 from onesum.bench.cases import shape_name
-from onesum.bench.timing import Turn
+from onesum.bench.turns import Turn, settle
 
 from .importing import quartiles
 
@@ -109,12 +109,18 @@ class Worker:
 
 
 def work(case: Case, own: bool) -> None:
-    """What a worker does: a sample of the gradient first, then a time for every line it reads."""
+    """What a worker does: a sample of the gradient first, then a time for every line it reads.
+
+    It answers when its threads sleep, so that nobody else computes beside them.
+    """
     call = (in_jax if case.lane == "JAX" else in_torch)(case, own)
     print(json.dumps(np.asarray(call()).ravel()[:CHECKED].tolist()), flush=True)
     turn = Turn(call)
+    settle()
     for _ in sys.stdin:
-        print(turn.take(), flush=True)
+        seconds = turn.seconds()
+        settle()
+        print(seconds, flush=True)
 
 
 def operands(case: Case) -> tuple[Any, Any]:

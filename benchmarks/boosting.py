@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onesum.bench import host
-from onesum.bench.timing import Turn, settle
+from onesum.bench.turns import Turn, settle
 from onesum.boosting import SoftmaxObjective
 
 from .importing import quartiles

@@ -1,9 +1,11 @@
 """How the cost of an element changes as rows grow longer, and as there are more of them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from onesum.bench import figures, host, peers, timing
 from onesum.bench.cases import Case, Shape
+from onesum.bench.processes import Libraries
 
 OPERATIONS = ("softmax", "softmax_vjp")
 TOTAL = 1 << 22
@@ -36,14 +38,20 @@ def run(results: Path, quick: bool, threads: int, largest: int | None) -> None:
         "cells": [],
     }
     most = 100 if quick else largest
+    effort = timing.QUICK if quick else EFFORT
+    with Libraries(peers.installed()) as libraries:
+        for operation, curve, shape, x in _points():
+            case = Case(operation, "float32", shape, -1)
+            if most and case.array_bytes > 4 * most:
+                continue
+            cell = timing.measure(libraries, case, effort, host.cache(about, 2))
+            result["cells"].append({"curve": curve, "x": x, **cell})
+            host.save(results / "growth.json", result)
+            print(f"{curve:30} {case!s:40}", *figures.row(cell, "out", []), flush=True)
+
+
+def _points() -> Iterator[tuple[str, str, Shape, int]]:
     for operation in OPERATIONS:
         for curve, points in CURVES.items():
             for shape, x in points:
-                case = Case(operation, "float32", shape, -1)
-                if most and case.array_bytes > 4 * most:
-                    continue
-                effort = timing.QUICK if quick else EFFORT
-                cell = timing.measure(case, effort, host.cache(about, 2))
-                result["cells"].append({"curve": curve, "x": x, **cell})
-                host.save(results / "growth.json", result)
-                print(f"{curve:30} {case!s:40}", *figures.row(cell, "out", []), flush=True)
+                yield operation, curve, shape, x

@@ -19,7 +19,7 @@ import numpy as np
 
 import onesum
 from onesum.bench import host
-from onesum.bench.timing import Turn
+from onesum.bench.turns import Turn
 
 from .importing import quartiles
 from .memory import REFERENCES, held

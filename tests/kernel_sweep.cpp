@@ -25,7 +25,7 @@
 
 namespace {
 
-using onesum::tuning::flush_interval, onesum::tuning::sum_segment, onesum::tuning::row_chunk;
+using onesum::tuning::tile_terms, onesum::tuning::sum_segment, onesum::tuning::row_chunk;
 
 // How many allocations there is memory for; and whether one more was asked for.
 std::atomic<isize> allocations{LONG_MAX};
@@ -317,7 +317,7 @@ void without_memory(const Kernel& kernel, const Layout& layout, isize rows, isiz
 
 void sweep(const Kernel& kernel) {
     const isize lanes = kernel.lanes(), few = onesum::tuning::max_transposed_classes_of(kernel.sums()),
-                tile = flush_interval * kernel.sums();
+                tile = tile_terms * kernel.sums();
     const isize panel = onesum::tuning::most_panel * lanes, columns = onesum::tuning::most_columns * lanes;
     std::vector<std::pair<isize, isize>> shapes = {{0, 5}, {3, 0}, {1, few + 1}};  // rows, classes
     for (isize n : std::initializer_list<isize>{1, 2, 3, 4, 5, lanes - 1, lanes, lanes + 1, lanes + lanes / 2,
@@ -373,12 +373,12 @@ uint64_t digest_of(const Kernel& kernel) {
                                                    {1, row_chunk + 1},
                                                    {1, row_chunk + sum_segment + 5},
                                                    {3, 2 * row_chunk + sum_segment + 5}};  // rows, classes
-    for (isize n : std::initializer_list<isize>{1, 2, 3, 4, 5, 8, 13, 16, 17, 29, 32, 33, 4 * flush_interval,
-                                                8 * flush_interval + 1, 16 * flush_interval, 16 * flush_interval + 1,
+    for (isize n : std::initializer_list<isize>{1, 2, 3, 4, 5, 8, 13, 16, 17, 29, 32, 33, 4 * tile_terms,
+                                                8 * tile_terms + 1, 16 * tile_terms, 16 * tile_terms + 1,
                                                 sum_segment - 1, sum_segment, sum_segment + 5})
         for (isize rows : {1, 3, 19}) shapes.push_back({rows, n});
     for (isize n : {3, 17}) shapes.push_back({onesum::tuning::most_panel * 16 + 17, n});
-    shapes.push_back({onesum::tuning::most_columns * 16 + 1, 16 * flush_interval + 1});
+    shapes.push_back({onesum::tuning::most_columns * 16 + 1, 16 * tile_terms + 1});
     Digest digest;
     const int lossy = strchr(operands_of(kernel.op), 'l') ? int(onesum::storage_float64) : kernel.storage;
     for (const auto& [rows, n] : shapes)

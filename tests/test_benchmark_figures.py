@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from onesum.bench import figures
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+
+from onesum.bench import figures, ready
 from onesum.bench.cases import DTYPES, KINDS, LOSS, LOSSES, OPERATIONS, VALUE_AND_GRAD, Case, cases
 
 
@@ -91,3 +96,27 @@ def test_what_is_found_on_a_device(tmp_path):
     assert "Not as they should be: torch: uint8; torch: entropy, float64." in text
     assert "CuPy (it is not there)" in text
     assert on_a_gpu(None) == NOTHING
+
+
+def test_two_walks(monkeypatch):
+    """A floor of its own, beside the floors, for rows that the cache cannot hold."""
+    calls = []
+    core = SimpleNamespace(_move=lambda *args: None, _move_rows=lambda *args: calls.append(args))
+    monkeypatch.setitem(sys.modules, "onesum._core", core)
+    y, g, out = (np.zeros((4, 1000), np.float32) for _ in range(3))
+    for operation, first in (("softmax_vjp", (y, g)), ("log_softmax_vjp", (g,))):
+        case = Case(operation, "float32", y.shape, -1)
+        assert all("two" not in name for name, _ in ready.floors(case, 4000, (y, g), out))
+        floors = ready.floors(case, 3999, (y, g), out)
+        assert {mode for name, mode in floors if "two walks" in name} == {"out"}
+        floors["two walks, streaming", "out"]()
+        target, read, moved, row_bytes, streaming = calls.pop()
+        assert target is out
+        assert [*map(id, read)] == [*map(id, first)]
+        assert [*map(id, moved)] == [id(y), id(g)]
+        assert (row_bytes, streaming) == (4000, True)
+    cell = cell_of("softmax", onesum={"fresh": 4, "out": 4})
+    times = {"streaming": 1, "two walks, streaming": 3, "two walks, ordinary": 3.5}
+    cell["floors"] = {name: {"out": [time] * 3} for name, time in times.items()}
+    assert figures.floor(cell, "out") == 1
+    assert figures.of_two_walks(cell) == 3 / 4

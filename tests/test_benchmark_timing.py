@@ -1,15 +1,19 @@
-"""Cells are measured in this process, and what is there already is kept."""
+"""Cells are measured, each library in its process, and what is there already is kept."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 
+import bench_peers
 import pytest
 from test_benchmarks import load, measured
 
-from onesum.bench import __main__ as command
-from onesum.bench import figures, peers, timing
-from onesum.bench.cases import LOSSES, VALUE_AND_GRAD, Case, cases
+from onesum.bench import peers, timing
+from onesum.bench.cases import VALUE_AND_GRAD, Case, cases
+from onesum.bench.processes import Libraries
+
+SMALL = Case("softmax", "float32", (3, 5), -1)
 
 
 @pytest.fixture(autouse=True)
@@ -18,53 +22,86 @@ def _one_thread(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def test_resumed(tmp_path_factory, tmp_path, monkeypatch):
+def installed(*names: str) -> dict[str, peers.Peer]:
+    """Those of them that are, and onesum."""
+    return {n: peer for n, peer in peers.installed().items() if n in (peers.ONESUM, *names)}
+
+
+def test_resumed(tmp_path_factory, tmp_path):
     """It keeps what it has and measures the rest."""
-    known = peers.installed()
-    few = {name: known[name] for name in (peers.ONESUM, "NumPy")}
-    monkeypatch.setattr(peers, "installed", lambda: few)
     whole = load(measured(tmp_path_factory) / "speed" / "speed.json")
     path, shown = tmp_path / "speed.json", []
     path.write_text(json.dumps(whole | {"cells": whole["cells"][:1]}))
-    timing.run(path, cases(quick=True), timing.QUICK, resume=True, show=shown.append)
+    with Libraries(installed()) as libraries:
+        wanted = cases(quick=True)
+        timing.run(libraries, path, wanted, timing.QUICK, resume=True, show=shown.append)
     cells = load(path)["cells"]
     assert cells == [whole["cells"][0], *json.loads(json.dumps(shown))]
     assert list(map(timing.case_of, cells)) == cases(quick=True)
 
 
-def test_losses_where_classes_are_not_second():
-    """Where torch would have them."""
-    for operation in LOSSES:
-        cell = timing.measure(Case(operation, "float64", (3, 5, 64), -1), timing.QUICK)
-        assert not cell["failed"]
-        assert "torch" in {*cell["times"], *peers.missing()}
+def test_one_computes_at_a_time(tmp_path):
+    """And no thread of another is left spinning."""
+    path = tmp_path / "intervals"
+    chosen = {
+        name: partial(bench_peers.recorded, name, path, name == "spinning")
+        for name in (peers.ONESUM, "another", "spinning")
+    }
+    with Libraries(chosen) as libraries:
+        cell = timing.measure(libraries, SMALL, timing.QUICK)
+    assert {*cell["times"]} == {*chosen}
+    lines = [line.split() for line in path.read_text().splitlines()]
+    assert {name for name, *_ in lines} == {*chosen}
+    intervals = sorted((float(begin), float(end), name) for name, begin, end in lines)
+    ended = dict.fromkeys(chosen, 0.0)
+    for begin, end, name in intervals:
+        assert all(begin >= at for other, at in ended.items() if other != name)
+        ended[name] = max(ended[name], end)
 
 
-@pytest.mark.parametrize("wrong", ["loss", "gradient"])
-def test_what_is_wrong_is_not_timed(monkeypatch, wrong):
-    """Nor a gradient that is wrong by little, since it is one of a mean over many rows."""
-    known = peers.installed()
-    ours = known[peers.ONESUM]
+def test_who_fails_is_named_and_the_others_go_on(tmp_path):
+    """Whatever it does, and be it wrong by little: a gradient is one of a mean over many rows."""
+    chosen = installed("NumPy") | {
+        "wrong loss": bench_peers.wrong_loss,
+        "wrong gradient": bench_peers.wrong_gradient,
+        "dying": bench_peers.dying,
+        "dying once": partial(bench_peers.dying_once, tmp_path / "flag"),
+        "failing later": bench_peers.failing_later,
+        "hanging": bench_peers.hanging,
+        "restless": bench_peers.restless,
+    }
+    with Libraries(chosen, limit=4) as libraries:
+        cell = timing.measure(
+            libraries, Case(VALUE_AND_GRAD, "float32", (200_000, 3), -1), timing.QUICK
+        )
+        assert {*cell["times"]} == {peers.ONESUM, "NumPy"}
+        for wrong in ("wrong loss", "wrong gradient"):
+            assert cell["failed"].pop(wrong).startswith("ValueError: off by")
+        assert cell["failed"] == {
+            "dying": "its process ended with status 3",
+            "dying once": "its process ended: SIGABRT",
+            "failing later": "MemoryError: not",
+            "hanging": "no answer within 4 s",
+            "restless": "its threads never come to rest",
+        }
+        # At the next cell it has another try.
+        libraries.chosen = {name: chosen[name] for name in (peers.ONESUM, "dying once")}
+        cell = timing.measure(libraries, SMALL, timing.QUICK)
+        assert "dying once" in cell["times"]
+        processes = [process.process for process in libraries.processes.values()]
+    assert not any(process.is_alive() for process in processes)
 
-    def theirs(*args):
-        def call():
-            loss, grad = ours(*args).fresh()
-            return (loss + 1, grad) if wrong == "loss" else (loss, grad * 0)
 
-        return peers.Calls(call)
-
-    monkeypatch.setattr(
-        peers, "installed", lambda: {peers.ONESUM: ours, "another": theirs, "NumPy": known["NumPy"]}
-    )
-    cell = timing.measure(Case(VALUE_AND_GRAD, "float32", (200_000, 3), -1), timing.QUICK)
-    assert {*cell["times"]} == {peers.ONESUM, "NumPy"}
-    assert cell["failed"]["another"].startswith("ValueError: off by")
+def test_without_onesum_there_is_nothing_to_compare_with():
+    with (
+        Libraries({peers.ONESUM: bench_peers.dying}) as libraries,
+        pytest.raises(RuntimeError, match="onesum: its process ended with status 3"),
+    ):
+        timing.measure(libraries, SMALL, timing.QUICK)
 
 
-def test_who_cannot_is_named(capsys):
-    """A library that does not know a dtype is left out, with its reason."""
-    cell = timing.measure(Case("softmax", "bfloat16", (4, 5), -1), timing.QUICK)
-    assert "ONNX Runtime" in cell["failed"]
-    assert "ONNX Runtime" not in cell["times"]
-    command._show(cell, figures.PEERS, 10)
-    assert "without ONNX Runtime: " in capsys.readouterr().out
+def test_libraries_by_name():
+    assert peers.named("numpy") == [peers.ONESUM, "NumPy"]
+    assert peers.named("NumPy, onesum") == [peers.ONESUM, "NumPy"]
+    with pytest.raises(ValueError, match=r"expected some of onesum, .*, got 'nampy'"):
+        peers.named("nampy")

@@ -12,7 +12,8 @@ import pytest
 from once import once
 
 import onesum
-from onesum.bench import host
+from onesum.bench import __main__ as command
+from onesum.bench import figures, host
 from onesum.bench.cases import DTYPES, LOSS, LOSSES, VALUE_AND_GRAD
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +29,8 @@ COMMANDS = {
     "speed": "speed",
     "shape": "speed --shape 3x64x5 --axis 1 --dtype float64",
     "losses": "losses --threads 1",
-    "accuracy": "accuracy",
+    "classes last": "losses --threads 1 --shape 3x5x64 --dtype float64",
+    "bfloat16": "speed --shape 4x5 --dtype bfloat16 --cells softmax*",
 }
 LIBRARIES = {"onesum", "NumPy", "SciPy", "torch", "JAX", "ONNX Runtime"}
 
@@ -55,9 +57,14 @@ def load(path: Path) -> dict:
 
 
 def measure(folder: Path) -> None:
-    """Several commands, one after the other in a process that imports the libraries once."""
+    """Several commands, one after the other, for which every library is started once."""
     program = (
-        "import sys; from benchmarks.__main__ import main; (folder, *commands) = sys.argv[1:]\n"
+        "import sys; from contextlib import nullcontext; from benchmarks.__main__ import main\n"
+        "from onesum.bench import __main__ as bench, peers\n"
+        "from onesum.bench.processes import Libraries\n"
+        "(folder, *commands) = sys.argv[1:]\n"
+        "shared = Libraries(peers.installed())\n"
+        "bench.Libraries = lambda chosen: nullcontext(shared)\n"
         "for name, options in (command.split(': ') for command in commands):\n"
         "    sys.argv[1:] = [*options.split(), '--quick', '--results', f'{folder}/{name}']\n"
         "    main()"
@@ -113,8 +120,32 @@ def test_losses(tmp_path_factory):
     assert "Below the goal: nowhere" in text  # no goal was set for this shape
 
 
-def test_accuracy(tmp_path_factory):
-    errors = load(measured(tmp_path_factory) / "accuracy" / "accuracy.json")["errors"]
+def test_losses_where_classes_are_not_second(tmp_path_factory):
+    """Where torch would have them."""
+    result = load(measured(tmp_path_factory) / "classes last" / "losses.json")
+    assert [cell["operation"] for cell in result["cells"]] == [*LOSSES]
+    for cell in result["cells"]:
+        assert not cell["failed"]
+        assert "torch" in {*cell["times"], *result["missing"]}
+
+
+def test_who_cannot_is_named(tmp_path_factory, capsys):
+    """A library that does not know a dtype is left out, with its reason."""
+    result = load(measured(tmp_path_factory) / "bfloat16" / "speed.json")
+    if "ONNX Runtime" in result["missing"]:
+        pytest.skip("without ONNX Runtime")
+    cell = result["cells"][0]
+    assert "ONNX Runtime" in cell["failed"]
+    assert "ONNX Runtime" not in cell["times"]
+    command._show(cell, figures.PEERS, 10)
+    assert "without ONNX Runtime: " in capsys.readouterr().out
+
+
+def test_accuracy(tmp_path):
+    from benchmarks import accuracy
+
+    accuracy.run(tmp_path, quick=True)
+    errors = load(tmp_path / "accuracy.json")["errors"]
     assert {"softmax", LOSS, f"gradient of {LOSS}"} <= {entry["operation"] for entry in errors}
     for entry in errors:
         own = [e for name, e in entry["errors"].items() if name.startswith("onesum")]
@@ -180,8 +211,9 @@ def test_the_installed_benchmark(tmp_path):
     threads = min(2, len(os.sched_getaffinity(0)))
     (isa, *_) = onesum.show_config(mode="dicts")["isas"]
     path = tmp_path / "times.json"
-    program = f"{FEW}; from onesum.bench.__main__ import main; main(sys.argv[2:])"
     options = [
+        "--libraries",
+        "numpy",
         "--shape",
         "3x64x5",
         "--axis",
@@ -192,13 +224,14 @@ def test_the_installed_benchmark(tmp_path):
         "--json",
         path,
     ]
-    text = python("-c", program, tmp_path, "--threads", str(threads), "--isa", isa, *options)
+    text = python("-m", "onesum.bench", "--threads", str(threads), "--isa", isa, *options)
     result = load(path)
     assert result["host"]["isa"] == isa
     assert result["threads"] == threads
     assert "softmax float32 3x64x5, axis 1" in text
     assert "strided" in text
-    assert len(result["cells"]) == 1
+    (cell,) = result["cells"]
+    assert [*cell["times"]] == ["onesum", "NumPy"]
 
 
 def test_import(tmp_path):

@@ -31,10 +31,11 @@ constexpr isize max_transposed_classes_of(int lanes) {
     return transposed_vectors * lanes > least_transposed_classes ? transposed_vectors * lanes
                                                                  : least_transposed_classes;
 }
-// After so many terms a partial sum is added to a wide total.
-constexpr isize flush_interval = choose(16, 4);
-// Products so many, for their partial sums are no better than they are.
-constexpr isize product_interval = choose(4, 2);
+// So many residuals of exponentials, which are small beside them, are added up in their own type before they are added to
+// a wide sum; and so many products, which are not.
+constexpr isize flush_interval = choose(8, 4), product_interval = choose(4, 2);
+// Rows side by side are summed in tiles of so many terms for each partial sum, if they do not fit one.
+constexpr isize tile_terms = choose(16, 4);
 // The classes of a row are summed in segments of so many; threads share long rows side by side by these.
 constexpr isize sum_segment = choose(1 << 10, 1 << 6);
 // The sums of the segments of so many classes are added up first, and then these; threads share a long row by them.
@@ -43,7 +44,8 @@ constexpr isize row_chunk = choose(1 << 16, 1 << 7);
 constexpr isize max_segments_at_once = choose(16, 2);
 
 consteval bool fits(int lanes) {
-    return max_transposed_classes_of(lanes) < flush_interval * lanes && sum_segment % (flush_interval * lanes) == 0;
+    return max_transposed_classes_of(lanes) < tile_terms * lanes && sum_segment % (tile_terms * lanes) == 0 &&
+           tile_terms % flush_interval == 0 && flush_interval % product_interval == 0;
 }
 static_assert(fits(2) && fits(4) && fits(8) && fits(16),
               "a tile of a longer row is no short row; a segment ends where partial sums are flushed");

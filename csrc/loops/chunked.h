@@ -136,7 +136,7 @@ inline isize segments_at_once(isize n) {
 template <class W, class Workspace>
 bool run_segments(const Steps<W>& steps, int inputs, RowBlock<W>* whole, int count, isize n, isize tasks, Workspace workspace_of) {
     using V = typename W::V;
-    constexpr isize tile = flush_classes<typename W::C>;
+    constexpr isize tile = tile_classes<typename W::C>;
     const isize segments = (n + sum_segment - 1) / sum_segment, round = segments_at_once(n);
     // Of each block: what a segment sums and its prepass finds; the same of the whole rows up to the last chunk, with their
     // Run; what the chunk sums that is under way; and what is next for the rows.

@@ -84,11 +84,11 @@ template <class C_> struct Horizontal {
                 isize i = j;
                 for (; end - i >= row_sums; i += row_sums) (f(i + K * lanes, AllLanes{}, part[K]), ...);
                 if (i < end) (rest(i + K * lanes, end, f, part[K]), ...);
-                (part[K].flush(r * sum_vectors + K), ...);
+                (part[K].flush(), ...);
                 j += step;
-                if (n > sum_segment && (j >= n || j % sum_segment == 0))
-                    (part[K].end_segment(r * sum_vectors + K), ...);
+                if (n > sum_segment && (j >= n || j % sum_segment == 0)) (part[K].end_segment(), ...);
             } while (j < n);
+            (part[K].end(r * sum_vectors + K, n > sum_segment), ...);
         }
         template <class Sum, class F> static ONESUM_INLINE void rest(isize j, isize end, F f, Sum& sum) {
             if (end - j >= lanes) f(j, AllLanes{}, sum);

@@ -13,7 +13,7 @@ using namespace onesum::tuning;
 // multiply-add as many, whatever its vectors hold, so that all of them give the same bits.
 template <class C> constexpr int partial_sums = fused ? 64 / sizeof(C) : Vec<C>::lanes;
 template <class C> constexpr isize max_transposed_classes = max_transposed_classes_of(partial_sums<C>);
-template <class C> constexpr isize flush_classes = flush_interval * partial_sums<C>;
+template <class C> constexpr isize tile_classes = tile_terms * partial_sums<C>;
 
 // How many lanes of a vector count: all of them, known when compiling, or the first few.
 struct AllLanes {

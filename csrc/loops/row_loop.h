@@ -49,7 +49,7 @@ template <class C> struct RowLoop {
         }
         bool done;
         if (side_by_side && rows > 1 && (!contiguous || n == 1))
-            done = n <= flush_classes<C> ? run_panels() : run_columns();
+            done = n <= tile_classes<C> ? run_panels() : run_columns();
         else if (n <= max_transposed_classes<C>) done = run_tiles(contiguous);
         else done = n <= row_chunk ? run_rows() : run_long_rows();
         if (options.streamed) stream_fence();
@@ -314,7 +314,7 @@ template <class C> struct RowLoop {
         RowBlock<W>* const blocks;
 
         static isize pitch(isize count) { return (count | 1) * isize(sizeof(V)); }
-        static size_t tile_bytes(isize count) { return flush_classes<C> * pitch(count); }
+        static size_t tile_bytes(isize count) { return tile_classes<C> * pitch(count); }
         static size_t bytes(const RowLoop& loop, isize count) {
             return loop.inputs * tile_bytes(count) + run_bytes(loop) + count * sizeof(RowBlock<W>);
         }

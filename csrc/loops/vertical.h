@@ -46,8 +46,9 @@ template <class C_> struct Vertical {
                     const isize end =
                         Sum::interval && n - j > Sum::interval * sums_apart ? j + Sum::interval * sums_apart : n;
                     for (; j < end; j += sums_apart) f(j, AllLanes{}, sum);
-                    sum.flush(k);
+                    sum.flush();
                 } while (j < n);
+                sum.end(k, false);
             }
         }
         static V of(const V& v) { return v; }

@@ -8,9 +8,9 @@ namespace {
 
 using namespace onesum::tuning;
 
-// An accumulator sums one partial sum after the other: begin(k), terms, flush(k), which puts the total into totals[k].
-// After end_segment(k) it begins again, and the total is that of all segments. It has to be flushed after `interval`
-// terms, if that is not 0.
+// An accumulator sums one partial sum after the other: begin(k), terms, end(k), which puts the total into totals[k]. It
+// has to be flushed after `interval` terms, if that is not 0. A row of more than one segment has end_segment() after each,
+// and what it ends with is the sum of the segments.
 
 // Sums that are wide from the start.
 template <class C> struct WideSum {
@@ -20,40 +20,33 @@ template <class C> struct WideSum {
 
     ONESUM_INLINE explicit WideSum(Wide<C>* totals) : totals(totals) {}
     ONESUM_INLINE void begin(isize k, bool fresh) { sum = fresh ? Wide<C>{} : totals[k]; }
-    ONESUM_INLINE void flush(isize k) { totals[k] = sum; }
-    ONESUM_INLINE void end_segment(isize k) {
+    ONESUM_INLINE void flush() {}
+    ONESUM_INLINE void end_segment() {
         add_to(segments, sum);
-        totals[k] = segments;
         sum = Wide<C>{};
+    }
+    // Chosen by a mask: a choice between addresses would keep the sums out of the registers.
+    ONESUM_INLINE void end(isize k, bool segmented) {
+        totals[k] = Wide<C>::choose(splat(typename Vec<C>::Int(-int(segmented))), segments, sum);
     }
 };
 
-// Sums of exponentials, good to far below an ulp of the sum. With a table, the scales are summed, and the small rest of
-// each term apart; without, a term's rest is as large as the term, and the rounded terms are summed and what the
-// rounding took apart. Floats are summed as doubles, doubles by Knuth's TwoSum; flushed, its two words and the
-// residuals move on to a wide total.
+// Sums of exponentials, good to far below an ulp of the sum. Of floats the scales are summed, as doubles, and the small
+// rest of each term apart; of doubles, whose rest is as large as the term, the rounded terms by Knuth's TwoSum, and what
+// the rounding took. A few of these residuals are added up in their own type before they move on to the sum.
 //
 // Terms multiplied by a power of two give the sum so multiplied, bit for bit. So it does not matter by which exponent
 // they were shifted, and a maximum that is met late only rescales what was summed before it.
-template <class C> struct ExpSum {
+template <class C> struct ExpSum : WideSum<C> {
     static constexpr isize interval = flush_interval;
     using V = typename Vec<C>::V;
-    Wide<C> sum{}, total{}, segments{};
+    using WideSum<C>::WideSum;
+    using WideSum<C>::sum;
     V residuals{};
-    Wide<C>* totals;
 
-    ONESUM_INLINE explicit ExpSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(isize k, bool fresh) { total = fresh ? Wide<C>{} : totals[k]; }
-    ONESUM_INLINE void flush(isize k) {
-        add_to(total, sum + Wide<C>::of(residuals));
-        totals[k] = total;
-        sum = Wide<C>{};
+    ONESUM_INLINE void flush() {
+        add_to(sum, Wide<C>::of(residuals));
         residuals = V{};
-    }
-    ONESUM_INLINE void end_segment(isize k) {
-        add_to(segments, total);
-        totals[k] = segments;
-        total = Wide<C>{};
     }
     ONESUM_INLINE void add(const Exp<C>& e) {
         const V term = Exp<C>::single_word ? e.scale : e.rounded();
@@ -74,38 +67,32 @@ template <class Self, isize terms> struct JointSum {
     ONESUM_INLINE void begin(isize k, bool fresh) {
         self().for_each([&](auto& sum) ONESUM_FORCE_INLINE { sum.begin(k, fresh); });
     }
-    ONESUM_INLINE void flush(isize k) {
-        self().for_each([&](auto& sum) ONESUM_FORCE_INLINE { sum.flush(k); });
+    ONESUM_INLINE void flush() {
+        self().for_each([&](auto& sum) ONESUM_FORCE_INLINE { sum.flush(); });
     }
-    ONESUM_INLINE void end_segment(isize k) {
-        self().for_each([&](auto& sum) ONESUM_FORCE_INLINE { sum.end_segment(k); });
+    ONESUM_INLINE void end_segment() {
+        self().for_each([&](auto& sum) ONESUM_FORCE_INLINE { sum.end_segment(); });
+    }
+    ONESUM_INLINE void end(isize k, bool segmented) {
+        self().for_each([&](auto& sum) ONESUM_FORCE_INLINE { sum.end(k, segmented); });
     }
 
   private:
     ONESUM_INLINE Self& self() { return static_cast<Self&>(*this); }
 };
 
-// Sums of products: a few are added up in their own type before they move on to a wide total.
-template <class C> struct ProductSum {
+// Sums of products: a few are added up in their own type before they move on to a wide sum.
+template <class C> struct ProductSum : WideSum<C> {
     static constexpr isize interval = product_interval;
     using V = typename Vec<C>::V;
-    V sum{};
-    Wide<C> total{}, segments{};
-    Wide<C>* totals;
+    using WideSum<C>::WideSum;
+    V products{};
 
-    ONESUM_INLINE explicit ProductSum(Wide<C>* totals) : totals(totals) {}
-    ONESUM_INLINE void begin(isize k, bool fresh) { total = fresh ? Wide<C>{} : totals[k]; }
-    ONESUM_INLINE void flush(isize k) {
-        add_to(total, Wide<C>::of(sum));
-        totals[k] = total;
-        sum = V{};
+    ONESUM_INLINE void flush() {
+        add_to(this->sum, Wide<C>::of(products));
+        products = V{};
     }
-    ONESUM_INLINE void end_segment(isize k) {
-        add_to(segments, total);
-        totals[k] = segments;
-        total = Wide<C>{};
-    }
-    ONESUM_INLINE void add(V a, V b) { sum = fma(a, b, sum); }
+    ONESUM_INLINE void add(V a, V b) { products = fma(a, b, products); }
 };
 
 }  // namespace

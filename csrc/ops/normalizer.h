@@ -16,14 +16,14 @@ template <class Path, class W> struct Normalizer : Shift<Path, W> {
     using typename Shift<Path, W>::C;
     using typename Shift<Path, W>::V;
     using typename Shift<Path, W>::I;
-    static constexpr C little = C(0.0625);  // below this the rounding of the residuals in the sum would be felt
+    static constexpr C little = C(0.5);  // below this the rounding of the residuals in the sum would be felt
 
     Wide<C> r;
     I is_little;
     bool others, late = false;  // sum those below m; for the second time
     V how_many;                 // attain m
 
-    Normalizer(const RowBlock<W>& g, V m) : Shift<Path, W>(g, m), others(g.classes <= flush_classes<typename W::C>) {}
+    Normalizer(const RowBlock<W>& g, V m) : Shift<Path, W>(g, m), others(g.classes <= tile_classes<typename W::C>) {}
     ONESUM_NOINLINE void sum(const RowBlock<W>& g, Totals<W>& totals) {
         if (others) pass<true>(g, totals);
         else pass<false>(g, totals);

@@ -97,7 +97,7 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
                 if constexpr (Path::general || !kept) x = logits.at(j, lanes);
                 if constexpr (kept) e = read<C>(exponentials.at(j), lanes, V{});
                 else e = terms.template term<exactly>(x).rounded();
-                V p = fma(e, hi, e * lo);
+                V p = fma_small(e, hi, e * lo);
                 if constexpr (Path::general) p = x == C(infinity) ? at_infinity : p;
                 visitor(j, lanes, x, p, out.at(j));
             });

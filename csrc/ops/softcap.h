@@ -177,7 +177,7 @@ template <class S> class Softcapped {
     // f(row, class, place in the planes, lanes) for every vector of `count` rows, in an order in which lines are used
     // whole.
     template <class F> void for_each_vector(isize count, F f) const {
-        const isize step = contiguous() ? row_chunk : flush_interval * lanes;
+        const isize step = contiguous() ? row_chunk : tile_classes<C>;
         parallel((n - 1) / row_chunk + 1, [&](isize i) {
             const isize end = n - i * row_chunk < row_chunk ? n : (i + 1) * row_chunk;
             for (isize from = i * row_chunk; from < end; from += step)

@@ -9,6 +9,7 @@ from pathlib import Path
 from . import __doc__ as description
 from . import figures, host, peers, timing
 from .cases import DTYPES, LOSSES, OPERATIONS, Case, Shape, cases
+from .processes import Libraries
 
 WIDTH = 11
 SHORT = {"of the floor": "floor", "of what must move": "must move"}
@@ -19,6 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=1, help="for every library, on as many processors")
     add("--isa", help="instruction set of onesum, as in v3")
     add("--cells", metavar="GLOB", default="*", help="as in 'softmax float32 *, axis 1'")
+    add("--libraries", type=_libraries, metavar="NAMES", help="as in onesum,torch; otherwise all")
     add("--shape", type=_shape, help="another shape, as in 4096x1000, for all operations")
     add("--axis", type=int, default=-1, help="its class axis")
     add("--dtype", choices=DTYPES, default="float32", help="its dtype")
@@ -47,12 +49,25 @@ def run(args: argparse.Namespace, path: Path | None) -> None:
     if not wanted:
         raise SystemExit(f"--cells: nothing is called {args.cells}")
     effort = timing.QUICK if args.quick else timing.Effort(args.seconds)
-    names = [name for name in figures.PEERS if name in peers.installed()]
+    chosen = peers.installed()
+    if args.libraries:
+        chosen = {name: chosen[name] for name in args.libraries}
+    names = [name for name in figures.PEERS if name in chosen]
     width = max(len(str(case)) for case in wanted)
     heads = (SHORT.get(head, head) for head in figures.heads(names))
     print(f"{'times as long as onesum':{width}}", *(f"{head[:WIDTH]:>{WIDTH}}" for head in heads))
-    result = timing.run(path, wanted, effort, args.resume, lambda cell: _show(cell, names, width))
+    with Libraries(chosen) as libraries:
+        result = timing.run(
+            libraries, path, wanted, effort, args.resume, lambda cell: _show(cell, names, width)
+        )
     _show_means(result["cells"])
+
+
+def _libraries(text: str) -> list[str]:
+    try:
+        return peers.named(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _shape(text: str) -> Shape:
@@ -72,6 +87,8 @@ def _show(cell: timing.Cell, names: list[str], width: int) -> None:
         columns = (f"{text:>{WIDTH}}" for text in figures.row(cell, mode, names))
         print(f"{title:{width}}", *columns, flush=True)
         title = ""
+    if (walks := figures.of_two_walks(cell)) is not None:
+        print(f"    out: {figures.part(walks)} of the time is what two walks take", flush=True)
     for name, reason in cell["failed"].items():
         print(f"    without {name}: {reason}", flush=True)
 

@@ -21,10 +21,18 @@ ARRAYS_MOVED = {
     "cross_entropy": (1, 1),
     "cross_entropy_value_and_grad": (2, 3),
 }
+# Which operands the sum of a row needs: those that have to be read before anything is written.
+READ_AT_FIRST = {
+    "softmax": (0,),
+    "log_softmax": (0,),
+    "softmax_vjp": (0, 1),
+    "log_softmax_vjp": (1,),
+}
 LOSS, VALUE_AND_GRAD = LOSSES = ("cross_entropy", "cross_entropy_value_and_grad")
 OPERATIONS = tuple(operation for operation in ARRAYS_MOVED if operation not in LOSSES)
 READING = ("logsumexp", LOSS)  # their results are next to nothing beside x
 DTYPES = ("float32", "float64", "float16", "bfloat16")
+TWO_WALKS = "two walks"  # how the floors are called that read a row before they move it
 CACHE_LINE = 64
 # bytes: larger results lie in memory that earlier ones left, not in new pages (csrc/runtime/
 # result_memory.h)

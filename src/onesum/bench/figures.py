@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from .cases import KEPT, KINDS
+from .cases import KEPT, KINDS, TWO_WALKS
 from .peers import NAMES, ONESUM
 from .timing import Cell, case_of
 
@@ -47,8 +47,21 @@ def floor(cell: Cell, mode: str) -> float | None:
     case = case_of(cell)
     # What is written in place lies elsewhere than a fresh result, whose floor is made for it.
     places = MODES if case.array_bytes >= KEPT and not case.in_place else (mode,)
-    times: list[float] = [known[at][1] for known in cell["floors"].values() for at in places]
+    times: list[float] = [
+        known[at][1]
+        for name, known in cell["floors"].items()
+        if not name.startswith(TWO_WALKS)
+        for at in places
+    ]
     return min(times, default=None)
+
+
+def of_two_walks(cell: Cell) -> float | None:
+    """Into `out`, the part of onesum's time that moving each row takes after having read it."""
+    times: list[float] = [
+        known["out"][1] for name, known in cell["floors"].items() if name.startswith(TWO_WALKS)
+    ]
+    return min(times) / median(cell, ONESUM, "out") if times else None
 
 
 def of_floor(cell: Cell, mode: str, at_least: bool = False) -> float | None:

@@ -330,6 +330,20 @@ def installed() -> dict[str, Peer]:
     }
 
 
+def named(text: str) -> list[str]:
+    """Installed libraries by their names, as in "onesum, torch, onnxruntime"; onesum is one."""
+    names = {_plain(name): name for name in installed()}
+    wanted = [_plain(part) for part in (ONESUM, *text.split(","))]
+    for part in wanted:
+        if part not in names:
+            raise ValueError(f"expected some of {', '.join(installed())}, got {part!r}")
+    return [name for plain, name in names.items() if plain in wanted]
+
+
+def _plain(name: str) -> str:
+    return name.replace(" ", "").lower()
+
+
 def missing() -> list[str]:
     return [name for name in NAMES if name not in installed()]
 

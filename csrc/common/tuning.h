@@ -31,8 +31,8 @@ constexpr isize max_transposed_classes_of(int lanes) {
     return transposed_vectors * lanes > least_transposed_classes ? transposed_vectors * lanes
                                                                  : least_transposed_classes;
 }
-// So many residuals of exponentials, which are small beside them, are added up in their own type before they are added to
-// a wide sum; and so many products, which are not.
+// So many residuals of exponentials, which are small beside them, are added up in their own type before they are added
+// to a wide sum; and so many products, which are not.
 constexpr isize flush_interval = choose(8, 4), product_interval = choose(4, 2);
 // Rows side by side are summed in tiles of so many terms for each partial sum, if they do not fit one.
 constexpr isize tile_terms = choose(16, 4);
@@ -80,7 +80,8 @@ static_assert(most_panel > tiles_per_batch, "panels have more than one batch of 
 // Where all arrays of a call have so many bytes, its output is written past the caches: it would not stay there, and no
 // line of it need be read first.
 constexpr size_t streamed_bytes = choose(24 << 20, 4 << 10);
-// What bandwidth.cpp reads next is fetched so many bytes ahead; of rows side by side, so many classes before they are used.
+// What bandwidth.cpp reads next is fetched so many bytes ahead; of rows side by side, so many classes before they are
+// used.
 constexpr isize fetched_bytes = 1024, fetched_classes = 8;
 
 // Threads

@@ -28,12 +28,13 @@ template <class W> void rescale(const Steps<W>& steps, Totals<W>& totals, typena
     for (int k = 0; k < steps.kinds * W::sums; ++k) sums[k] = sums[k].scaled(power);
 }
 
-// One row in chunks; `block` is the whole row. load(task, g) brings the operands of chunk g to where one of `tasks` tasks
-// has them, and store(g) takes the output from there. False: no memory.
+// One row in chunks; `block` is the whole row. load(task, g) brings the operands of chunk g to where one of `tasks`
+// tasks has them, and store(g) takes the output from there. False: no memory.
 //
 // With an online maximum each chunk is summed by its own as soon as that is known, while the chunk is at hand.
-template <class C, class Load, class Store>
-bool run_row_chunks(const Steps<Horizontal<C>>& steps, RowBlock<Horizontal<C>>& block, isize tasks, Load load, Store store) {
+template <class C, class Load, class Store> bool run_row_chunks(const Steps<Horizontal<C>>& steps,
+                                                                RowBlock<Horizontal<C>>& block, isize tasks, Load load,
+                                                                Store store) {
     using W = Horizontal<C>;
     using V = typename W::V;
     const isize n = block.walk.n, chunks = (n + row_chunk - 1) / row_chunk;
@@ -103,7 +104,8 @@ bool run_row_chunks(const Steps<Horizontal<C>>& steps, RowBlock<Horizontal<C>>& 
         Next next;
         do {
             if (!summed)
-                for_each_chunk(false, [&](RowBlock<W>& g, isize task, isize) { path.sum(whole.run, g, *of_task(task).totals); });
+                for_each_chunk(
+                    false, [&](RowBlock<W>& g, isize task, isize) { path.sum(whole.run, g, *of_task(task).totals); });
             summed = false;
             merge_chunks();
         } while ((next = path.finish(whole.run, block, *whole.totals)) == Next::another_pass);
@@ -133,13 +135,13 @@ inline isize segments_at_once(isize n) {
 // blocks[t].out. False: no memory.
 //
 // With an online maximum sums are taken by the maximum so far.
-template <class W, class Workspace>
-bool run_segments(const Steps<W>& steps, int inputs, RowBlock<W>* whole, int count, isize n, isize tasks, Workspace workspace_of) {
+template <class W, class Workspace> bool run_segments(const Steps<W>& steps, int inputs, RowBlock<W>* whole, int count,
+                                                      isize n, isize tasks, Workspace workspace_of) {
     using V = typename W::V;
     constexpr isize tile = tile_classes<typename W::C>;
     const isize segments = (n + sum_segment - 1) / sum_segment, round = segments_at_once(n);
-    // Of each block: what a segment sums and its prepass finds; the same of the whole rows up to the last chunk, with their
-    // Run; what the chunk sums that is under way; and what is next for the rows.
+    // Of each block: what a segment sums and its prepass finds; the same of the whole rows up to the last chunk, with
+    // their Run; what the chunk sums that is under way; and what is next for the rows.
     const size_t segment_bytes = steps.prepass_bytes + steps.totals_bytes,
                  state_bytes = steps.bytes() + steps.totals_bytes + line_bytes;
     char* const memory = memory_of((round * segment_bytes + state_bytes) * size_t(count));
@@ -154,13 +156,15 @@ bool run_segments(const Steps<W>& steps, int inputs, RowBlock<W>* whole, int cou
     };
     const auto state_of = [&](int t) { return memory + round * count * segment_bytes + t * state_bytes; };
     const auto row_of = [&](int t) { return StepMemory<W>(steps, state_of(t)); };
-    const auto chunk_of = [&](int t) -> Totals<W>& { return *reinterpret_cast<Totals<W>*>(state_of(t) + steps.bytes()); };
+    const auto chunk_of = [&](int t) -> Totals<W>& {
+        return *reinterpret_cast<Totals<W>*>(state_of(t) + steps.bytes());
+    };
     const auto next_of = [&](int t) -> Next& {
         return *reinterpret_cast<Next*>(state_of(t) + steps.bytes() + steps.totals_bytes);
     };
 
-    // step(workspace, segment, t) for every tile and block, with the sums of the tile's segment; then merge(i, segment, t)
-    // for every segment and block.
+    // step(workspace, segment, t) for every tile and block, with the sums of the tile's segment; then merge(i, segment,
+    // t) for every segment and block.
     const auto for_each_segment = [&](int read, bool write, auto step, auto merge) {
         for (isize from = 0; from < segments; from += round) {
             const isize some = segments - from < round ? segments - from : round;
@@ -180,7 +184,8 @@ bool run_segments(const Steps<W>& steps, int inputs, RowBlock<W>* whole, int cou
                             const Segment segment = segment_of(i, t);
                             g.walk = {classes, whole[t].walk.count, first};
                             g.mask.p = whole[t].mask.p + first * whole[t].mask.class_stride;
-                            const auto counted = segment.totals->count[0];  // sums go on from tile to tile, counts begin again
+                            const auto counted =
+                                segment.totals->count[0];  // sums go on from tile to tile, counts begin again
                             step(workspace, segment, t);
                             add_to(segment.totals->count[0], counted);
                         }
@@ -260,7 +265,8 @@ bool run_segments(const Steps<W>& steps, int inputs, RowBlock<W>* whole, int cou
                 for_each_segment(
                     inputs, false,
                     [&](auto& workspace, const Segment& segment, int t) {
-                        if (next_of(t) == Next::another_pass) path.sum(row_of(t).run, workspace.blocks[t], *segment.totals);
+                        if (next_of(t) == Next::another_pass)
+                            path.sum(row_of(t).run, workspace.blocks[t], *segment.totals);
                     },
                     add_up);
             again = false;

@@ -16,10 +16,10 @@ template <class C_> struct Horizontal {
     using I = typename Vec<C>::I;
     using Int = typename Vec<C>::Int;
     static constexpr int lanes = Vec<C>::lanes;
-    static constexpr bool vertical = false;             // lanes are rows
-    static constexpr int views = lanes;                 // at most so many
+    static constexpr bool vertical = false;  // lanes are rows
+    static constexpr int views = lanes;      // at most so many
     static constexpr int row_sums = partial_sums<C>, sum_vectors = row_sums / lanes;
-    static constexpr int sums = lanes * sum_vectors;    // partial sums of a row block, a vector each
+    static constexpr int sums = lanes * sum_vectors;  // partial sums of a row block, a vector each
 
     isize n;
     int count;        // rows
@@ -42,8 +42,8 @@ template <class C_> struct Horizontal {
             }
             range(j, n, f);
         }
-        // f(j, lanes, sum) for everything in order, with the flushes and the ends of segments that the sum needs. `sum` as
-        // it is given is what the partial sums are before they begin.
+        // f(j, lanes, sum) for everything in order, with the flushes and the ends of segments that the sum needs. `sum`
+        // as it is given is what the partial sums are before they begin.
         template <class Sum, class F> ONESUM_INLINE void accumulate(const Sum& sum, F f) const {
             accumulate(sum, f, std::make_index_sequence<sum_vectors>());
         }

@@ -110,8 +110,10 @@ template <Operation Op, class W, class Path> constexpr typename Steps<W>::Path p
     return path;
 }
 
-template <Operation Op, class W> constexpr size_t prepass_bytes = whole_lines(sizeof(decltype(Op::prepass(RowBlock<W>{}))));
-template <Operation Op, class W> constexpr size_t run_bytes = whole_lines(sizeof(typename Op::template Run<General, W>));
+template <Operation Op, class W> constexpr size_t prepass_bytes =
+    whole_lines(sizeof(decltype(Op::prepass(RowBlock<W>{}))));
+template <Operation Op, class W> constexpr size_t run_bytes =
+    whole_lines(sizeof(typename Op::template Run<General, W>));
 
 // f(Fast{}) or f(General{}).
 template <class Op, class F> ONESUM_INLINE void with_path(bool general, F f) {

@@ -81,8 +81,8 @@ template <class W> struct RowBlock {
     bool writes;                // more than that
     LossTargets<W> targets;     // of a loss
     double temperature[W::lanes];
-    bool scaled;              // some temperature is not 1
-    bool streamed;      // write past the caches
+    bool scaled;    // some temperature is not 1
+    bool streamed;  // write past the caches
     // Where the exponentials of one pass are kept for the next, by path; p is null if they are computed again.
     Operand fast_cache, general_cache;
     RunCursor next[2];  // of rows side by side: what is packed next, to be fetched meanwhile

@@ -1,5 +1,6 @@
-// From strided operands to a walk: vertical where rows lie side by side or are short, else horizontal; over a copy of each
-// row, or of a chunk of it, where the classes are not next to each other or of another type than what is computed with.
+// From strided operands to a walk: vertical where rows lie side by side or are short, else horizontal; over a copy of
+// each row, or of a chunk of it, where the classes are not next to each other or of another type than what is computed
+// with.
 #pragma once
 
 #include "loops/chunked.h"
@@ -12,8 +13,8 @@ template <class C> struct OperationSteps {
     Steps<Horizontal<C>> horizontal;
     Steps<Vertical<C>> vertical;
 };
-template <Operation Op, class C> constexpr OperationSteps<C> operation_steps = {steps_of<Op, Horizontal<C>>(),
-                                                                               steps_of<Op, Vertical<C>>()};
+template <Operation Op, class C>
+constexpr OperationSteps<C> operation_steps = {steps_of<Op, Horizontal<C>>(), steps_of<Op, Vertical<C>>()};
 
 template <class C> struct RowLoop {
     using V = typename Vec<C>::V;
@@ -44,7 +45,8 @@ template <class C> struct RowLoop {
         bool contiguous = true, side_by_side = true;
         for (int which = 0; which < 3; ++which) {
             if (!has(which)) continue;
-            contiguous &= n == 1 || class_stride(which) == storage.size;  // one class has no neighbour: any stride will do
+            contiguous &=
+                n == 1 || class_stride(which) == storage.size;  // one class has no neighbour: any stride will do
             side_by_side &= strides[place(which)] == storage.size;
         }
         bool done;
@@ -209,7 +211,9 @@ template <class C> struct RowLoop {
         const size_t tile = size_t(n | 1) * sizeof(V), exp_cache = caches_exp() ? tile : 0;
         int vectors = 1;
         const isize all = (rows + lanes - 1) / lanes;
-        while (vectors < tiles_per_batch && vectors < all && isize((vectors + 1) * (inputs * tile + exp_cache)) <= row_block_limit) ++vectors;
+        while (vectors < tiles_per_batch && vectors < all &&
+               isize((vectors + 1) * (inputs * tile + exp_cache)) <= row_block_limit)
+            ++vectors;
         TileBatch batch(*this, exp_cache, vectors);
         Scratch scratch(inputs * vectors * tile + batch.bytes());
         if (!scratch) return false;
@@ -233,7 +237,8 @@ template <class C> struct RowLoop {
             if (contiguous) storage.transpose_in(p, a.row_stride, count, n, tile);
             else
                 for (isize j = 0; j < n; ++j)
-                    for (int k = 0; k < count; ++k) tile[j][k] = storage.load(p + j * a.class_stride + k * a.row_stride);
+                    for (int k = 0; k < count; ++k)
+                        tile[j][k] = storage.load(p + j * a.class_stride + k * a.row_stride);
         }
     }
     void tiles_out(const Tiles<C>& tiles, int width, const Operand& a, bool contiguous) const {
@@ -244,7 +249,8 @@ template <class C> struct RowLoop {
             if (contiguous) storage.transpose_out(tile, count, n, p, a.row_stride);
             else
                 for (isize j = 0; j < n; ++j)
-                    for (int k = 0; k < count; ++k) storage.store(p + j * a.class_stride + k * a.row_stride, tile[j][k]);
+                    for (int k = 0; k < count; ++k)
+                        storage.store(p + j * a.class_stride + k * a.row_stride, tile[j][k]);
         }
     }
 
@@ -262,7 +268,8 @@ template <class C> struct RowLoop {
             return Tiles<C>{scratch.at((buffer * inputs + which) * n * pitch), pitch, sizeof(V)};
         };
         const auto packing = [&](int buffer, isize row, int which) {
-            return IncrementalPack<C>(operand(which, row), storage.size, width_of(row, panel), n, tiles_of(buffer, which));
+            return IncrementalPack<C>(operand(which, row), storage.size, width_of(row, panel), n,
+                                      tiles_of(buffer, which));
         };
         for (int which = 0; which < inputs; ++which) {
             auto all = packing(0, 0, which);
@@ -323,8 +330,7 @@ template <class C> struct RowLoop {
             return steps.run_bytes > steps.prepass_bytes ? steps.run_bytes : steps.prepass_bytes;
         }
         ColumnWorkspace(const RowLoop& loop, isize row, int width, const RowBlock<W>* whole, int count, char* room)
-            : loop(loop), row(row), width(width),
-              run(room + loop.inputs * tile_bytes(count)),
+            : loop(loop), row(row), width(width), run(room + loop.inputs * tile_bytes(count)),
               blocks(reinterpret_cast<RowBlock<W>*>(run + run_bytes(loop))) {
             const int inputs = loop.inputs;
             for (int which = 0; which < inputs; ++which)
@@ -402,7 +408,8 @@ template <class C> struct RowLoop {
 
         Staging(const RowLoop& loop, isize classes, int count) : loop(loop), classes(classes), count(count) {
             for (int which = 0; which < 3; ++which)
-                staged[which] = loop.has(which) && (loop.storage.size != sizeof(C) || loop.class_stride(which) != sizeof(C));
+                staged[which] =
+                    loop.has(which) && (loop.storage.size != sizeof(C) || loop.class_stride(which) != sizeof(C));
         }
         isize pitch() const { return (classes * isize(sizeof(C)) + 63) / 64 * 64; }
         // Every kernel may write over its operands: the copy of the output is where that of the first input is.
@@ -422,8 +429,8 @@ template <class C> struct RowLoop {
             if (!staged[2] || !loop.writes()) return;
             const Operand a = from_class(2, row, first);
             for (int r = 0; r < g.walk.count; ++r)
-                loop.storage.scatter(reinterpret_cast<const C*>(g.out.p + r * pitch()), g.walk.n, a.p + r * a.row_stride,
-                                     a.class_stride);
+                loop.storage.scatter(reinterpret_cast<const C*>(g.out.p + r * pitch()), g.walk.n,
+                                     a.p + r * a.row_stride, a.class_stride);
         }
 
       private:
@@ -474,7 +481,9 @@ template <class C> struct RowLoop {
             whole.streamed = options.streamed && !staging.staged[2];
             if (!run_row_chunks(
                     steps.horizontal, whole, tasks,
-                    [&](isize task, RowBlock<W>& g) { staging.load(g, row, g.walk.first, scratch.at(task * staging.bytes())); },
+                    [&](isize task, RowBlock<W>& g) {
+                        staging.load(g, row, g.walk.first, scratch.at(task * staging.bytes()));
+                    },
                     [&](const RowBlock<W>& g) { staging.store(g, row, g.walk.first); }))
                 return false;
             put_rows(whole, row, 1);

@@ -30,7 +30,8 @@ template <class S> void gather(const char* p, isize class_stride, isize n, typen
     isize j = 0;
     if (class_stride == sizeof(S)) {
         for (; j + lanes <= n; j += lanes) store<C>(reinterpret_cast<char*>(to + j), load<S>(p + j * isize(sizeof(S))));
-        if (j < n) store_n<C>(reinterpret_cast<char*>(to + j), load_n<S>(p + j * isize(sizeof(S)), int(n - j)), int(n - j));
+        if (j < n)
+            store_n<C>(reinterpret_cast<char*>(to + j), load_n<S>(p + j * isize(sizeof(S)), int(n - j)), int(n - j));
     } else {
         for (; j < n; ++j) to[j] = load_broadcast<S>(p + j * class_stride)[0];
     }
@@ -40,8 +41,11 @@ template <class S> void scatter(const typename Compute<S>::type* from, isize n, 
     constexpr int lanes = lanes_of<S>;
     isize j = 0;
     if (class_stride == sizeof(S)) {
-        for (; j + lanes <= n; j += lanes) store<S>(p + j * isize(sizeof(S)), load<C>(reinterpret_cast<const char*>(from + j)));
-        if (j < n) store_n<S>(p + j * isize(sizeof(S)), load_n<C>(reinterpret_cast<const char*>(from + j), int(n - j)), int(n - j));
+        for (; j + lanes <= n; j += lanes)
+            store<S>(p + j * isize(sizeof(S)), load<C>(reinterpret_cast<const char*>(from + j)));
+        if (j < n)
+            store_n<S>(p + j * isize(sizeof(S)), load_n<C>(reinterpret_cast<const char*>(from + j), int(n - j)),
+                       int(n - j));
     } else {
         for (; j < n; ++j) store_first<S>(p + j * class_stride, splat(from[j]));
     }

@@ -65,9 +65,7 @@ template <class C_> struct Vertical {
         };
         static Chosen chosen(const I& classes, isize first) { return {classes + Int(first)}; }
     };
-    template <class F> ONESUM_INLINE void rows(F f) const {
-        f(Row{n, count, sums_apart(), first % sum_segment == 0});
-    }
+    template <class F> ONESUM_INLINE void rows(F f) const { f(Row{n, count, sums_apart(), first % sum_segment == 0}); }
 
     static V max_of(V* partial) { return partial[0]; }
     static Wide<C> sum_of_views(Wide<C>* partial) { return partial[0]; }

@@ -9,8 +9,8 @@ namespace {
 using namespace onesum::tuning;
 
 // An accumulator sums one partial sum after the other: begin(k), terms, end(k), which puts the total into totals[k]. It
-// has to be flushed after `interval` terms, if that is not 0. A row of more than one segment has end_segment() after each,
-// and what it ends with is the sum of the segments.
+// has to be flushed after `interval` terms, if that is not 0. A row of more than one segment has end_segment() after
+// each, and what it ends with is the sum of the segments.
 
 // Sums that are wide from the start.
 template <class C> struct WideSum {
@@ -32,8 +32,8 @@ template <class C> struct WideSum {
 };
 
 // Sums of exponentials, good to far below an ulp of the sum. Of floats the scales are summed, as doubles, and the small
-// rest of each term apart; of doubles, whose rest is as large as the term, the rounded terms by Knuth's TwoSum, and what
-// the rounding took. A few of these residuals are added up in their own type before they move on to the sum.
+// rest of each term apart; of doubles, whose rest is as large as the term, the rounded terms by Knuth's TwoSum, and
+// what the rounding took. A few of these residuals are added up in their own type before they move on to the sum.
 //
 // Terms multiplied by a power of two give the sum so multiplied, bit for bit. So it does not matter by which exponent
 // they were shifted, and a maximum that is met late only rescales what was summed before it.

@@ -25,8 +25,9 @@ template <> struct Constants<float> {
     static constexpr int table_bits = 3;
     static constexpr float entries = 1 << table_bits;
     static constexpr float n_log2e = 0x1.715476p+0f * entries;  // N log2 e
-    static constexpr float ln2_hi = 0x1.62e000p-1f / entries, ln2_lo = 0x1.0bfbe8p-15f / entries;  // 12 bits and the rest
-    static constexpr float magic_bias = 0x1.8p23f;  // adding it rounds to an integer
+    static constexpr float ln2_hi = 0x1.62e000p-1f / entries,
+                           ln2_lo = 0x1.0bfbe8p-15f / entries;  // 12 bits and the rest
+    static constexpr float magic_bias = 0x1.8p23f;              // adding it rounds to an integer
     static constexpr int mantissa = 23, exponent_of_one = 127;
     static constexpr int bias = 64;  // scales are kept 2^bias too large, so that small ones stay normal
     static constexpr float inv_scale_bias = 0x1p-64f;

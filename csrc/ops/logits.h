@@ -45,9 +45,7 @@ struct FromLogits {
     static constexpr bool online_max = true, always_general = false;
     static constexpr int prepass_inputs = 1;
     template <class W> using Sums = Totals<W>;
-    template <class W> static ONESUM_INLINE typename W::V prepass(const RowBlock<W>& g) {
-        return row_max(g);
-    }
+    template <class W> static ONESUM_INLINE typename W::V prepass(const RowBlock<W>& g) { return row_max(g); }
     template <class W, class V> static V combine(const W&, V a, V b) { return max(b, a); }
     template <class W> static ONESUM_INLINE bool needs_general(const RowBlock<W>& g, const typename W::V& m) {
         using C = typename W::C;

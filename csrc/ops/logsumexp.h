@@ -46,9 +46,7 @@ struct LogSumExpVjp : FromLogits {
         using P::P;
         V power;  // what is left to multiply by
 
-        ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
-            P::sum(g, totals);
-        }
+        ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) { P::sum(g, totals); }
         void finish(RowBlock<W>& g, Totals<W>& totals) {
             P::finish(g, totals, 0);
             auto factor = Wide<C>::of(g.row_in);
@@ -84,7 +82,8 @@ struct LogSumExpVjp : FromLogits {
 template <class C> struct WeightedSum : JointSum<WeightedSum<C>, ExpSum<C>::interval> {
     ExpSum<C> exponentials;
     WideSum<C> weighted;
-    template <class T> ONESUM_INLINE explicit WeightedSum(T& totals) : exponentials(totals.sum), weighted(totals.other) {}
+    template <class T> ONESUM_INLINE explicit WeightedSum(T& totals)
+        : exponentials(totals.sum), weighted(totals.other) {}
     ONESUM_INLINE void add(const Exp<C>& e) { exponentials.add(e); }
     ONESUM_INLINE void for_each(auto f) { f(exponentials), f(weighted); }
 };

@@ -102,7 +102,8 @@ template <bool logarithms> struct FromOutput {
             if (pivot.has_v) memcpy(reinterpret_cast<C*>(&pivot.v) + row.r, row.of(g.in[1]).at(j), sizeof(C));
         });
     }
-    // The first class of a row that has the value; 0 if none has. Four vectors at a time, for each look may be the last.
+    // The first class of a row that has the value; 0 if none has. Four vectors at a time, for each look may be the
+    // last.
     template <class Row, class V> static ONESUM_INLINE isize first_at(const Row& row, const auto& p_at, V value) {
         using C = decltype(+value[0]);
         constexpr int lanes = Vec<C>::lanes;

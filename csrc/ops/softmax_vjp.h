@@ -37,7 +37,8 @@ struct SoftmaxVjp : FromOutput<false> {
                 NextPack<W> next(g, 0);
                 row.accumulate(ProductSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     next.fetch();
-                    sum.add(read<C>(p_at.at(j), lanes, V{}), fma(read<C>(v_at.at(j), lanes, V{}), splat(lift), -lifted));
+                    sum.add(read<C>(p_at.at(j), lanes, V{}),
+                            fma(read<C>(v_at.at(j), lanes, V{}), splat(lift), -lifted));
                 });
                 if constexpr (Path::general) sum_with_care(g, row, totals);
             });

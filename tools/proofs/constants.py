@@ -51,8 +51,8 @@ def field(name: str, text: str, entries: int = 1) -> Fraction:
     found = re.search(rf"\b{name} = ({NUMBER})f?( [*/] entries)?[,;]", text)
     if not found:
         raise SystemExit(f"csrc/numerics: where is the number {name}?")
-    by = {"*": Fraction(entries), "/": Fraction(1, entries)}.get((found[2] or " ")[1:2], Fraction(1))
-    return number(found[1]) * by
+    by = {None: Fraction(1), " * entries": Fraction(entries), " / entries": Fraction(1, entries)}
+    return number(found[1]) * by[found[2]]
 
 
 def array(name: str, text: str) -> list[Fraction]:
@@ -65,9 +65,9 @@ def array(name: str, text: str) -> list[Fraction]:
 def table(bits: int) -> list[tuple[Fraction, Fraction]]:
     """2^(j / 8) as exp.h makes it: an entry, and the index above the 23 - 3 lower bits."""
     text = read("exp_table.h")
-    one = struct.unpack("<i", struct.pack("<f", 1.0))[0]
+    one = 127 << 23
     stored = (int(n) + one + (j << (23 - bits)) for j, n in enumerate(array("exponent_bits", text)))
-    scales = [Fraction(*struct.unpack("<f", struct.pack("<i", s))[0].as_integer_ratio()) for s in stored]
+    scales = [Fraction(struct.unpack("<f", struct.pack("<i", n))[0]) for n in stored]
     return list(zip(scales, array("correction", text), strict=True))
 
 
@@ -100,7 +100,16 @@ def log1p(dtype: str) -> Log1p:
     return Log1p(c.ln2_hi * c.entries, c.ln2_lo * c.entries, array("q", double))
 
 
+def flush_interval() -> int:
+    """How many terms are added up before their sum moves on to a wide one."""
+    found = re.search(r"\bflush_interval = choose\((\d+),", read("../common/tuning.h"))
+    if not found:
+        raise SystemExit("csrc/common/tuning.h: where is the number flush_interval?")
+    return int(found[1])
+
+
 def fingerprint() -> str:
-    """Of the files that are proven, but for their comments and white space."""
+    """Of what is proven: its files, but for their comments and white space."""
     code = "".join(read(name) for name in ("exp.h", "exp_table.h", "log1p.h"))
+    code += str(flush_interval())
     return hashlib.sha256(re.sub(r"\s", "", code).encode()).hexdigest()[:16]

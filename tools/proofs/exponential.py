@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from constants import Exp
-from gappa import Interval, dyadic, interval, magnitude, prove, sollya, up, within
+from gappa import Interval, ProofError, dyadic, interval, magnitude, prove, sollya, up, within
 
 PIECES = 32  # of each side of 0
 FORMATS = {"float32": ("ieee_32", 24), "float64": ("ieee_64", 53)}
@@ -38,13 +38,11 @@ def reduction(c: Exp, ln2: Interval, fused: bool) -> tuple[int, Fraction]:
         ln2=interval(*ln2),
         least=dyadic(power_below(Fraction(1, 2) / c.n_log2e)),
         most=dyadic(c.most),
-        biases=interval(
-            middle - c.most_exponent * c.entries, middle + c.most_exponent * c.entries
-        ),
+        biases=interval(middle - c.most_exponent * c.entries, middle + c.most_exponent * c.entries),
     )
     for exact in ("hi_inexact", "product_inexact"):
         if magnitude(found[exact]):
-            raise AssertionError(exact)
+            raise ProofError(f"{c.dtype}: {exact.replace('_', ' ')}")
     return int(magnitude(found["n"])) + 1, up(magnitude(found["rest"]), 20)
 
 
@@ -86,7 +84,7 @@ def exponential(c: Exp, fused: bool) -> Proven:
         else:
             scale, stored = c.table[j]
             if not stored and magnitude(corrections[j]):
-                raise AssertionError(f"entry {j} is no power of two: what does it lack?")
+                raise ProofError(f"entry {j} is no power of two: what does it lack?")
             found = prove(
                 "exp_float",
                 fused,

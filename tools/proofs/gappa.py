@@ -14,8 +14,8 @@ Interval = tuple[Fraction, Fraction]
 NUMBER = r"(-?\d+)(?:b(-?\d+))?"
 
 
-class NotProven(Exception):
-    pass
+class ProofError(Exception):
+    """What is asked for does not follow, or not in the steps that are given."""
 
 
 def look_for_tools() -> None:
@@ -61,7 +61,7 @@ def sollya(expressions: Iterable[str]) -> list[Interval]:
     lines = [re.findall(NUMBER, line) for line in run.stdout.splitlines() if line.startswith("[")]
     wanted = program.count("print(")
     if run.stderr.strip() or len(lines) != wanted or any(len(line) != 2 for line in lines):
-        raise NotProven(f"sollya: {run.stdout}{run.stderr}")
+        raise ProofError(f"sollya: {run.stdout}{run.stderr}")
     return [(parsed(*low), parsed(*high)) for low, high in lines]
 
 
@@ -76,7 +76,7 @@ def prove(template: str, /, fused: bool = True, **values: object) -> dict[str, I
     output = run.stdout + run.stderr
     # A step of ours that is none, or assumptions that cannot be met, are an error too.
     if run.returncode or re.search("Error|not trivially equal|anything can be proved", output):
-        raise NotProven(f"{template}.gappa: {output[:2000]}\nof\n{text}")
+        raise ProofError(f"{template}.gappa: {output[:2000]}\nof\n{text}")
     output = re.sub(r" {.*?}", "", output)  # the same in decimals
     found = re.findall(rf"^  (.*) in \[{NUMBER}, {NUMBER}\]$", output, re.MULTILINE)
     return {name: (parsed(*bounds[:2]), parsed(*bounds[2:])) for name, *bounds in found}

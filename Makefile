@@ -5,6 +5,7 @@
 # make fuzz   calls drawn at random, against exact arithmetic: SECONDS=600 SEED=1 BACKEND=native ISA=v3 FUNCTION='kl_*' ONLY=17
 # make test-sanitized   the core under the sanitizers: kernels, bindings, pool, memory (six minutes)
 # make test-slow   rows of 1e8 and more (needs 16 GB), the sanitizers, and all else that make test leaves out      make test-exp   exp over every float32
+# make proofs   the error of exp, and of the last steps of softmax and log_softmax, for all arguments, by Gappa and Sollya (four minutes)
 # make bench  the measurements that the documents quote, about two hours; `$(BIN)/python -m benchmarks speed` is a part of them
 # make docs   the documentation as a site, build/docs/index.html; a warning is an error      make gallery  its pictures
 # make wheel  build one, and its size      make sdist  the sources, as they are released
@@ -24,7 +25,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 SECONDS ?= 60
 SEED ?= 0
 
-.PHONY: demo test lint check fuzz test-clang test-neon test-sanitized test-slow test-exp bench docs gallery wheel sdist clean
+.PHONY: demo test lint check fuzz test-clang test-neon test-sanitized test-slow test-exp proofs bench docs gallery wheel sdist clean
 
 demo: $(VENV)/installed $(VENV)/examples
 	$(BIN)/python examples/digits.py
@@ -57,6 +58,10 @@ test-slow: $(VENV)/installed $(VENV)/tests
 
 test-exp: $(VENV)/installed
 	$(BIN)/python tools/exhaustive_exp.py
+
+# Needs no package of Python's.
+proofs:
+	$(PYTHON) tools/proofs/prove.py
 
 lint: $(VENV)/lint $(VENV)/installed
 	$(BIN)/ruff check .

@@ -32,8 +32,8 @@ constexpr isize max_transposed_classes_of(int lanes) {
                                                                  : least_transposed_classes;
 }
 // So many residuals of exponentials, which are small beside them, are added up in their own type before they are added
-// to a wide sum; and so many products, which are not.
-constexpr isize flush_interval = choose(8, 4), product_interval = choose(4, 2);
+// to a wide sum; and so many products, for each that follows rounds the sum of those before it.
+constexpr isize flush_interval = choose(8, 4), product_interval = 2;
 // Rows side by side are summed in tiles of so many terms for each partial sum, if they do not fit one.
 constexpr isize tile_terms = choose(16, 4);
 // The classes of a row are summed in segments of so many; threads share long rows side by side by these.

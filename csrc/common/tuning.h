@@ -33,7 +33,7 @@ constexpr isize max_transposed_classes_of(int lanes) {
 }
 // So many residuals of exponentials, which are small beside them, are added up in their own type before they are added
 // to a wide sum; and so many products, for each that follows rounds the sum of those before it.
-constexpr isize flush_interval = choose(8, 4), product_interval = 2;
+constexpr isize flush_interval = choose(16, 4), product_interval = 2;
 // Rows side by side are summed in tiles of so many terms for each partial sum, if they do not fit one.
 constexpr isize tile_terms = choose(16, 4);
 // The classes of a row are summed in segments of so many; threads share long rows side by side by these.
@@ -53,9 +53,9 @@ static_assert(row_chunk % sum_segment == 0);
 
 // What a walk works on at one time
 
-// A row block has so many rows that what is read of them takes no more bytes; of longer rows, of which fewer than three
-// would fit, it has one. While a block is computed the processor fetches what comes next, but not far ahead.
-constexpr isize row_block_limit = choose(8 << 10, 1 << 10);
+// A row block has so many rows that what is read and written of them takes no more bytes, which is half of a first-level
+// cache; but one at least. More would not be faster: the processor itself fetches what comes next, but not far ahead.
+constexpr isize row_block_limit = choose(16 << 10, 1 << 10);
 // So many tiles of short rows go through an operation at the same time, step by step, so that one need not wait for the
 // end of another.
 constexpr int tiles_per_batch = 4;

@@ -446,8 +446,8 @@ template <class C> struct RowLoop {
     };
     bool run_rows() const {
         using W = Horizontal<C>;
-        const isize fit = row_block_limit / (inputs * n * isize(sizeof(C)));
-        const int count = fit < 3 ? 1 : fit > lanes ? lanes : int(fit);
+        const isize fit = row_block_limit / ((inputs + writes()) * n * isize(sizeof(C)));
+        const int count = fit < 1 ? 1 : fit > lanes ? lanes : int(fit);
         const Staging staging(*this, n, count);
         const size_t cache = caches_exp() ? count * staging.pitch() : 0, room = staging.bytes() + cache;
         Scratch scratch(room + steps.horizontal.bytes());

@@ -33,8 +33,8 @@ constexpr isize max_transposed_classes_of(int lanes) {
 }
 // After so many terms a partial sum is added to a wide total.
 constexpr isize flush_interval = choose(16, 4);
-// Products so many, for their partial sums are no better than they are.
-constexpr isize product_interval = choose(4, 2);
+// Products so many: each that follows rounds the sum of those before it.
+constexpr isize product_interval = 2;
 // The classes of a row are summed in segments of so many; threads share long rows side by side by these.
 constexpr isize sum_segment = choose(1 << 10, 1 << 6);
 // The sums of the segments of so many classes are added up first, and then these; threads share a long row by them.

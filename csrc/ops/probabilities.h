@@ -12,7 +12,8 @@ template <class C> struct PlainSum : ExpSum<C> {
 };
 
 // p_i = exp(x_i - m) / (1 + r): the exponents meet as integers, and 1 / (1 + r) comes in two words. Two roundings are
-// left: of the exponential, which is kept for the second pass or else computed again, and of the product.
+// left: of the exponential, which is kept for the second pass or else computed again, and of the product. At the
+// maximum there is but one: p is exactly 1 where it rounds to 1, and equal logits share it equally.
 template <class Path, class W, bool exactly = false> struct Probabilities : Shift<Path, W> {
     using typename Shift<Path, W>::C;
     using typename Shift<Path, W>::V;
@@ -56,8 +57,9 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
     // `visit(row)` is asked once a row for what then gets every p: (j, lanes, x, p, address), in the order of the lines
     // of the output. x is set in the general path only.
     template <class F> ONESUM_INLINE void for_each(const RowBlock<W>& g, F visit) const {
-        if (cache(g).p) write_pass<true>(g, visit);
-        else write_pass<false>(g, visit);
+        const V at_top = (this->pivot().scaled(1 / K::inv_scale_bias) * Wide<C>::of(hi, lo)).rounded();
+        if (cache(g).p) write_pass<true>(g, at_top, visit);
+        else write_pass<false>(g, at_top, visit);
     }
 
   private:
@@ -84,12 +86,15 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
             if constexpr (Path::general) totals.count[row.r] = Wide<C>::count(at_infinity);
         });
     }
-    template <bool kept, class F> ONESUM_INLINE void write_pass(const RowBlock<W>& g, F visit) const {
+    template <bool kept, class F> ONESUM_INLINE void write_pass(const RowBlock<W>& g, V p_at_top, F visit) const {
+        const V exponential_at_top = this->rounded_pivot();
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto terms = this->of(row);
             const Logits<Path, W> logits(g, row);
             const auto out = row.of(g.out), exponentials = row.of(cache(g));
             const V hi = row.of(this->hi), lo = row.of(this->lo);
+            [[maybe_unused]] const V biased_hi = hi * (1 / K::inv_scale_bias), biased_lo = lo * (1 / K::inv_scale_bias);
+            const V e_top = row.of(exponential_at_top), at_top = row.of(p_at_top);
             const V at_infinity = row.of(this->at_infinity);
             auto visitor = visit(row);
             row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
@@ -97,7 +102,10 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
                 if constexpr (Path::general || !kept) x = logits.at(j, lanes);
                 if constexpr (kept) e = read<C>(exponentials.at(j), lanes, V{});
                 else e = terms.template term<exactly>(x).rounded();
-                V p = fma(e, hi, e * lo);
+                V p;
+                if constexpr (fused) p = fma(e, hi, e * lo);
+                else p = fma_small(e, biased_hi, e * biased_lo) * K::inv_scale_bias;  // what it splits stays normal
+                p = e == e_top ? at_top : p;
                 if constexpr (Path::general) p = x == C(infinity) ? at_infinity : p;
                 visitor(j, lanes, x, p, out.at(j));
             });

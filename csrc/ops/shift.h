@@ -99,6 +99,7 @@ template <class Path, class W> struct Shift {
     }
     // exp(m / T) over 2^exponent, and that of any logits, one for each row, 2^bias too large
     Wide<C> pivot() const { return biased(terms.exponential(top())).scaled(K::inv_scale_bias); }
+    V rounded_pivot() const { return terms.exponential(top()).rounded(); }  // 2^bias too large
     Wide<C> biased_exponential_of(V x) const { return biased(terms.term(x)); }
     // What multiplies sums of terms that were shifted for another maximum. Fast path only: there the shift is an
     // exponent.

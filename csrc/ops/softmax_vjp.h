@@ -5,9 +5,9 @@
 
 namespace {
 
-// p (v - C) / T with C = v_pivot + S, S = sum p w. On the fast path S is a sum of products in the lanes' own type, four
-// at a time, and C comes in two words: v - C_hi is exact where it is small. No output could tell a smaller error from
-// that of its own p (docs/numerics.md).
+// p (v - C) / T with C = v_pivot + S, S = sum p w. On the fast path S is a sum of products in the lanes' own type, two
+// at a time, and C comes in two words: v - C_hi is exact where it is small. docs/numerics.md says by what the error is
+// judged, and why.
 struct SoftmaxVjp : FromOutput<false> {
     static constexpr ExpCache exp_cache = ExpCache::none;
     template <class W> static bool needs_general(const RowBlock<W>& g, const Pivot<W>&) { return g.scaled; }
@@ -34,23 +34,26 @@ struct SoftmaxVjp : FromOutput<false> {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const V lifted = row.of(this->lifted);
+                [[maybe_unused]] const V v_pivot = row.of(this->v_pivot);
                 NextPack<W> next(g, 0);
                 row.accumulate(ProductSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     next.fetch();
-                    sum.add(read<C>(p_at.at(j), lanes, V{}), fma(read<C>(v_at.at(j), lanes, V{}), splat(lift), -lifted));
+                    const V p = read<C>(p_at.at(j), lanes, V{});
+                    V v = read<C>(v_at.at(j), lanes, V{});
+                    if constexpr (Path::general) v = p == 0 ? v_pivot : v;
+                    sum.add(p, fma(v, splat(lift), -lifted));
                 });
                 if constexpr (Path::general) sum_with_care(g, row, totals);
             });
         }
         Next finish(RowBlock<W>& g, Totals<W>& totals) {
-            const auto centre = g.walk.sum_of(totals.sum).scaled(1 / lift) + Wide<C>::of(v_pivot);
-            set_centre(centre);
+            const auto sum = g.walk.sum_of(totals.sum).scaled(1 / lift);
+            set_centre(Wide<C>::of(v_pivot), sum);
             const I finite = centre_hi - centre_hi == 0;
             if constexpr (Path::general) {
                 nan = g.walk.sum_of_views(totals.count).rounded();
-                const auto careful = g.walk.sum_of(totals.other) + Wide<C>::of(v_pivot).scaled(C(0.5));
                 shrink = finite ? splat(C(1)) : splat(C(0.5));
-                set_centre(Wide<C>::choose(finite, centre, careful));
+                set_centre(Wide<C>::of(v_pivot * shrink), Wide<C>::choose(finite, sum, g.walk.sum_of(totals.other)));
                 centre_hi = centre_hi + nan;
                 return Next::done;
             }
@@ -71,11 +74,14 @@ struct SoftmaxVjp : FromOutput<false> {
                     const V p = read<C>(p_at.at(j), lanes, V{}), v = read<C>(v_at.at(j), lanes, V{});
                     V y;
                     if constexpr (Path::general) {
-                        const V d = (v * shrink - hi) - lo;
-                        y = p * fma(d, inverse_hi, d * inverse_lo) / shrink;
-                        y = p == 0 ? nan : y;
+                        const auto d = over<C>(v_less_centre(v * shrink, hi, lo), {inverse_hi, inverse_lo, V{}});
+                        if constexpr (fused) y = fma(p, d.hi, p * d.lo);
+                        else y = (Wide<C>::of(p) * Wide<C>::of(d.hi, d.lo)).rounded();
+                        y = p == 0 ? nan : y / shrink;
                     } else {
-                        y = p * ((v - hi) - lo);
+                        const auto d = v_less_centre(v, hi, lo);
+                        if constexpr (fused) y = fma(p, d.hi, p * d.lo);
+                        else y = p * d.hi;
                     }
                     ::write_derivative<C>(out.at(j), lanes, y, g.streamed);
                 });
@@ -83,9 +89,16 @@ struct SoftmaxVjp : FromOutput<false> {
         }
 
       private:
-        void set_centre(const Wide<C>& centre) {
-            const auto words = centre.two_words();
-            centre_hi = words.hi, centre_lo = words.lo;
+        // v - C in one rounding. What is left of C is felt where v - C_hi is small, which is then exact.
+        static ONESUM_INLINE Sum2<V> v_less_centre(V v, V hi, V lo) {
+            if constexpr (fused) return {v - hi, -lo};
+            const auto d = two_sum(v, -hi);
+            return {d.hi + (d.lo - lo), V{}};
+        }
+        // Added wide, S would be lost beside a v_pivot 2^53 times as large; the second word has it.
+        void set_centre(const Wide<C>& v_pivot, const Wide<C>& sum) {
+            centre_hi = (v_pivot + sum).rounded();
+            centre_lo = ((v_pivot - Wide<C>::of(centre_hi)) + sum).rounded();
         }
         // Half the sum, wide, and without what p = 0 stands beside; and a NaN among the p.
         ONESUM_INLINE void sum_with_care(RowBlock<W>& g, const typename W::Row& row, Totals<W>& totals) {

@@ -40,7 +40,7 @@ FLOAT32 = {
     "softmax_vjp": Budget(0, 2),
     # J is symmetric: one kernel.
     "softmax_jvp": Budget(0, 2),
-    # A pivoted form with an exponential for p, in wide sums: w, p S or their difference, the result.
+    # A pivoted form with an exponential for p, in wide sums: w, p S or w - S, the result.
     "log_softmax_vjp": Budget(0, 2),
     "log_softmax_jvp": Budget(0, 2),
     # As softmax: no p is rounded before it is multiplied.

@@ -9,7 +9,7 @@
 # make bench  the measurements that the documents quote, about two hours; `$(BIN)/python -m benchmarks speed` is a part of them
 # make docs   the documentation as a site, build/docs/index.html; a warning is an error      make gallery  its pictures
 # make wheel  build one, and its size      make sdist  the sources, as they are released
-# make test-neon  the kernels for arm64, compiled by a cross compiler and swept through under qemu
+# make test-neon  the kernels for arm64, compiled by a cross compiler and swept through under qemu; their bits are those of x86-64-v3
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,7 +25,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 SECONDS ?= 60
 SEED ?= 0
 
-.PHONY: demo test lint check fuzz test-clang test-neon test-sanitized test-slow test-exp proofs bench docs gallery wheel sdist clean
+.PHONY: demo test lint check fuzz test-clang test-neon neon-bits test-sanitized test-slow test-exp proofs bench docs gallery wheel sdist clean
 
 demo: $(VENV)/installed $(VENV)/examples
 	$(BIN)/python examples/digits.py
@@ -37,14 +37,24 @@ test: $(VENV)/pip
 test-clang: $(CLANG_DIR)/installed
 	ONESUM_TEST_REQUIRE_CORE=1 $(CLANG_DIR)/env/bin/python tests/numpy_alone.py -n $(JOBS) --dist worksteal
 
-# Needs no Python for arm64: the sweep is C++ alone.
+# Needs no Python for arm64: the sweep is C++ alone. What is computed there has the bits of every machine with a fused multiply-add.
+SWEEP := $(BIN)/cmake -G Ninja -S . -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DONESUM_MODULE=OFF -DONESUM_SMALL_THRESHOLDS=ON
 test-neon: $(VENV)/tests
 	@for tool in "$(NEON_CXX)" "$(firstword $(NEON_RUN))"; do command -v "$$tool" > /dev/null || { echo "$$tool is not here: install it \
 	  (Debian, Ubuntu: apt-get install g++-aarch64-linux-gnu qemu-user), or name others with NEON_CXX=... NEON_RUN=..."; exit 1; }; done
-	$(BIN)/cmake -G Ninja -S . -B $(NEON_DIR) -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
-	  -DCMAKE_CXX_COMPILER=$(NEON_CXX) -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DONESUM_MODULE=OFF -DONESUM_SMALL_THRESHOLDS=ON
+	$(SWEEP) -B $(NEON_DIR) -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=$(NEON_CXX) -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
 	$(BIN)/cmake --build $(NEON_DIR) --target kernel_sweep
 	$(NEON_RUN) $(NEON_DIR)/kernel_sweep
+	@if grep -qw fma /proc/cpuinfo && grep -qw avx2 /proc/cpuinfo; then $(MAKE) --no-print-directory neon-bits; \
+	  else echo "This machine is no x86-64-v3: there are no bits to compare those of arm64 with."; fi
+
+neon-bits:
+	$(SWEEP) -B $(NEON_DIR)/x86-64 -DONESUM_ISAS=v3
+	$(BIN)/cmake --build $(NEON_DIR)/x86-64 --target kernel_sweep
+	$(NEON_DIR)/x86-64/kernel_sweep --digest v3 | cut -d' ' -f2- > $(NEON_DIR)/bits-x86-64
+	$(NEON_RUN) $(NEON_DIR)/kernel_sweep --digest neon | cut -d' ' -f2- > $(NEON_DIR)/bits-neon
+	@test -s $(NEON_DIR)/bits-neon && diff $(NEON_DIR)/bits-x86-64 $(NEON_DIR)/bits-neon && \
+	  echo "arm64 computes as x86-64-v3 does: $$(wc -l < $(NEON_DIR)/bits-neon) digests agree"
 
 fuzz: $(VENV)/installed $(VENV)/tests
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(BACKEND),--backend $(BACKEND)) \

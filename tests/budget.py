@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# An exponential is rounded once when it underflows and once more when it is divided by the sum, at
-# half a smallest subnormal each.
-SUBNORMAL = 1.0
+# Half a smallest subnormal, and before it the rounding of an exponential, with what its parts lack
+# (below): of what is just no normal number 1.1 u are 0.55 of it.
+SUBNORMAL = 1.1
 
 
 class Budget(NamedTuple):
@@ -26,18 +26,24 @@ class Budget(NamedTuple):
 # when they cancel.
 ROUNDED_ONCE = Budget(0.5, 0.01)
 
+# u is the unit roundoff, 2^-24 or 2^-53: the relative error of one rounding, and an ulp at most.
 FLOAT32 = {
+    # An exponential is rounded (u) of parts to whose rest, of 0.043 at most, three roundings go
+    # (0.1 u), and so is its product with 1 / (1 + r) (half).
+    "softmax": Budget(1.6, 0),
     # Design table.
-    "softmax": Budget(1.5, 0),
     "log_softmax": Budget(1.5, 0),
     "logsumexp": Budget(0, 0.6),
+    # v - C is rounded (u of |w - S|), and the product (half an ulp). S is a sum of products, each
+    # rounded, of a rounded w, and of pairs of them: 3 u of sum |p w| where all is at its worst and
+    # of one sign, and a little more than 1 as it comes.
     "softmax_vjp": Budget(0, 2),
     # J is symmetric: one kernel.
     "softmax_jvp": Budget(0, 2),
-    # The same pivoted form, with an exponential for p: same budget.
+    # A pivoted form with an exponential for p, in wide sums: w, p S or w - S, the result.
     "log_softmax_vjp": Budget(0, 2),
     "log_softmax_jvp": Budget(0, 2),
-    # As softmax, of which no p is rounded before it is multiplied.
+    # As softmax: no p is rounded before it is multiplied.
     "logsumexp_vjp": Budget(0, 2),
     "logsumexp_jvp": Budget(0, 2),
     # log of a float64 sum, rounded.
@@ -68,13 +74,14 @@ FLOAT64 = {
     "log_softmax": Budget(2, 0),
     # m/T and log1p(r): each within 1, the sum rounded.
     "logsumexp": Budget(0, 2),
+    # As in float32.
+    "softmax_vjp": Budget(0, 2),
+    "softmax_jvp": Budget(0, 2),
     # w (1), the sum S (1, compensated or blocked), their difference, the product and 1/T (half
-    # each) come to 3 ulps of p (|w| + sum |p w|) at most: there is no wider type to hide S in.
-    "softmax_vjp": Budget(0, 3),
-    "softmax_jvp": Budget(0, 3),
+    # each) come to 3 ulps of |w| + sum |p w| at most: there is no wider type to hide S in.
     "log_softmax_vjp": Budget(0, 3),
     "log_softmax_jvp": Budget(0, 3),
-    # softmax times g/T: an ulp of p may be two of the product, which is rounded itself.
+    # As softmax, with g/T in the factor.
     "logsumexp_vjp": Budget(0, 3),
     "logsumexp_jvp": Budget(0, 3),
     # one rounding per term of the total, its log (1), m/T (half) and the sum of the two.

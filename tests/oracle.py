@@ -292,18 +292,22 @@ def _reduced(layout: Layout, keepdims: bool, value: Array, scale: Array) -> Refe
 def softmax_vjp(
     p: Any, g: Any, axis: Any = -1, *, temperature: Any = 1.0, arithmetic: Arithmetic = EXACT
 ) -> Reference:
-    """p_i (w_i - S)/T with w = g - g_pivot, S = sum of p w: on the p given, whatever it sums to."""
+    """p_i (w_i - S)/T with w = g - g_pivot, S = sum of p w: on the p given, whatever it sums to.
+
+    Judged by p_i (|w_i - S| + sum of |p w|)/T, which is what the roundings of the given p may have
+    changed already: the value is p_i sum_j p_j (g_i - g_j), and for p that sum to one
+    sum_j p_j |g_i - g_j| is at least |w_i - S| and no more than this.
+    """
     a = arithmetic
     p, g = np.asarray(p), np.asarray(g)
     layout = Layout(p.shape, axis)
     rows, t = layout.rows(p), a.number(layout.temperature(temperature))
     probability = a.number(rows)
-    slack = _slack(p.dtype, layout.n)
-    w, s, size = _pivoted(rows, probability, rows != 0, layout.rows(g), slack, a)
+    w, s, size = _pivoted(rows, probability, rows != 0, layout.rows(g), a)
     if p.dtype.itemsize == 8:  # there is no wider type for products below the normal numbers
         size = np.maximum(size, a.number(layout.n * 2.0**-1022))
     value = probability * (w - s) / t
-    scale = np.abs(probability) * (np.abs(w) + size) / t
+    scale = np.abs(probability) * (np.abs(w - s) + size) / t
     return Reference(layout.unrow(a.longdouble(value)), layout.unrow(a.longdouble(scale)))
 
 
@@ -311,9 +315,9 @@ softmax_jvp = softmax_vjp  # the matrix is symmetric
 
 
 def _pivoted(
-    key: Array, p: Array, kept: Array, g: Array, slack: float, a: Arithmetic
+    key: Array, p: Array, kept: Array, g: Array, a: Arithmetic
 ) -> tuple[Array, Array, Array]:
-    """w = g - g_pivot, S = sum of p w, and the magnitude S is judged by.
+    """w = g - g_pivot, S = sum of p w, and the sum of |p w|, by which S is judged.
 
     The pivot is where the key has its maximum.
     """
@@ -322,8 +326,7 @@ def _pivoted(
     g = np.where(kept, g, at_pivot)
     w = a.number(g) - a.number(at_pivot)
     terms = np.where(kept, p, a.number(0.0)) * w
-    s, absolute = a.total(terms), a.total(np.abs(terms))
-    return w, s, np.maximum(np.abs(s), absolute * slack)
+    return w, a.total(terms), a.total(np.abs(terms))
 
 
 def log_softmax_vjp(
@@ -367,14 +370,14 @@ def log_softmax_jvp(
 ) -> Reference:
     """(w_i - S)/T with w = v - v_pivot, S = sum of p w.
 
-    p = exp(log p) is itself rounded, so S is judged against sum |p w| in every dtype.
+    p = exp(log p) is itself rounded, so S is judged against sum |p w|.
     """
     a = arithmetic
     logp, v = np.asarray(logp), np.asarray(v)
     layout = Layout(logp.shape, axis)
     rows, t = layout.rows(logp), a.number(layout.temperature(temperature))
     kept, p = _kept_exp(rows, a)
-    w, s, size = _pivoted(rows, p, kept, layout.rows(v), 1.0, a)
+    w, s, size = _pivoted(rows, p, kept, layout.rows(v), a)
     zero = a.number(0.0)
     size = size + a.total(vanishing(p, logp) * np.abs(w))
     value = np.where(kept, w - s, zero) / t

@@ -218,7 +218,7 @@ def cross_entropy_hvp(
     v = given = row.layout.rows(v)
     if softcap is not None:
         v = np.where(row.kept, a.number(np.where(row.kept, v, 0)) * row.slope, row.zero)
-    w, s, size = oracle._pivoted(row.key, row.p, row.z.kept, v, 1.0, a)
+    w, s, size = oracle._pivoted(row.key, row.p, row.z.kept, v, a)
     at_pivot = a.number(np.sum(np.where(row.pivot, v, 0), axis=-1, keepdims=True))
     apart = np.abs(w)
     if softcap is not None:

@@ -102,6 +102,21 @@ def test_temperature_per_row(any_api, floats, function):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_shares_of_equal_logits(numpy_api, dtype, temperature):
+    """All of one class, 1/n each of n equal ones, and all of one that is far ahead: exactly."""
+    x = np.random.default_rng(5).normal(0, 30, (1000, 1)).astype(dtype)
+    for n in [1, 2, 4, 8, 64, 256]:
+        p = numpy_api.softmax(np.repeat(x, n, axis=1), temperature=temperature)
+        assert np.all(p == np.array(1 / n, dtype)), f"{n} classes"
+    for n in [2, 3, 40]:
+        rest = np.full((1000, n - 1), -np.inf, dtype) if dtype == "float16" else x - 250
+        rest = np.broadcast_to(rest, (1000, n - 1)).astype(dtype)
+        p = numpy_api.softmax(np.concatenate([x, rest], axis=1), temperature=temperature)
+        assert np.all(p[:, 0] == 1), f"{n} classes"
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("n", [2, 3, 40])
 def test_subnormal_results(numpy_api, n, dtype):
     """Gradual underflow is kept: the last results before 0 are right too."""
@@ -175,6 +190,31 @@ def test_gradient_at_a_gap_of_40(any_api, dtype):
     assert got[0] == -got[1]
     exact = oracle.softmax(x.astype(np.float64)).value.prod()
     check(got, Reference(np.array([exact, -exact]), np.array([exact, exact])), "softmax_vjp")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("offset", [0, 1, 1000, -3])
+def test_a_small_component_beside_any_cotangent(numpy_api, dtype, offset):
+    """S of 1e-30 is not lost beside the pivot's g, of whatever size, and all of it is kept."""
+    p = np.array([[1, small, small / 8, 0] for small in [2.0**-20, 1e-10, 1e-17, 1e-30]], dtype)
+    g = np.array([offset, offset + 1, offset - 2, np.nan], dtype)
+    check(
+        numpy_api.softmax_vjp(p, np.broadcast_to(g, p.shape)),
+        reference("softmax_vjp", (p, np.broadcast_to(np.nan_to_num(g), p.shape))),
+        "softmax_vjp",
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cotangents_whose_difference_is_no_number(kernel_api, dtype):
+    """g of either sign at the end of the range: the result is in it. (The reference has inf.)"""
+    most = float(np.finfo(dtype).max) * 0.9
+    p = np.array([[0.5, 0.5], [0.25, 0.75], [0.75, 0.25]], dtype)
+    for pair in [(most, -most), (-most, most), (most, most), (most, 0), (0, -most)]:
+        g = np.broadcast_to(np.array(pair, dtype), p.shape)
+        for t in [1.0, 2.0]:
+            got = kernel_api.softmax_vjp(p, g, temperature=t)
+            check(got, reference("softmax_vjp", (p, g), temperature=t), "softmax_vjp", f"{pair}")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -43,7 +43,11 @@ TABLE = [
     Line("softmax", ("softmax",), "the result"),
     Line("log_softmax, also where $p \\to 1$", ("log_softmax",), "the result"),
     Line("logsumexp", ("logsumexp",), "the larger of abs(m) and abs(result)"),
-    Line("softmax_vjp, softmax_jvp", ("softmax_vjp",), "abs(p)(abs(w) + abs(S))"),
+    Line(
+        "softmax_vjp, softmax_jvp",
+        ("softmax_vjp",),
+        "$p_i (\\lvert g_i - \\mu\\rvert + \\sum p \\lvert w\\rvert)$",
+    ),
     Line("log_softmax_vjp, log_softmax_jvp", ("log_softmax_vjp", "log_softmax_jvp"), TERMS),
     Line("logsumexp_vjp", ("logsumexp_vjp",), "the result"),
     Line("logsumexp_jvp", ("logsumexp_jvp",), TERMS),

@@ -32,7 +32,8 @@ def header():
     corrections = [value.hex() + "f" for value in correction]
     return "\n".join(
         [
-            "// Written by tools/exp_table.py: 2^(j / 8), its bits as exp.h adds them, and what they lack.",
+            "// Written by tools/exp_table.py: 2^(j / 8), its bits as exp.h adds them, "
+            "and what they lack.",
             "#pragma once",
             "",
             "#include <cstdint>",

@@ -53,8 +53,9 @@ static_assert(row_chunk % sum_segment == 0);
 
 // What a walk works on at one time
 
-// A row block has so many rows that what is read and written of them takes no more bytes, which is half of a first-level
-// cache; but one at least. More would not be faster: the processor itself fetches what comes next, but not far ahead.
+// A row block has so many rows that what is read and written of them takes no more bytes, which is half of a
+// first-level cache; but one at least. More would not be faster: the processor itself fetches what comes next, but not
+// far ahead.
 constexpr isize row_block_limit = choose(16 << 10, 1 << 10);
 // So many tiles of short rows go through an operation at the same time, step by step, so that one need not wait for the
 // end of another.

@@ -42,7 +42,7 @@ SAME_BITS = ("x86-64-v4", "x86-64-v3")
 
 
 def on_numpy() -> list[str]:
-    """The implementations that serve NumPy arrays here, the core once for all that give its bits."""
+    """The implementations that serve NumPy arrays here, the core once for each kind of bits."""
     if core() is not None:
         first = next((isa for isa in SAME_BITS if isa in core().isas), None)
         isas = [isa for isa in core().isas if isa == first or isa not in SAME_BITS]

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from fuzz.call import answer, make, source
 from fuzz.draw import RECIPES, draw
-from implementations import arrays_of, on_numpy, using
+from implementations import SAME_BITS, arrays_of, core, using
 from measure import BFLOAT16, same_bits
 from oracle_losses import TARGETS, targets
 from rows import KINDS, MASKABLE, OPERATIONS, arguments, classes_first, logits
 
 import onesum
 
-FUSED = [name for name in on_numpy() if name.startswith("native-") and not name.endswith("-v2")]
+FUSED = [f"native-{isa}" for isa in core().isas if isa in SAME_BITS] if core() else []
 # Any tail of any vector, and what is beyond it: blocks, chunks of a cache, segments of a long row.
 SIZES = [*range(1, 36), 47, 48, 49, 63, 64, 65, 100, 127, 128, 129, 255, 500, 1000, 1025, 5000]
 FLOATS = ("float16", "bfloat16", "float32", "float64")

@@ -36,8 +36,9 @@ template <class C> struct RowLoop {
     isize class_stride(int which) const {  // 0, 1: inputs; 2: output
         return strides[which < 2 ? signature.core_strides[which] : signature.out_stride];
     }
-    Operand operand(int which, isize row) const {
-        return {at(place(which), row), class_stride(which), strides[place(which)]};
+    // From a row and a class on.
+    Operand operand(int which, isize row, isize first = 0) const {
+        return {at(place(which), row) + first * class_stride(which), class_stride(which), strides[place(which)]};
     }
 
     ONESUM_NOINLINE bool run() const {
@@ -66,9 +67,8 @@ template <class C> struct RowLoop {
             g.writes = writes();
         }
         if (fresh || strides[signature.temperature]) temperatures(g, first, count);
-        if (signature.mask >= 0)
-            if (args[signature.mask])
-                g.mask = {at(signature.mask, first), strides[signature.mask_stride], strides[signature.mask]};
+        if (signature.mask >= 0 && args[signature.mask])
+            g.mask = {at(signature.mask, first), strides[signature.mask_stride], strides[signature.mask]};
         if (signature.row_in >= 0) {
             g.row_in = V{};
             for (int k = 0; k < count; ++k) g.row_in[k] = storage.load(at(signature.row_in, first + k));
@@ -157,16 +157,16 @@ template <class C> struct RowLoop {
     struct TileBatch {
         using W = Vertical<C>;
         const RowLoop& loop;
-        const size_t exp_cache, bytes_each;  // of a tile: its exponentials, and those with the memory of its steps
+        const size_t exp_cache;  // bytes of a tile's exponentials
         const int size;
         char* room = nullptr;
         RowBlock<W> blocks[tiles_per_batch];
         int used = 0;  // so many before
 
         TileBatch(const RowLoop& loop, size_t exp_cache, int tiles)
-            : loop(loop), exp_cache(exp_cache), bytes_each(exp_cache + loop.steps.vertical.bytes()),
+            : loop(loop), exp_cache(exp_cache),
               size(tiles < tiles_per_batch || exp_cache * tiles_per_batch > row_block_limit ? 1 : tiles_per_batch) {}
-        size_t bytes() const { return size * bytes_each; }
+        size_t bytes() const { return size * (exp_cache + loop.steps.vertical.bytes()); }
         void set(char* memory) {
             room = memory + size * exp_cache;
             for (int t = 0; t < size; ++t) {
@@ -224,8 +224,7 @@ template <class C> struct RowLoop {
             const int width = rows - row < vectors * lanes ? int(rows - row) : vectors * lanes;
             for (int which = 0; which < inputs; ++which) tiles_in(operand(which, row), contiguous, width, tiles[which]);
             for (int t = 0; t * lanes < width; t += batch.size) run_batch(batch, tiles, row, width, t, nullptr);
-            if (has(2))
-                if (writes()) tiles_out(tiles[0], width, operand(2, row), contiguous);
+            if (writes() && has(2)) tiles_out(tiles[0], width, operand(2, row), contiguous);
         }
         return true;
     }
@@ -294,8 +293,7 @@ template <class C> struct RowLoop {
                         storage.pack_vectors(packings[which], vectors - vectors * (step + 1) / steps);
                 }
             }
-            if (has(2))
-                if (writes()) storage.unpack(tiles[0], width, n, operand(2, row), options.streamed);
+            if (writes() && has(2)) storage.unpack(tiles[0], width, n, operand(2, row), options.streamed);
         }
         return true;
     }
@@ -365,10 +363,7 @@ template <class C> struct RowLoop {
         }
 
       private:
-        Operand from_class(int which, isize first) const {
-            const Operand a = loop.operand(which, row);
-            return {a.p + first * a.class_stride, a.class_stride, a.row_stride};
-        }
+        Operand from_class(int which, isize first) const { return loop.operand(which, row, first); }
     };
     bool run_columns() const {
         using W = Vertical<C>;
@@ -411,7 +406,7 @@ template <class C> struct RowLoop {
                 staged[which] =
                     loop.has(which) && (loop.storage.size != sizeof(C) || loop.class_stride(which) != sizeof(C));
         }
-        isize pitch() const { return (classes * isize(sizeof(C)) + 63) / 64 * 64; }
+        isize pitch() const { return isize(whole_lines(size_t(classes) * sizeof(C))); }
         // Every kernel may write over its operands: the copy of the output is where that of the first input is.
         size_t bytes() const { return ((staged[0] || staged[2]) + staged[1]) * count * pitch(); }
         void load(RowBlock<Horizontal<C>>& g, isize row, isize first, char* room) const {
@@ -419,7 +414,7 @@ template <class C> struct RowLoop {
             g.out = loop.writes() ? place(2, row, first, room) : g.in[0];
             for (int which = 0; which < loop.inputs; ++which) {
                 if (!staged[which]) continue;
-                const Operand a = from_class(which, row, first);
+                const Operand a = loop.operand(which, row, first);
                 for (int r = 0; r < g.walk.count; ++r)
                     loop.storage.gather(a.p + r * a.row_stride, a.class_stride, g.walk.n,
                                         reinterpret_cast<C*>(g.in[which].p + r * pitch()));
@@ -427,19 +422,15 @@ template <class C> struct RowLoop {
         }
         void store(const RowBlock<Horizontal<C>>& g, isize row, isize first) const {
             if (!staged[2] || !loop.writes()) return;
-            const Operand a = from_class(2, row, first);
+            const Operand a = loop.operand(2, row, first);
             for (int r = 0; r < g.walk.count; ++r)
                 loop.storage.scatter(reinterpret_cast<const C*>(g.out.p + r * pitch()), g.walk.n,
                                      a.p + r * a.row_stride, a.class_stride);
         }
 
       private:
-        Operand from_class(int which, isize row, isize first) const {
-            const Operand a = loop.operand(which, row);
-            return {a.p + first * a.class_stride, a.class_stride, a.row_stride};
-        }
         Operand place(int which, isize row, isize first, char* room) const {
-            if (!staged[which]) return from_class(which, row, first);
+            if (!staged[which]) return loop.operand(which, row, first);
             const bool second = which == 1 && (staged[0] || staged[2]);
             return {room + (second ? count * pitch() : 0), sizeof(C), pitch()};
         }

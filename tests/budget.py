@@ -16,6 +16,11 @@ from typing import NamedTuple
 SUBNORMAL = 1.1
 
 
+# Of the least normal numbers, up to 256 times the smallest: a probability's product with the second
+# word of 1 / (1 + r) is subnormal, and has half an ulp of its own (docs/numerics.md).
+LEAST_NORMAL = 0.5
+
+
 class Budget(NamedTuple):
     result: float
     scale: float

@@ -7,7 +7,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from budget import SUBNORMAL, budget
+from budget import LEAST_NORMAL, SUBNORMAL, budget
 from oracle import Array, Reference
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -57,6 +57,9 @@ def excess(got: Any, reference: Reference, function: str) -> Array:
     result, scale = (np.where(finite, a, 0) for a in (wanted, scale))
     of_terms = in_scale * ulp(scale, dtype) if in_scale else np.zeros_like(scale)
     allowed = in_result * ulp(result, dtype) + of_terms if in_result else of_terms
+    if function == "softmax":
+        least = np.abs(wanted) < 256 * smallest_normal(dtype)
+        allowed = allowed + np.where(least, LEAST_NORMAL * smallest(dtype), 0)
     # Only cancelling terms may be off by more than underflow makes them; and 0 from no terms is 0.
     underflown = np.maximum(of_terms, SUBNORMAL * smallest(dtype))
     allowed = np.where(np.abs(wanted) < smallest_normal(dtype), underflown, allowed)

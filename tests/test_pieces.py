@@ -98,6 +98,18 @@ def test_columns_of_several_panels(kernel_api, function, dtype):
         )
 
 
+@one_instruction_set
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exponentials_that_were_kept_over_another_maximum(kernel_api, dtype):
+    """Each piece keeps them over its own, in the output; not in place, where they are computed again."""
+    below = [0, 3, 13.5, 14.5, 40, 87, 102, 60, 250, 0]  # how much less a piece's maximum is
+    x = logits("spread 3", 1, len(below) * PIECE - 5, dtype)
+    x = np.clip(x, -9, 3) - np.repeat(below, PIECE)[:-5].astype(dtype)
+    got = kernel_api.softmax(x)
+    judge(oracle.softmax(x, arithmetic=oracle.WIDE), "softmax")(got, kernel_api.name)
+    assert same_bits(kernel_api.softmax(x, out=x), got)
+
+
 @pytest.mark.parametrize("function", OPERATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", [5000, PIECE + 777])

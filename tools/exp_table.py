@@ -1,8 +1,9 @@
 """Write csrc/numerics/exp_table.h: powers of two for the exponential of floats.
 
-Entry j of 8 stands for 2^(j/8). Its first word is rounded to a float; what is stored are its bits
-less those that the index leaves behind in the shifted integer (see exp.h), so that one integer
-addition makes 2^(n/8). The second word is what the first lacks, relative to it.
+Entry j of 8 stands for 2^(j/8). Its first word is rounded to the digits that fit the upper half of
+a double (see accumulators.h); what is stored are its bits as a float less those that the index
+leaves behind in the shifted integer (see exp.h), so that one integer addition makes 2^(n/8). The
+second word is what the first one's logarithm lacks, which the argument takes.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ mp.dps = 60
 HEADER = Path(__file__).parent.parent / "csrc" / "numerics" / "exp_table.h"
 BITS = 3
 MANTISSA = 23
+DIGITS = 20  # behind the point
 
 
 def entries():
@@ -21,9 +23,9 @@ def entries():
     exponent_bits, correction = [], []
     for j in range(2**BITS):
         exact = mpf(2) ** (mpf(j) / 2**BITS)
-        rounded = np.float32(exact)
+        rounded = np.float32(mp.nint(exact * 2**DIGITS) / 2**DIGITS)
         exponent_bits.append(int(rounded.view(np.uint32)) - one - (j << (MANTISSA - BITS)))
-        correction.append(float(np.float32((exact - mpf(float(rounded))) / mpf(float(rounded)))))
+        correction.append(float(np.float32(mp.log(exact / mpf(float(rounded))))))
     return exponent_bits, correction
 
 
@@ -33,7 +35,7 @@ def header():
     return "\n".join(
         [
             "// Written by tools/exp_table.py: 2^(j / 8), its bits as exp.h adds them, "
-            "and what they lack.",
+            "and what their logarithms lack.",
             "#pragma once",
             "",
             "#include <cstdint>",

@@ -53,10 +53,9 @@ static_assert(row_chunk % sum_segment == 0);
 
 // What a walk works on at one time
 
-// A row block has so many rows that what is read and written of them takes no more bytes, which is half of a
-// first-level cache; but one at least. More would not be faster: the processor itself fetches what comes next, but not
-// far ahead.
-constexpr isize row_block_limit = choose(16 << 10, 1 << 10);
+// A row block has so many rows that what is read and written of them takes no more bytes, of the 32 KB or more of a
+// first-level cache, which what is read next shares; but one at least.
+constexpr isize row_block_limit = choose(20 << 10, 1 << 10);
 // So many tiles of short rows go through an operation at the same time, step by step, so that one need not wait for the
 // end of another.
 constexpr int tiles_per_batch = 4;
@@ -81,6 +80,9 @@ static_assert(most_panel > tiles_per_batch, "panels have more than one batch of 
 // Where all arrays of a call have so many bytes, its output is written past the caches: it would not stay there, and no
 // line of it need be read first.
 constexpr size_t streamed_bytes = choose(24 << 20, 4 << 10);
+// From so many classes on rows are read and written by whole lines, where the order does not matter; the first and the
+// last line of a shorter one would cost more than the others save. What is streamed has to be.
+constexpr isize least_by_lines(bool streamed) { return streamed ? 0 : choose(128, 8); }
 // What bandwidth.cpp reads next is fetched so many bytes ahead; of rows side by side, so many classes before they are
 // used.
 constexpr isize fetched_bytes = 1024, fetched_classes = 8;

@@ -28,10 +28,15 @@ template <class W> void rescale(const Steps<W>& steps, Totals<W>& totals, typena
     for (int k = 0; k < steps.kinds * W::sums; ++k) sums[k] = sums[k].scaled(power);
 }
 
+// What exponentials were kept over their chunk's own maximum are computed again, if that is so much less than the row's
+// that what multiplies them might leave the normal numbers.
+template <class C> constexpr C least_cache_scale = C(0x1p-20);
+
 // One row in chunks; `block` is the whole row. load(task, g) brings the operands of chunk g to where one of `tasks`
 // tasks has them, and store(g) takes the output from there. False: no memory.
 //
-// With an online maximum each chunk is summed by its own as soon as that is known, while the chunk is at hand.
+// With an online maximum each chunk is summed by its own as soon as that is known, while the chunk is at hand; and so
+// are the exponentials that are kept, in the output.
 template <class C, class Load, class Store> bool run_row_chunks(const Steps<Horizontal<C>>& steps,
                                                                 RowBlock<Horizontal<C>>& block, isize tasks, Load load,
                                                                 Store store) {
@@ -59,6 +64,7 @@ template <class C, class Load, class Store> bool run_row_chunks(const Steps<Hori
                 g.walk = {i + 1 < chunks ? row_chunk : n - i * row_chunk, 1, i * row_chunk};
                 g.mask.p += i * row_chunk * g.mask.class_stride;
                 load(task, g);
+                if (g.fast_cache.p) g.fast_cache = g.out;
                 clear(steps, totals);
                 step(g, task, i);
                 if (writes) store(g);
@@ -89,8 +95,8 @@ template <class C, class Load, class Store> bool run_row_chunks(const Steps<Hori
     memcpy(whole.prepass, prepass_of(0), steps.prepass_bytes);
     for (isize i = 1; i < chunks; ++i) steps.combine(block.walk, whole.prepass, prepass_of(i));
     bool general = steps.needs_general(block, whole.prepass), summed = steps.online_max && !general;
+    const auto max_of = [](const void* prepass) { return *static_cast<const V*>(prepass); };
     if (summed) {
-        const auto max_of = [](const void* prepass) { return *static_cast<const V*>(prepass); };
         for (isize i = 0; i < chunks; ++i)
             summed &= max_of(prepass_of(i))[0] == -infinity || !steps.needs_general(block, prepass_of(i));
         for (isize i = 0; summed && i < chunks; ++i) {
@@ -98,7 +104,7 @@ template <class C, class Load, class Store> bool run_row_chunks(const Steps<Hori
             for (int k = 1; k <= steps.kinds * W::sum_vectors; ++k) sums_of(i)[k] = sums_of(i)[k].scaled(power);
         }
     }
-    for (bool done = false; !done; general = true) {
+    for (bool done = false, online = summed; !done; general = true, online = false) {
         const auto& path = steps.path(general);
         path.begin(block, whole.prepass, whole.run);
         Next next;
@@ -111,7 +117,11 @@ template <class C, class Load, class Store> bool run_row_chunks(const Steps<Hori
         } while ((next = path.finish(whole.run, block, *whole.totals)) == Next::another_pass);
         done = next == Next::done;
         if (!done || !block.writes) continue;
-        for_each_chunk(true, [&](RowBlock<W>& g, isize task, isize) {
+        for_each_chunk(true, [&](RowBlock<W>& g, isize task, isize i) {
+            if (online) {
+                g.cache_scale = rescaling(max_of(prepass_of(i)), max_of(whole.prepass));
+                if (!(g.cache_scale[0] >= least_cache_scale<C>)) g.fast_cache.p = nullptr;
+            }
             path.write(whole.run, g, *of_task(task).totals);
             if (g.streamed) stream_fence();
         });

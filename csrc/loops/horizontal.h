@@ -6,6 +6,7 @@
 // goes over classes by vectors. An operation written against a walk serves both layouts, with the same bits in both.
 #pragma once
 
+#include "common/aligned.h"
 #include "loops/operand.h"
 
 namespace {
@@ -31,11 +32,13 @@ template <class C_> struct Horizontal {
 
         // f(j, lanes) with j the class of the first lane
         template <class F> ONESUM_INLINE void for_each(F f) const { range(0, n, f); }
-        // The same, cut so that whole vectors of `out` may be streamed: where they are lines, or halves of lines.
-        template <class F> ONESUM_INLINE void for_each_output(const Operand& out, bool streamed, F f) const {
-            const uintptr_t begin = reinterpret_cast<uintptr_t>(of(out).p);
-            isize head = !streamed ? 0 : begin % sizeof(C) ? n : isize((-begin % 64) / sizeof(C)), j = 0;
-            if (head > n) head = n;
+        // The same; in rows of `least` classes or more cut where lines of the operand begin, so that vectors are lines
+        // or halves of lines, which are read and written faster. Only so may they be streamed: `least` is 0 then.
+        template <class F> ONESUM_INLINE void for_each_by_lines(const Operand& a, isize least, F f) const {
+            const uintptr_t begin = reinterpret_cast<uintptr_t>(of(a).p);
+            isize head = isize(-begin % line_bytes / sizeof(C)), j = 0;
+            if (begin % sizeof(C) != 0) head = least > 0 ? 0 : n;
+            head = n < least ? 0 : head < n ? head : n;
             for (int count; j < head; j += count) {
                 count = head - j < lanes ? int(head - j) : lanes;
                 f(j, SomeLanes{count});
@@ -80,13 +83,21 @@ template <class C_> struct Horizontal {
             (part[K].begin(r * sum_vectors + K, true), ...);
             isize j = 0;
             do {
-                const isize end = n - j < step ? n : j + step;
-                isize i = j;
-                for (; end - i >= row_sums; i += row_sums) (f(i + K * lanes, AllLanes{}, part[K]), ...);
-                if (i < end) (rest(i + K * lanes, end, f, part[K]), ...);
-                (part[K].flush(), ...);
-                j += step;
-                if (n > sum_segment && (j >= n || j % sum_segment == 0)) (part[K].end_segment(), ...);
+                const isize end = n - j < sum_segment ? n : j + sum_segment;
+                if constexpr (step == 2 * row_sums)  // the ends of a loop of two would cost as much as they do
+                    for (; end - j >= step; j += step) {
+                        (f(j + K * lanes, AllLanes{}, part[K]), ...);
+                        (f(j + row_sums + K * lanes, AllLanes{}, part[K]), ...);
+                        (part[K].flush(), ...);
+                    }
+                while (j < end) {
+                    const isize flushed = end - j < step ? end : j + step;
+                    for (; flushed - j >= row_sums; j += row_sums) (f(j + K * lanes, AllLanes{}, part[K]), ...);
+                    if (j < flushed) (rest(j + K * lanes, flushed, f, part[K]), ...);
+                    j = flushed;
+                    if (j < end) (part[K].flush(), ...);
+                }
+                if (n > sum_segment) (part[K].end_segment(), ...);
             } while (j < n);
             (part[K].end(r * sum_vectors + K, n > sum_segment), ...);
         }
@@ -96,18 +107,16 @@ template <class C_> struct Horizontal {
         }
     };
     template <class F> ONESUM_INLINE void rows(F f) const {
-        for (int r = 0; r < count; ++r) f(Row{n, r});
+        const isize n = this->n;  // which a store might change, for all the compiler knows
+        for (int r = 0, count = this->count; r < count; ++r) f(Row{n, r});
     }
 
-    // One vector for each row, partial results in its lanes, to one with a lane for each row.
+    // One vector for each row, partial results in its lanes, to one with a lane for each row; they are used up.
     V max_of(V* partial) const {
-        const auto larger = [](V a, V b) ONESUM_FORCE_INLINE { return max(a, b); };
-        if (count <= few_rows)
-            return lane_by_lane(reduce(partial[0], larger),
-                                [&](int r) ONESUM_FORCE_INLINE { return reduce(partial[r], larger); });
-        for (int r = count; r < lanes; ++r) partial[r] = partial[0];
-        transpose_reduce<lanes / 2>(partial, larger);
-        return partial[0];
+        return reduced(partial, [](V a, V b) ONESUM_FORCE_INLINE { return max(a, b); });
+    }
+    I min_of(I* partial) const {
+        return reduced(partial, [](I a, I b) ONESUM_FORCE_INLINE { return a < b ? a : b; });
     }
     // The same of sums, each row's in as many vectors as they take.
     Wide<C> sum_of(Wide<C>* partial) const {
@@ -130,12 +139,20 @@ template <class C_> struct Horizontal {
   private:
     // To transpose as many rows as there are lanes takes as long as so many one by one.
     static constexpr int few_rows = lanes / 2;
+    template <class T, class F> ONESUM_INLINE T reduced(T* partial, F combine) const {
+        if (count <= few_rows)
+            return lane_by_lane(reduce(partial[0], combine),
+                                [&](int r) ONESUM_FORCE_INLINE { return reduce(partial[r], combine); });
+        for (int r = count; r < lanes; ++r) partial[r] = partial[0];
+        transpose_reduce<lanes / 2>(partial, combine);
+        return partial[0];
+    }
     // Lane r of f(r), for every row; all of `first` in the others.
     template <class T, class F> ONESUM_INLINE T lane_by_lane(T result, F f) const {
         for (int r = 1; r < count; ++r) {
             const I here = iota<I>() == Int(r);
-            if constexpr (std::is_same_v<T, V>) result = here ? f(r) : result;
-            else result = T::choose(here, f(r), result);
+            if constexpr (std::is_same_v<T, Wide<C>>) result = T::choose(here, f(r), result);
+            else result = here ? f(r) : result;
         }
         return result;
     }

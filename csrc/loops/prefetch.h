@@ -5,17 +5,23 @@
 
 namespace {
 
-// Fetches, to the second-level cache, what is packed next. One vector at a time: many at once would be waited for. Rows
-// that lie one after the other are fetched by the processor itself.
-template <class W> struct NextPack {
+// What is read after a row block, fetched while there is much to compute: of rows that lie one after the other, the
+// same class of the next block (the processor itself does not look so far ahead); of rows side by side, what is packed
+// next, to the second-level cache, one vector at a time, for many at once would be waited for.
+template <class W, int locality = 3> struct Prefetch {
     RunCursor runs;
-    ONESUM_INLINE NextPack(const RowBlock<W>& g, int which) {
+    isize ahead;
+    ONESUM_INLINE Prefetch(const RowBlock<W>& g, int which) {
         if constexpr (W::vertical) runs = g.next[which];
+        else ahead = g.ahead[which];
     }
-    ONESUM_INLINE void fetch() {
+    // Beside the read of what is `here`.
+    ONESUM_INLINE void fetch([[maybe_unused]] const char* here) {
         if constexpr (W::vertical) {
             __builtin_prefetch(runs.p, 0, 2);
             runs.next();
+        } else {
+            __builtin_prefetch(here + ahead, 0, locality);
         }
     }
 };

@@ -85,6 +85,8 @@ template <class W> struct RowBlock {
     bool streamed;  // write past the caches
     // Where the exponentials of one pass are kept for the next, by path; p is null if they are computed again.
     Operand fast_cache, general_cache;
+    V cache_scale;      // a power of two: they were computed over another maximum
+    isize ahead[2];     // bytes from each input to the same of the next block, to be fetched meanwhile; 0 if none is
     RunCursor next[2];  // of rows side by side: what is packed next, to be fetched meanwhile
 };
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "loops/chunked.h"
-#include "loops/storage_ops.h"
+#include "loops/row_operands.h"
 
 namespace {
 
@@ -16,30 +16,14 @@ template <class C> struct OperationSteps {
 template <Operation Op, class C>
 constexpr OperationSteps<C> operation_steps = {steps_of<Op, Horizontal<C>>(), steps_of<Op, Vertical<C>>()};
 
-template <class C> struct RowLoop {
-    using V = typename Vec<C>::V;
-    static constexpr int lanes = Vec<C>::lanes;
+template <class C> struct RowLoop : RowOperands<C> {
+    using Operands = RowOperands<C>;
+    using Operands::has, Operands::writes, Operands::place, Operands::at, Operands::class_stride, Operands::operand;
+    using Operands::lanes, Operands::signature, Operands::storage, Operands::args, Operands::rows, Operands::n,
+        Operands::strides, Operands::options, Operands::inputs;
+    using Operands::per_row, Operands::set_elements, Operands::set_walked_elements, Operands::put_rows;
+    using typename Operands::V;
     const OperationSteps<C>& steps;
-    const onesum::Signature& signature;
-    const StorageOps<C>& storage;
-    char* const* args;
-    isize rows, n;
-    const isize* strides;
-    onesum::CallOptions options;
-    const int inputs = signature.core[1] < 0 ? 1 : 2;
-
-    bool has(int which) const { return which < 2 ? signature.core[which] >= 0 : !signature.row_out; }
-    bool writes() const { return signature.is_loss() ? options.loss->gradient : has(2); }
-    int place(int which) const { return which < 2 ? signature.core[which] : signature.out; }
-
-    char* at(int place, isize row) const { return args[place] + row * strides[place]; }
-    isize class_stride(int which) const {  // 0, 1: inputs; 2: output
-        return strides[which < 2 ? signature.core_strides[which] : signature.out_stride];
-    }
-    // From a row and a class on.
-    Operand operand(int which, isize row, isize first = 0) const {
-        return {at(place(which), row) + first * class_stride(which), class_stride(which), strides[place(which)]};
-    }
 
     ONESUM_NOINLINE bool run() const {
         if (rows == 0 || (n == 0 && !signature.row_out)) return true;
@@ -60,95 +44,11 @@ template <class C> struct RowLoop {
     }
 
   private:
-    // What a block of `count` rows from `first` has beside its inputs and its output.
-    template <class W> void per_row(RowBlock<W>& g, isize first, int count, bool fresh) const {
-        if (fresh) {
-            g.classes = n;
-            g.writes = writes();
-        }
-        if (fresh || strides[signature.temperature]) temperatures(g, first, count);
-        if (signature.mask >= 0 && args[signature.mask])
-            g.mask = {at(signature.mask, first), strides[signature.mask_stride], strides[signature.mask]};
-        if (signature.row_in >= 0) {
-            g.row_in = V{};
-            for (int k = 0; k < count; ++k) g.row_in[k] = storage.load(at(signature.row_in, first + k));
-        }
-        if (signature.words_in[0] >= 0)
-            for (int word = 0; word < 2; ++word)
-                for (int k = 0; k < lanes; ++k)
-                    memcpy(&g.words[word][k], at(signature.words_in[word], first + (k < count ? k : 0)),
-                           sizeof(double));
-        if (signature.is_loss()) set_targets(g, first, count);
-    }
-    template <class W> void set_targets(RowBlock<W>& g, isize first, int count) const {
-        auto& targets = g.targets;
-        targets.options = options.loss;
-        targets.logits = splat(C(-infinity)), targets.in_lanes = splat(typename W::Int(-1)),
-        targets.ignored = typename W::I{};
-        for (int k = 0; k < count; ++k) {
-            isize y;
-            memcpy(&y, at(signature.classes, first + k), sizeof y);
-            memcpy(&targets.row_weight[k], at(signature.row_weight, first + k), sizeof targets.row_weight[k]);
-            targets.classes[k] = y;
-            if (y < 0) {
-                if (options.loss->probabilities) continue;
-                targets.ignored[k] = -1, targets.row_weight[k] = 0;
-            } else {
-                targets.in_lanes[k] = typename W::Int(y);
-                if (!args[signature.mask] || *(at(signature.mask, first + k) + y * strides[signature.mask_stride]))
-                    targets.logits[k] = storage.load(at(signature.core[0], first + k) + y * class_stride(0));
-            }
-        }
-        for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
-        if (signature.masses >= 0)
-            for (int k = 0; k < lanes; ++k)
-                memcpy(&targets.masses[k], at(signature.masses, first + (k < count ? k : 0)), sizeof targets.masses[k]);
-        for (int k = 0; k < lanes; ++k)
-            targets.smoothing_mass[k] = options.loss->smoothing == 0
-                                            ? 0
-                                            : options.loss->smoothing / double(choices(first + (k < count ? k : 0)));
-    }
-    isize choices(isize row) const {
-        if (!args[signature.mask]) return n;
-        isize left = 0;
-        for (isize j = 0; j < n; ++j) left += *(at(signature.mask, row) + j * strides[signature.mask_stride]) != 0;
-        return left;
-    }
-    // A single element of the second input, and of the output: of the arrays, or of the copies that are walked.
-    template <class W> void set_elements(RowBlock<W>& g, isize first) const {
-        g.element = {storage.load, storage.store};
-        if (inputs == 2) g.v = operand(1, first);
-        if (has(2)) g.result = operand(2, first);
-    }
-    template <class W> static void set_walked_elements(RowBlock<W>& g) {
-        g.element = {storage_ops<C>.load, storage_ops<C>.store};
-        g.v = g.in[1], g.result = g.out;
-    }
-    template <class W> void temperatures(RowBlock<W>& g, isize first, int count) const {
-        g.scaled = false;
-        for (int k = 0; k < lanes; ++k) {
-            double t = 1;
-            if (k < count || strides[signature.temperature] == 0)
-                memcpy(&t, at(signature.temperature, first + k), sizeof t);
-            g.temperature[k] = t;
-            g.scaled |= t != 1;
-        }
-    }
-    template <class W> void put_rows(const RowBlock<W>& g, isize first, int count) const {
-        if (signature.loss >= 0)
-            for (int k = 0; k < count; ++k) memcpy(at(signature.loss, first + k), &g.targets.losses[k], sizeof(double));
-        if (signature.words_out[0] >= 0)
-            for (int word = 0; word < 2; ++word)
-                for (int k = 0; k < count; ++k)
-                    memcpy(at(signature.words_out[word], first + k), &g.words[word][k], sizeof(double));
-        if (signature.row_out) {
-            for (int k = 0; k < count; ++k) storage.store(at(signature.out, first + k), g.row_out[k]);
-        }
-    }
     // The exponentials of a block, for which there is room in `cache`, or none.
     template <class W> void set_caches(RowBlock<W>& g, const Operand& cache) const {
         g.general_cache = cache;
         g.fast_cache = cache.p && exp_cache() == ExpCache::output ? g.out : cache;
+        g.cache_scale = splat(C(1));
     }
     ExpCache exp_cache() const { return writes() ? steps.vertical.exp_cache : ExpCache::none; }
     bool caches_exp() const { return exp_cache() != ExpCache::none; }
@@ -428,6 +328,13 @@ template <class C> struct RowLoop {
                                      a.p + r * a.row_stride, a.class_stride);
         }
 
+        // Of a block whose next, of the same size, is so many rows and classes on.
+        void set_ahead(RowBlock<Horizontal<C>>& g, bool is_next, isize rows, isize classes) const {
+            for (int which = 0; which < loop.inputs; ++which)
+                g.ahead[which] =
+                    is_next && !staged[which] ? rows * g.in[which].row_stride + classes * isize(sizeof(C)) : 0;
+        }
+
       private:
         Operand place(int which, isize row, isize first, char* room) const {
             if (!staged[which]) return loop.operand(which, row, first);
@@ -435,6 +342,11 @@ template <class C> struct RowLoop {
             return {room + (second ? count * pitch() : 0), sizeof(C), pitch()};
         }
     };
+    // The lines that a row of the output has a part of are stored as usual: what is streamed after it would wait for
+    // them.
+    static void fetch_shared_lines(const RowBlock<Horizontal<C>>& g) {
+        for (int r = 0; r <= g.walk.count; ++r) __builtin_prefetch(g.out.p + r * g.out.row_stride, 1);
+    }
     bool run_rows() const {
         using W = Horizontal<C>;
         const isize fit = row_block_limit / ((inputs + writes()) * n * isize(sizeof(C)));
@@ -451,6 +363,8 @@ template <class C> struct RowLoop {
             staging.load(g, row, 0, scratch.at(0));
             set_walked_elements(g);
             set_caches(g, {cache ? scratch.at(staging.bytes()) : nullptr, sizeof(C), staging.pitch()});
+            staging.set_ahead(g, row + 2 * count <= rows, count, 0);
+            if (g.streamed) fetch_shared_lines(g);
             steps.horizontal.run(&g, 1, scratch.at(room));
             staging.store(g, row, 0);
             put_rows(g, row, g.walk.count);
@@ -465,15 +379,20 @@ template <class C> struct RowLoop {
         const Scratch scratch(tasks * staging.bytes());
         if (!scratch) return false;
         RowBlock<W> whole{};
+        // Exponentials are kept in the output before it is known whether the logits are read once more.
+        const bool keeps = exp_cache() == ExpCache::output && staging.bytes() == 0 && args[place(2)] != args[place(0)];
         for (isize row = 0; row < rows; ++row) {
             whole.walk = {n, 1};
             per_row(whole, row, 1, row == 0);
             set_elements(whole, row);
-            whole.streamed = options.streamed && !staging.staged[2];
+            set_caches(whole, {nullptr, 0, 0});
+            if (keeps) whole.fast_cache = operand(2, row);
+            whole.streamed = options.streamed && !staging.staged[2] && !keeps;
             if (!run_row_chunks(
                     steps.horizontal, whole, tasks,
                     [&](isize task, RowBlock<W>& g) {
                         staging.load(g, row, g.walk.first, scratch.at(task * staging.bytes()));
+                        staging.set_ahead(g, g.walk.first + 2 * row_chunk <= n, 0, row_chunk);
                     },
                     [&](const RowBlock<W>& g) { staging.store(g, row, g.walk.first); }))
                 return false;

@@ -37,7 +37,7 @@ template <class C_> struct Vertical {
         template <class F> ONESUM_INLINE void for_each(F f) const {
             for (isize j = 0; j < n; ++j) f(j, AllLanes{});
         }
-        template <class F> ONESUM_INLINE void for_each_output(const Operand&, bool, F f) const { for_each(f); }
+        template <class F> ONESUM_INLINE void for_each_by_lines(const Operand&, isize, F f) const { for_each(f); }
         template <class Sum, class F> ONESUM_INLINE void accumulate(Sum sum, F f) const {
             for (isize k = 0; k == 0 || (k < sums_apart && k < n); ++k) {
                 sum.begin(k, fresh);
@@ -46,7 +46,7 @@ template <class C_> struct Vertical {
                     const isize end =
                         Sum::interval && n - j > Sum::interval * sums_apart ? j + Sum::interval * sums_apart : n;
                     for (; j < end; j += sums_apart) f(j, AllLanes{}, sum);
-                    sum.flush();
+                    if (j < n) sum.flush();
                 } while (j < n);
                 sum.end(k, false);
             }

@@ -9,8 +9,8 @@ namespace {
 using namespace onesum::tuning;
 
 // An accumulator sums one partial sum after the other: begin(k), terms, end(k), which puts the total into totals[k]. It
-// has to be flushed after `interval` terms, if that is not 0. A row of more than one segment has end_segment() after
-// each, and what it ends with is the sum of the segments.
+// has to be flushed after `interval` terms, if that is not 0 and more follow. A row of more than one segment has
+// end_segment() after each, and what it ends with is the sum of the segments.
 
 // Sums that are wide from the start.
 template <class C> struct WideSum {
@@ -32,8 +32,10 @@ template <class C> struct WideSum {
 };
 
 // Sums of exponentials, good to far below an ulp of the sum. Of floats the scales are summed, as doubles, and the small
-// rest of each term apart; of doubles, whose rest is as large as the term, the rounded terms by Knuth's TwoSum, and
-// what the rounding took. A few of these residuals are added up in their own type before they move on to the sum.
+// rest of each term apart; a scale has so few digits that it becomes a double by moving its bits (alternate_lanes), and
+// the sum is that of even and odd lanes until it ends. Of doubles, whose rest is as large as the term, the rounded
+// terms by Knuth's TwoSum, and what the rounding took. A few of these residuals are added up in their own type before
+// they move on to the sum.
 //
 // Terms multiplied by a power of two give the sum so multiplied, bit for bit. So it does not matter by which exponent
 // they were shifted, and a maximum that is met late only rescales what was summed before it.
@@ -44,20 +46,41 @@ template <class C> struct ExpSum : WideSum<C> {
     using WideSum<C>::sum;
     V residuals{};
 
+    ONESUM_INLINE void begin(isize k, bool fresh) {
+        WideSum<C>::begin(k, fresh);
+        if constexpr (moved) sum = alternate_lanes(sum).scaled(1 / moved_bits_unit);
+    }
     ONESUM_INLINE void flush() {
-        add_to(sum, Wide<C>::of(residuals));
+        if constexpr (moved) sum = sum + alternate_lanes(Wide<C>::of(residuals)).scaled(1 / moved_bits_unit);
+        else add_to(sum, Wide<C>::of(residuals));
         residuals = V{};
     }
     ONESUM_INLINE void add(const Exp<C>& e) {
-        const V term = Exp<C>::single_word ? e.scale : e.rounded();
-        if constexpr (sizeof(C) == 4) {
-            sum = sum + Wide<C>::of(term);
+        if constexpr (moved) {
+            sum = sum + moved_bits(e.scale);
+            residuals = fma(e.hi, e.scale, residuals);
         } else {
+            const V term = e.rounded();
             const auto s = two_sum(sum.hi, term);
             sum = {s.hi, sum.lo + s.lo};
+            residuals = residuals + fma(e.lo, e.scale, fma(e.hi, e.scale, e.scale - term));
         }
-        if constexpr (Exp<C>::single_word) residuals = fma(e.hi, e.scale, residuals);
-        else residuals = residuals + fma(e.lo, e.scale, fma(e.hi, e.scale, e.scale - term));
+    }
+    ONESUM_INLINE void end_segment() {
+        complete();
+        WideSum<C>::end_segment();
+    }
+    ONESUM_INLINE void end(isize k, bool segmented) {
+        complete();
+        WideSum<C>::end(k, segmented);
+    }
+
+  private:
+    static constexpr bool moved = Exp<C>::single_word;
+    ONESUM_INLINE void complete() {
+        if constexpr (moved) sum = lanes_in_order(sum).scaled(moved_bits_unit);
+        add_to(sum, Wide<C>::of(residuals));
+        residuals = V{};
     }
 };
 
@@ -93,6 +116,14 @@ template <class C> struct ProductSum : WideSum<C> {
         products = V{};
     }
     ONESUM_INLINE void add(V a, V b) { products = fma(a, b, products); }
+    ONESUM_INLINE void end_segment() {
+        flush();
+        WideSum<C>::end_segment();
+    }
+    ONESUM_INLINE void end(isize k, bool segmented) {
+        flush();
+        WideSum<C>::end(k, segmented);
+    }
 };
 
 }  // namespace

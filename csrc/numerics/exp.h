@@ -3,7 +3,8 @@
 // at most 0.044, a polynomial of three terms is enough, and so is one word for the small rest. For doubles no register
 // is so wide: N = 1, and two words.
 //
-// hi = y - n LN2_HI is exact, for LN2_HI is so short; the rest is t = hi - n LN2_LO and t^2 q(t). So the parts are
+// hi = y - n LN2_HI is exact, for LN2_HI is so short; the rest is t = hi - n LN2_LO, with what the logarithm of the
+// table's entry lacks, and t^2 q(t). So the parts are
 // right to 2^-29 (2^-57 in double) of the whole before anything is rounded; tools/proofs proves it.
 //
 // The arguments are logits, not differences of logits: rounding x - m first costs up to 64 ulp at x - m = -80. What is
@@ -105,9 +106,10 @@ ONESUM_INLINE Exp<C> exp_parts(V y, V y_lo, V magic_bias) {
     if constexpr (K::table_bits > 0) {
         // The index stands below the exponent in `scale`; the entries are less by just that.
         const I power = bit_cast<I>(table_lookup(exp_table::exponent_bits, bits_of_r)) + scale;
-        V t = fma(n, splat(-K::ln2_lo), hi);
-        if constexpr (!single_word) t = t + y_lo;
-        return {tail_polynomial(t, t + table_lookup(exp_table::correction, bits_of_r)), V{}, bit_cast<V>(power)};
+        V c = fma(n, splat(-K::ln2_lo), table_lookup(exp_table::correction, bits_of_r));
+        if constexpr (!single_word) c = c + y_lo;
+        const V t = hi + c;
+        return {tail_polynomial(t, t), V{}, bit_cast<V>(power)};
     } else {
         V c = fma(n, splat(-K::ln2_lo), y_lo);
         return {hi, tail_polynomial(hi + c, c), bit_cast<V>(scale)};

@@ -43,7 +43,7 @@ template <> struct Wide<float> {
     friend Wide operator-(Wide x) { return {-x.a, -x.b}; }
     friend Wide operator*(Wide x, Wide y) { return {x.a * y.a, x.b * y.b}; }
     friend Wide operator/(Wide x, Wide y) { return {x.a / y.a, x.b / y.b}; }
-    Wide scaled(float power_of_two) const { return {a * double(power_of_two), b * double(power_of_two)}; }
+    Wide scaled(double power_of_two) const { return {a * power_of_two, b * power_of_two}; }
     Wide scaled(f32v powers_of_two) const { return {a * widen_lo(powers_of_two), b * widen_hi(powers_of_two)}; }
     static Wide choose(i32v mask, Wide x, Wide y) {
         i32half halves[2];
@@ -90,6 +90,29 @@ template <> struct Wide<double> {
     f64v rounded() const { return hi + lo; }
     Sum2<f64v> two_words() const { return {hi, lo}; }
 };
+
+// Floats of 20 digits behind the point as doubles, without a conversion: their bits moved to where a double has them,
+// which makes them less by a power of two. The even lanes and the odd ones.
+constexpr double moved_bits_unit = 0x1p896;
+inline Wide<float> moved_bits(f32v x) {
+    const i64v words = bit_cast<i64v>(bit_cast<i32v>(x) >> 3);
+    return {bit_cast<f64v>(words << 32), bit_cast<f64v>(words & ~i64v{} << 32)};
+}
+// From and to lanes of the first and of the second half.
+template <size_t... L> inline Wide<float> alternate_lanes(Wide<float> x, std::index_sequence<L...>) {
+    return {__builtin_shufflevector(x.a, x.b, (2 * L)...), __builtin_shufflevector(x.a, x.b, (2 * L + 1)...)};
+}
+template <size_t... L> inline Wide<float> lanes_in_order(Wide<float> x, std::index_sequence<L...>) {
+    constexpr int half = sizeof...(L);
+    return {__builtin_shufflevector(x.a, x.b, (L / 2 + L % 2 * half)...),
+            __builtin_shufflevector(x.a, x.b, (half / 2 + L / 2 + L % 2 * half)...)};
+}
+inline Wide<float> alternate_lanes(Wide<float> x) {
+    return alternate_lanes(x, std::make_index_sequence<vector_bytes / 8>());
+}
+inline Wide<float> lanes_in_order(Wide<float> x) {
+    return lanes_in_order(x, std::make_index_sequence<vector_bytes / 8>());
+}
 
 // From and to one double for each lane.
 inline Wide<float> wide_from(const double* p, float) {

@@ -57,7 +57,7 @@ struct CrossEntropyHvp : FromLogits {
                 const auto centre = centres.of(row), slope = slopes.of(row), level = levels.of(row);
                 const V nan = row.of(this->nan);
                 const I ignored = bit_cast<I>(row.of(bit_cast<V>(g.targets.ignored)));
-                row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.for_each_by_lines(g.out, least_by_lines(g.streamed), [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     const V x = logits.at(j, lanes);
                     const auto e = terms.term(x);
                     const I live = e.scale != 0;

@@ -235,7 +235,7 @@ struct KlDivergence {
                 const V nan = row.of(by_second ? nan_y : this->nan), at_same_top = row.of(this->at_same_top);
                 const I at_tops = bit_cast<I>(row.of(bit_cast<V>(same_top)));
                 const auto out = row.of(g.out);
-                row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.for_each_by_lines(g.out, least_by_lines(g.streamed), [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     const auto c = classes.at(j, lanes);
                     const auto p = factor_of<C>(c.e_x) * Wide<C>::of(c.e_x.scale), w = classes.less_top(c) - mean;
                     V result;

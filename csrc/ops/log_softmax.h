@@ -32,13 +32,16 @@ template <class Path, class W, class Base> struct LogProbabilities : Base {
             const auto out = row.of(g.out);
             V inverse_hi, inverse_lo;
             if constexpr (Path::general) inverse_hi = row.of(this->inverse.hi), inverse_lo = row.of(this->inverse.lo);
-            row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                V x = logits.at(j, lanes), y;
-                if constexpr (Path::general) y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
-                else y = (x - m) - log_rest;
-                if constexpr (Path::general) y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
-                ::write<C>(out.at(j), lanes, y, g.streamed);
-            });
+            row.for_each_by_lines(g.out, least_by_lines(g.streamed),
+                                  [&, streamed = g.streamed](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                                      V x = logits.at(j, lanes), y;
+                                      if constexpr (Path::general)
+                                          y = scaled_difference(x, m, inverse_hi, inverse_lo, log_rest);
+                                      else y = (x - m) - log_rest;
+                                      if constexpr (Path::general)
+                                          y = g.mask.template at<W>(row, j, lanes) ? y : splat(C(-infinity));
+                                      ::write<C>(out.at(j), lanes, y, streamed);
+                                  });
         });
     }
 };

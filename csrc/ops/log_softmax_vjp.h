@@ -96,7 +96,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 const Sum2<V> sum{row.of(sum_hi), row.of(sum_lo)};
                 InverseTemperature<C> inverse{};
                 if (g.scaled) inverse = {row.of(this->inverse.hi), row.of(this->inverse.lo), V{}};
-                row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                row.for_each_by_lines(g.out, least_by_lines(g.streamed), [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                     V v = read<C>(v_at.at(j), lanes, V{});
                     const auto d = deviation(v, v_pivot, sum, inverse, g.scaled);
                     V y = d.hi + d.lo;
@@ -126,10 +126,10 @@ struct LogSoftmaxVjp : FromOutput<true> {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
-                NextPack<W> next(g, 0);
+                Prefetch<W, 2> next(g, 0);
                 V nan{};
                 row.accumulate(WideSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
-                    next.fetch();
+                    next.fetch(p_at.at(j));
                     if (Path::general || pivot.may_be_at(j)) {
                         V v = read<C>(v_at.at(j), lanes, V{});
                         v = pivot.at(j) ? V{} : v;
@@ -168,11 +168,11 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 const V all = row.of(this->all), all_lo = row.of(this->all_lo), p_power = row.of(this->p_power),
                         nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
-                NextPack<W> next(g, 1);
+                Prefetch<W, 2> next(g, 1);
                 const auto out = row.of(g.out);
                 const bool streamed = g.streamed && reinterpret_cast<uintptr_t>(out.at(0)) % 64 == 0;
                 row.accumulate(WideSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
-                    next.fetch();
+                    next.fetch(v_at.at(j));
                     V logp = read<C>(p_at.at(j), lanes, splat(nothing));
                     V v = read<C>(v_at.at(j), lanes, V{});
                     V p = exponential(logp) * p_power;

@@ -30,7 +30,8 @@ template <class Path, class W> ONESUM_NOINLINE typename W::V max_over_classes(co
     g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
         const Logits<Path, W> logits(g, row, which);
         V m = splat(typename W::C(-infinity));
-        row.for_each([&](isize j, auto lanes) ONESUM_FORCE_INLINE { m = max(logits.at(j, lanes), m); });
+        row.for_each_by_lines(g.in[which], least_by_lines(false),
+                              [&](isize j, auto lanes) ONESUM_FORCE_INLINE { m = max(logits.at(j, lanes), m); });
         partial[row.r] = m;
     });
     return g.walk.max_of(partial);

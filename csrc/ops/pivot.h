@@ -78,51 +78,40 @@ template <bool logarithms> struct FromOutput {
             pivot.finite = !logarithms || !any_true(sum - sum != 0);
         });
     }
+    // In each lane the largest and the first class that has it, and then the first of the lanes that have the row's.
     template <class W> static void find_horizontal(const RowBlock<W>& g, Pivot<W>& pivot) {
         using C = typename W::C;
         using V = typename W::V;
-        V largest[W::views];
+        using I = typename W::I;
+        using Int = typename W::Int;
+        V largest[W::views], partial[W::views];
+        I position[W::views];
         pivot.finite = true;
         pivot.has_v = g.walk.n == g.classes;
-        g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
-            const auto p_at = row.of(g.in[0]);
+        g.walk.rows([&, p_in = g.in[0]](auto row) ONESUM_FORCE_INLINE {
+            const auto p_at = row.of(p_in);
             V m = splat(C(-infinity)), sum{};
-            row.for_each([&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                V p = read<C>(p_at.at(j), lanes, splat(C(-infinity)));
+            I here = iota<I>(), at = here;
+            row.for_each_by_lines(p_in, least_by_lines(false), [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                const V p = read<C>(p_at.at(j), lanes, splat(C(-infinity)));
+                at = p > m ? here : at;
                 m = max(p, m);
+                here += Int(lanes.all ? W::lanes : lanes.count);
                 if constexpr (logarithms) sum = sum + (lanes.all ? p : keep_lanes(p, lanes.count, V{}));
             });
-            largest[row.r] = m;
+            largest[row.r] = partial[row.r] = m, position[row.r] = at;
             if constexpr (logarithms) pivot.finite &= !any_true(sum - sum != 0);
         });
-        pivot.value = g.walk.max_of(largest);
+        pivot.value = g.walk.max_of(partial);
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
-            const isize j = first_at(row, row.of(g.in[0]), row.of(pivot.value));
-            pivot.position[row.r] = typename W::Int(j);
-            if (pivot.has_v) memcpy(reinterpret_cast<C*>(&pivot.v) + row.r, row.of(g.in[1]).at(j), sizeof(C));
+            I& at = position[row.r];
+            at = largest[row.r] == row.of(pivot.value) ? at : splat(Int(0x7fffffff));
         });
-    }
-    // The first class of a row that has the value; 0 if none has. Four vectors at a time, for each look may be the
-    // last.
-    template <class Row, class V> static ONESUM_INLINE isize first_at(const Row& row, const auto& p_at, V value) {
-        using C = decltype(+value[0]);
-        constexpr int lanes = Vec<C>::lanes;
-        isize j = 0;
-        for (; row.n - j >= 4 * lanes; j += 4 * lanes) {
-            const auto here = [&](int i) ONESUM_FORCE_INLINE { return load<C>(p_at.at(j + i * lanes)) == value; };
-            const auto a = here(0), b = here(1), c = here(2), d = here(3);
-            if (!any_true((a | b) | (c | d))) continue;
-            if (any_true(a)) return j + find_first_true(a);
-            if (any_true(b)) return j + lanes + find_first_true(b);
-            if (any_true(c)) return j + 2 * lanes + find_first_true(c);
-            return j + 3 * lanes + find_first_true(d);
-        }
-        for (; j < row.n; j += lanes) {
-            const int count = row.n - j < lanes ? int(row.n - j) : lanes;
-            const auto here = read<C>(p_at.at(j), SomeLanes{count}, splat(C(not_a_number))) == value;
-            if (any_true(here)) return j + find_first_true(here);
-        }
-        return 0;
+        pivot.position = g.walk.min_of(position);
+        if (!pivot.has_v) return;
+        g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
+            memcpy(reinterpret_cast<C*>(&pivot.v) + row.r, row.of(g.in[1]).at(pivot.position[row.r]), sizeof(C));
+        });
     }
 };
 

@@ -72,11 +72,11 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
             const Logits<Path, W> logits(g, row);
             const auto kept = row.of(cache(g));
             auto visitor = visit(row);
-            NextPack<W> next(g, 0);
+            Prefetch<W> next(g, 0);
             I at_infinity{};
             row.accumulate(Sum(totals), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                 V x = logits.at(j, lanes);
-                next.fetch();
+                next.fetch(logits.x.at(j));
                 auto e = terms.template term<exactly>(x);
                 if constexpr (Path::general) at_infinity -= x == C(infinity);
                 if constexpr (keep) ::write<C>(kept.at(j), lanes, e.rounded(), false);
@@ -87,17 +87,21 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
         });
     }
     template <bool kept, class F> ONESUM_INLINE void write_pass(const RowBlock<W>& g, V p_at_top, F visit) const {
-        const V exponential_at_top = this->rounded_pivot();
+        const V scale = kept ? g.cache_scale : splat(C(1)), scaled_hi = this->hi * scale, scaled_lo = this->lo * scale,
+                exponential_at_top = this->rounded_pivot() / scale;
         g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
             const auto terms = this->of(row);
             const Logits<Path, W> logits(g, row);
             const auto out = row.of(g.out), exponentials = row.of(cache(g));
-            const V hi = row.of(this->hi), lo = row.of(this->lo);
+            const V hi = row.of(scaled_hi), lo = row.of(scaled_lo);
             [[maybe_unused]] const V biased_hi = hi * (1 / K::inv_scale_bias), biased_lo = lo * (1 / K::inv_scale_bias);
             const V e_top = row.of(exponential_at_top), at_top = row.of(p_at_top);
             const V at_infinity = row.of(this->at_infinity);
             auto visitor = visit(row);
-            row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+            // Where the exponentials lie in the output a vector across two that were just written is waited for: only
+            // long rows are worth it.
+            const isize least = least_by_lines(g.streamed) * (kept && !Path::general ? 4 : 1);
+            row.for_each_by_lines(g.out, least, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
                 V x{}, e;
                 if constexpr (Path::general || !kept) x = logits.at(j, lanes);
                 if constexpr (kept) e = read<C>(exponentials.at(j), lanes, V{});

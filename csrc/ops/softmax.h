@@ -16,9 +16,9 @@ struct Softmax : FromLogits {
         void finish(RowBlock<W>& g, Totals<W>& totals) { P::finish(g, totals, C(not_a_number)); }
         ONESUM_NOINLINE void write(RowBlock<W>& g) const {
             this->for_each(g, [&](auto row) ONESUM_FORCE_INLINE {
-                return [&g, row](isize j, auto lanes, V, V p, char* out) ONESUM_FORCE_INLINE {
+                return [&g, row, streamed = g.streamed](isize j, auto lanes, V, V p, char* out) ONESUM_FORCE_INLINE {
                     if constexpr (Path::general) p = g.mask.template at<W>(row, j, lanes) ? p : V{};
-                    ::write<C>(out, lanes, p, g.streamed);
+                    ::write<C>(out, lanes, p, streamed);
                 };
             });
         }

@@ -31,13 +31,13 @@ struct SoftmaxVjp : FromOutput<false> {
             if constexpr (Path::general) inverse = inverse_temperature(g);
         }
         ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
-            g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
-                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
+            g.walk.rows([&, p_in = g.in[0], v_in = g.in[1]](auto row) ONESUM_FORCE_INLINE {
+                const auto p_at = row.of(p_in), v_at = row.of(v_in);
                 const V lifted = row.of(this->lifted);
                 [[maybe_unused]] const V v_pivot = row.of(this->v_pivot);
-                NextPack<W> next(g, 0);
+                Prefetch<W, 2> next(g, 0);
                 row.accumulate(ProductSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
-                    next.fetch();
+                    next.fetch(p_at.at(j));
                     const V p = read<C>(p_at.at(j), lanes, V{});
                     V v = read<C>(v_at.at(j), lanes, V{});
                     if constexpr (Path::general) v = p == 0 ? v_pivot : v;
@@ -60,17 +60,18 @@ struct SoftmaxVjp : FromOutput<false> {
             return any_true(first_n<I>(g.walk.count) & ~finite) ? Next::general_path : Next::done;
         }
         ONESUM_NOINLINE void write(RowBlock<W>& g) const {
-            g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
-                const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]), out = row.of(g.out);
+            g.walk.rows([&, p_in = g.in[0], v_in = g.in[1], g_out = g.out,
+                         streamed = g.streamed](auto row) ONESUM_FORCE_INLINE {
+                const auto p_at = row.of(p_in), v_at = row.of(v_in), out = row.of(g_out);
                 const V hi = row.of(centre_hi), lo = row.of(centre_lo);
                 V nan{}, shrink{}, inverse_hi{}, inverse_lo{};
                 if constexpr (Path::general) {
                     nan = row.of(this->nan), shrink = row.of(this->shrink);
                     inverse_hi = row.of(inverse.hi), inverse_lo = row.of(inverse.lo);
                 }
-                NextPack<W> next(g, 1);
-                row.for_each_output(g.out, g.streamed, [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                    next.fetch();
+                Prefetch<W, 2> next(g, 1);
+                row.for_each_by_lines(g_out, least_by_lines(streamed), [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
+                    next.fetch(v_at.at(j));
                     const V p = read<C>(p_at.at(j), lanes, V{}), v = read<C>(v_at.at(j), lanes, V{});
                     V y;
                     if constexpr (Path::general) {
@@ -83,7 +84,7 @@ struct SoftmaxVjp : FromOutput<false> {
                         if constexpr (fused) y = fma(p, d.hi, p * d.lo);
                         else y = p * d.hi;
                     }
-                    ::write_derivative<C>(out.at(j), lanes, y, g.streamed);
+                    ::write_derivative<C>(out.at(j), lanes, y, streamed);
                 });
             });
         }

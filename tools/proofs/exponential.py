@@ -61,11 +61,12 @@ def exponential(c: Exp, fused: bool) -> Proven:
             f"evaluate(log(2) / {c.entries} - {dyadic(c.ln2_hi + c.ln2_lo)}, [0;0])",
         ]
         + [
-            f"evaluate(2^({j} / {c.entries}) / {dyadic(scale)} - 1, [0;0])"
+            f"evaluate(log(2) * {j} / {c.entries} - log({dyadic(scale)}), [0;0])"
             for j, (scale, _) in enumerate(c.table)
         ]
     )
     most_n, most_t = reduction(c, ln2, fused)
+    most_t += up(max(map(magnitude, corrections)), 40)
     domain = f"[{dyadic(-most_t)}; {dyadic(most_t)}]"
     ((_, error),) = sollya([f"supnorm({polynomial(c)}, exp(x), {domain}, relative, 1b-10)"])
     common = {
@@ -92,9 +93,8 @@ def exponential(c: Exp, fused: bool) -> Proven:
                 t=t,
                 j=f"{j}/{c.entries}",
                 scale=dyadic(scale),
+                stored=dyadic(stored),
                 correction=interval(*corrections[j]),
-                corrected=f"f(t + {dyadic(stored)})" if stored else "t",
-                corrected_exact="t_exact + correction" if stored else "t_exact",
             )
         return found["exact"], found
 

@@ -30,6 +30,34 @@ def test_floors_move_the_bytes(size, offset):
         np.testing.assert_array_equal(same, a)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (5, 63), (1000, 300), (3, 1 << 19)])
+@pytest.mark.parametrize("offset", [0, 1, 48])
+def test_rows_are_read_and_then_moved(shape, offset):
+    core = pytest.importorskip("onesum._core")
+    k, n = shape
+    rng = np.random.default_rng(n)
+    a, b = misaligned(k * n, offset, rng), misaligned(k * n, 3, rng)
+    for streaming in (False, True):
+        for first, moved, wanted in (
+            ((b,), (a,), a),
+            ((a, b), (a, b), a ^ b),
+            ((a,), (a, b), a ^ b),
+        ):
+            around = np.full(k * n + 200, 7, np.uint8)
+            target = around[offset + 5 : offset + 5 + k * n]
+            seen = core._move_rows(target, first, moved, n, streaming)
+            assert seen == np.bitwise_xor.reduce(np.bitwise_xor.reduce(first))
+            np.testing.assert_array_equal(target, wanted)
+            assert np.all(around[: offset + 5] == 7)
+            assert np.all(around[offset + 5 + k * n :] == 7)
+    with pytest.raises(ValueError, match=f"row_bytes: expected a divisor of {k * n}, got 0"):
+        core._move_rows(a, (a,), (b,), 0, True)
+    with pytest.raises(
+        ValueError, match=f"moved: expected arrays of {k * n} bytes, got {k * n - 1}"
+    ):
+        core._move_rows(a, (a,), (b[1:],), n, True)
+
+
 def test_floors_take_arrays_of_equal_size():
     core = pytest.importorskip("onesum._core")
     a = np.zeros(8, np.float32)

@@ -101,7 +101,7 @@ def test_columns_of_several_panels(kernel_api, function, dtype):
 @one_instruction_set
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_exponentials_that_were_kept_over_another_maximum(kernel_api, dtype):
-    """Each piece keeps them over its own, in the output; not in place, where they are computed again."""
+    """Each piece keeps them over its own, in the output; in place they are computed again."""
     below = [0, 3, 13.5, 14.5, 40, 87, 102, 60, 250, 0]  # how much less a piece's maximum is
     x = logits("spread 3", 1, len(below) * PIECE - 5, dtype)
     x = np.clip(x, -9, 3) - np.repeat(below, PIECE)[:-5].astype(dtype)

@@ -81,8 +81,8 @@ static_assert(most_panel > tiles_per_batch, "panels have more than one batch of 
 // line of it need be read first.
 constexpr size_t streamed_bytes = choose(24 << 20, 4 << 10);
 // From so many classes on rows are read and written by whole lines, where the order does not matter; the first and the
-// last line of a shorter one would cost more than the others save. What is streamed has to be.
-constexpr isize least_by_lines(bool streamed) { return streamed ? 0 : choose(128, 8); }
+// last line of a shorter one would cost more than the others save.
+constexpr isize read_by_lines = choose(128, 8);
 // What bandwidth.cpp reads next is fetched so many bytes ahead; of rows side by side, so many classes before they are
 // used.
 constexpr isize fetched_bytes = 1024, fetched_classes = 8;

@@ -25,6 +25,9 @@ struct SomeLanes {
     int count;
 };
 
+// From so many classes on a row is walked by whole lines; what is streamed always is.
+inline isize least_by_lines(bool streamed) { return streamed ? 0 : read_by_lines; }
+
 // An operand of a row block: from here, bytes between neighbouring classes and between neighbouring rows.
 struct Operand {
     char* p;

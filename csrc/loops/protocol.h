@@ -86,7 +86,7 @@ template <Operation Op, class W, class Path> constexpr typename Steps<W>::Path p
     using Prepass = decltype(Op::prepass(RowBlock<W>{}));
     typename Steps<W>::Path path{};
     path.begin = [](const RowBlock<W>& g, const void* prepass, void* run) {
-        put(static_cast<Run*>(run), Run(g, *static_cast<const Prepass*>(prepass)));
+        make<Run>(run, g, *static_cast<const Prepass*>(prepass));
     };
     path.sum = [](void* run, RowBlock<W>& g, Totals<W>& totals) {
         static_cast<Run*>(run)->sum(g, static_cast<Sums&>(totals));
@@ -142,7 +142,7 @@ template <Operation Op, class W> void run_blocks(RowBlock<W>* blocks, int count,
             const auto totals = [&](int t) ONESUM_FORCE_INLINE -> Sums& {
                 return *reinterpret_cast<Sums*>(room + t * bytes + prepass_bytes<Op, W> + run_bytes<Op, W>);
             };
-            for (int t = 0; t < count; ++t) put(run(t), Run(blocks[t], *prepass(t)));
+            for (int t = 0; t < count; ++t) make<Run>(run(t), blocks[t], *prepass(t));
             for (int t = 0; t < count; ++t) run(t)->sum(blocks[t], totals(t));
             done = true;
             for (int t = 0; t < count; ++t) {

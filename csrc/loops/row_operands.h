@@ -18,7 +18,7 @@ template <class C> struct RowOperands {
     const int inputs = signature.core[1] < 0 ? 1 : 2;
 
     bool has(int which) const { return which < 2 ? signature.core[which] >= 0 : !signature.row_out; }
-    bool writes() const { return signature.is_loss() ? options.loss->gradient : has(2); }
+    bool writes() const { return signature.is_loss ? options.loss->gradient : has(2); }
     int place(int which) const { return which < 2 ? signature.core[which] : signature.out; }
 
     char* at(int place, isize row) const { return args[place] + row * strides[place]; }
@@ -46,9 +46,8 @@ template <class C> struct RowOperands {
         if (signature.words_in[0] >= 0)
             for (int word = 0; word < 2; ++word)
                 for (int k = 0; k < lanes; ++k)
-                    memcpy(&g.words[word][k], at(signature.words_in[word], first + (k < count ? k : 0)),
-                           sizeof(double));
-        if (signature.is_loss()) set_targets(g, first, count);
+                    g.words[word][k] = double_at(signature.words_in[word], first + (k < count ? k : 0));
+        if (signature.is_loss) set_targets(g, first, count, fresh);
     }
     // A single element of the second input, and of the output: of the arrays, or of the copies that are walked.
     template <class W> void set_elements(RowBlock<W>& g, isize first) const {
@@ -62,12 +61,9 @@ template <class C> struct RowOperands {
     }
     // What the steps have left of those rows that is not in the output.
     template <class W> void put_rows(const RowBlock<W>& g, isize first, int count) const {
-        if (signature.loss >= 0)
-            for (int k = 0; k < count; ++k) memcpy(at(signature.loss, first + k), &g.targets.losses[k], sizeof(double));
+        if (signature.loss >= 0) put_doubles(g.targets.losses, signature.loss, first, count);
         if (signature.words_out[0] >= 0)
-            for (int word = 0; word < 2; ++word)
-                for (int k = 0; k < count; ++k)
-                    memcpy(at(signature.words_out[word], first + k), &g.words[word][k], sizeof(double));
+            for (int word = 0; word < 2; ++word) put_doubles(g.words[word], signature.words_out[word], first, count);
         if (signature.row_out) {
             for (int k = 0; k < count; ++k) storage.store(at(signature.out, first + k), g.row_out[k]);
         }
@@ -77,40 +73,60 @@ template <class C> struct RowOperands {
     template <class W> void temperatures(RowBlock<W>& g, isize first, int count) const {
         g.scaled = false;
         for (int k = 0; k < lanes; ++k) {
-            double t = 1;
-            if (k < count || strides[signature.temperature] == 0)
-                memcpy(&t, at(signature.temperature, first + k), sizeof t);
-            g.temperature[k] = t;
-            g.scaled |= t != 1;
+            const bool given = k < count || strides[signature.temperature] == 0;
+            g.temperature[k] = given ? double_at(signature.temperature, first + k) : 1;
+            g.scaled |= g.temperature[k] != 1;
         }
     }
-    template <class W> void set_targets(RowBlock<W>& g, isize first, int count) const {
+    template <class W> void set_targets(RowBlock<W>& g, isize first, int count, bool fresh) const {
         auto& targets = g.targets;
         targets.options = options.loss;
         targets.logits = splat(C(-infinity)), targets.in_lanes = splat(typename W::Int(-1)),
         targets.ignored = typename W::I{};
-        for (int k = 0; k < count; ++k) {
+        for (double& weight : targets.row_weight) weight = double_at(signature.row_weight, first);
+        if (strides[signature.row_weight])
+            for (int k = 0; k < count; ++k) targets.row_weight[k] = double_at(signature.row_weight, first + k);
+        for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
+        // What is read is named here: a store to the targets might change it, for all the compiler knows.
+        const char *y_at = at(signature.classes, first), *x_at = at(signature.core[0], first),
+                   *mask_at = args[signature.mask] ? at(signature.mask, first) : nullptr;
+        const isize y_stride = strides[signature.classes], x_stride = strides[signature.core[0]],
+                    mask_stride = strides[signature.mask], class_stride = this->class_stride(0),
+                    mask_class_stride = strides[signature.mask_stride];
+        const bool probabilities = options.loss->probabilities, converted = storage.size != sizeof(C);
+        const auto load = storage.load;
+        for (int k = 0; k < count; ++k, y_at += y_stride, x_at += x_stride) {
             isize y;
-            memcpy(&y, at(signature.classes, first + k), sizeof y);
-            memcpy(&targets.row_weight[k], at(signature.row_weight, first + k), sizeof targets.row_weight[k]);
+            memcpy(&y, y_at, sizeof y);
             targets.classes[k] = y;
             if (y < 0) {
-                if (options.loss->probabilities) continue;
-                targets.ignored[k] = -1, targets.row_weight[k] = 0;
-            } else {
-                targets.in_lanes[k] = typename W::Int(y);
-                if (!args[signature.mask] || *(at(signature.mask, first + k) + y * strides[signature.mask_stride]))
-                    targets.logits[k] = storage.load(at(signature.core[0], first + k) + y * class_stride(0));
+                if (!probabilities) targets.ignored[k] = -1, targets.row_weight[k] = 0;
+                continue;
             }
+            targets.in_lanes[k] = typename W::Int(y);
+            if (mask_at && !mask_at[k * mask_stride + y * mask_class_stride]) continue;
+            const char* const x = x_at + y * class_stride;
+            if (converted) targets.logits[k] = load(x);
+            else memcpy(reinterpret_cast<C*>(&targets.logits) + k, x, sizeof(C));
         }
-        for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
         if (signature.masses >= 0)
             for (int k = 0; k < lanes; ++k)
-                memcpy(&targets.masses[k], at(signature.masses, first + (k < count ? k : 0)), sizeof targets.masses[k]);
+                targets.masses[k] = double_at(signature.masses, first + (k < count ? k : 0));
+        if (!fresh && options.loss->smoothing == 0) return;
         for (int k = 0; k < lanes; ++k)
             targets.smoothing_mass[k] = options.loss->smoothing == 0
                                             ? 0
                                             : options.loss->smoothing / double(choices(first + (k < count ? k : 0)));
+    }
+    double double_at(int place, isize row) const {
+        double x;
+        memcpy(&x, at(place, row), sizeof x);
+        return x;
+    }
+    void put_doubles(const double* x, int place, isize first, int count) const {
+        if (strides[place] == sizeof *x) memcpy(at(place, first), x, size_t(count) * sizeof *x);
+        else
+            for (int k = 0; k < count; ++k) memcpy(at(place, first + k), x + k, sizeof *x);
     }
     isize choices(isize row) const {
         if (!args[signature.mask]) return n;

@@ -9,13 +9,27 @@
 
 namespace {
 
+struct InPlace { void* room; };
+
+}  // namespace
+
+// The standard library's would be a function that the instruction sets share.
+__attribute__((always_inline)) inline void* operator new(size_t, InPlace at) noexcept { return at.room; }
+
+namespace {
+
 // Memory for vectors, or null; to be released.
 inline char* memory_of(size_t bytes) { return static_cast<char*>(aligned_memory(bytes)); }
 
-// Puts an object where there is room for it. (A placement new would be a function that the instruction sets share.)
+// Puts an object where there is room for it; or makes it there, which spares copying a large one.
 template <class T> void put(T* room, const T& made) {
     static_assert(std::is_trivially_copyable_v<T>);
     memcpy(static_cast<void*>(room), &made, sizeof made);
+}
+
+template <class T, class... Args> void make(void* room, const Args&... args) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    new (InPlace{room}) T(args...);
 }
 
 // Room for a call: on the stack where it is little. Aligned for vectors.

@@ -16,19 +16,20 @@ struct CrossEntropy : FromLogits {
     static constexpr ExpCache exp_cache = ExpCache::scratch;
     template <class W> static bool needs_general(const RowBlock<W>& g, const typename W::V& m) {
         using C = typename W::C;
-        const auto& targets = g.targets;
-        bool general = targets.options->z_loss != 0 || (W::vertical && any_true(targets.ignored));
-        for (int k = 0; k < W::lanes; ++k) {
-            const double factor = mass(g, k) * targets.options->grad_scale;
-            general |= factor != 0 && !(factor >= least_factor<C> && factor <= most_factor<C>);
-        }
-        return general || FromLogits::needs_general(g, m);
+        const auto& options = *g.targets.options;
+        const auto factors = masses(g) * wide_splat<C>(options.grad_scale);
+        return options.z_loss != 0 || (W::vertical && any_true(g.targets.ignored)) ||
+               !all_usual(g, factors.rounded()) || FromLogits::needs_general(g, m);
     }
-    template <class W> static double mass(const RowBlock<W>& g, int k) {
+    // Of the rows' classes.
+    template <class W> static Wide<typename W::C> masses(const RowBlock<W>& g) {
         const auto& targets = g.targets;
-        return targets.options->weight && targets.classes[k] >= 0
-                   ? targets.row_weight[k] * targets.options->weight[targets.classes[k]]
-                   : targets.row_weight[k];
+        auto q = wide_from<typename W::C>(targets.row_weight);
+        if (!targets.options->weight) return q;
+        double weights[W::lanes];
+        for (int k = 0; k < W::lanes; ++k)
+            weights[k] = targets.classes[k] < 0 ? 1 : targets.options->weight[targets.classes[k]];
+        return q * wide_from<typename W::C>(weights);
     }
 
     template <class Path, class W> struct Run : Probabilities<Path, W, true> {
@@ -59,9 +60,7 @@ struct CrossEntropy : FromLogits {
             const auto log = log1p(Wide<C>::choose(is_top, others, (others - top) + target) / top);
             auto logit_gap = Wide<C>::choose(is_top, Wide<C>{}, Wide<C>::of(m) - Wide<C>::of(x));
             if constexpr (Path::general) logit_gap = logit_gap * this->inverse.wide();
-            double masses[W::lanes];
-            for (int k = 0; k < W::lanes; ++k) masses[k] = mass(g, k);
-            const auto q = wide_from<C>(masses);
+            const auto q = masses(g);
             // A logarithm of next to nothing is that nothing.
             const I tiny = is_top & (others.rounded() < C(0x1p-100)) & (biased.rounded() > 0);
             const auto losses = Wide<C>::choose(tiny, unbiased_product(biased / top, q), (log + logit_gap) * q);
@@ -69,7 +68,7 @@ struct CrossEntropy : FromLogits {
             const V total = all.rounded(), loss = losses.rounded();
             const I special =
                 (m - x == C(infinity)) | (x == C(-infinity)) | (m == C(infinity)) | ((loss != loss) & (total == total));
-            if (any_true(special)) nonfinite_loss(g, special, total, log.rounded(), masses);
+            if (any_true(special)) nonfinite_loss(g, special, total, log.rounded(), q);
             auto z_grad = Wide<C>{};  // 2 z s (log sum)
             if constexpr (Path::general)
                 if (options.z_loss != 0) z_grad = add_z_loss(g, m, Wide<C>::of(m) * this->inverse.wide() + log);
@@ -136,7 +135,9 @@ struct CrossEntropy : FromLogits {
             }
         }
         // Rows of which the loss is infinite, or nothing, or not a number.
-        ONESUM_NOINLINE void nonfinite_loss(RowBlock<W>& g, I special, V all, V log, const double* masses) const {
+        ONESUM_NOINLINE void nonfinite_loss(RowBlock<W>& g, I special, V all, V log, Wide<C> q) const {
+            double masses[W::lanes];
+            wide_to(masses, q);
             for (int k = 0; k < g.walk.count; ++k) {
                 if (!special[k]) continue;
                 double& loss = g.targets.losses[k];

@@ -199,8 +199,10 @@ template <class S> class Softcapped {
         plane(to.core[0], to.core_strides[0], x), plane(to.core[1], to.core_strides[1], second),
             plane(to.out, to.out_stride, out);
         plane(to.targets, to.targets_stride, x);  // which is not read
-        for (auto operand : {&onesum::Signature::mask, &onesum::Signature::classes, &onesum::Signature::row_weight,
-                             &onesum::Signature::masses, &onesum::Signature::temperature, &onesum::Signature::loss}) {
+        using Places = onesum::Signature;
+        constexpr int Places::* others[] = {&Places::mask,   &Places::classes,     &Places::row_weight,
+                                            &Places::masses, &Places::temperature, &Places::loss};
+        for (auto operand : others) {
             const int from = signature.*operand;
             if (to.*operand < 0 || from < 0) continue;
             inner_args[to.*operand] = args[from] + first * strides[from], inner_strides[to.*operand] = strides[from];

@@ -172,26 +172,37 @@ PyObject* losses(PyObject*, PyObject* args) {
 class CompensatedSum {
   public:
     static constexpr int lanes = 8;
+    typedef double Lanes __attribute__((vector_size(8 * lanes)));
+
+    void add(const Lanes& terms) {
+        const Lanes s = sum + terms, part = s - sum;
+        rest += (sum - (s - part)) + (terms - part);
+        sum = s;
+    }
     void add(npy_intp i, double term) {
-        const npy_intp k = i % lanes;
-        const double s = sum[k] + term, part = s - sum[k];
-        rest[k] += (sum[k] - (s - part)) + (term - part);
-        sum[k] = s;
+        Lanes terms{};
+        terms[i % lanes] = term;
+        add(terms);
     }
     double total() {
-        for (int k = 1; k < lanes; ++k) add(0, sum[k]), rest[0] += rest[k];
-        return std::isfinite(rest[0]) ? sum[0] + rest[0] : sum[0];
+        double others = 0;
+        for (int k = 1; k < lanes; ++k) add(0, sum[k]), others += rest[k];
+        const double all = rest[0] + others;
+        return std::isfinite(all) ? sum[0] + all : sum[0];
     }
 
   private:
-    double sum[lanes] = {}, rest[lanes] = {};
+    Lanes sum{}, rest{};
 };
 double sum_of(const double* x, npy_intp count) {
     constexpr int lanes = CompensatedSum::lanes;
     CompensatedSum sum;
     npy_intp i = 0;
-    for (; i + lanes <= count; i += lanes)
-        for (int k = 0; k < lanes; ++k) sum.add(k, x[i + k]);
+    for (; i + lanes <= count; i += lanes) {
+        CompensatedSum::Lanes terms;
+        memcpy(&terms, x + i, sizeof terms);
+        sum.add(terms);
+    }
     for (; i < count; ++i) sum.add(i, x[i]);
     return sum.total();
 }
@@ -256,11 +267,11 @@ template <class T> bool read_classes(const ArrayView& given, const ArraySpec& sp
     return true;
 }
 
-// Class indices that can be taken as they are. As unsigned numbers negative ones are large.
-bool all_below(uint64_t n, const uint64_t* classes, npy_intp count) {
-    bool outside = false;
-    for (npy_intp i = 0; i < count; ++i) outside |= classes[i] >= n;
-    return !outside;
+// Class indices that can be taken as they are: neither y nor n - 1 - y is negative.
+bool all_below(int64_t n, const int64_t* classes, npy_intp count) {
+    int64_t negative = 0;
+    for (npy_intp i = 0; i < count; ++i) negative |= classes[i] | (n - 1 - classes[i]);
+    return negative >= 0;
 }
 
 bool number_of(PyObject* given, double& number) {
@@ -342,7 +353,7 @@ template <bool bfloat16> PyObject* direct_cross_entropy(PyObject*, PyObject* con
             return decline();
         if (target_type == NPY_INT64 && ignored_given == Py_None && !options.weight &&
             PyArray_IS_C_CONTIGUOUS(array(target))) {
-            if (!all_below(n, reinterpret_cast<const uint64_t*>(indices.data), rows)) return decline();
+            if (!all_below(n, reinterpret_cast<const int64_t*>(indices.data), rows)) return decline();
             request.classes = indices;
         } else {
             const auto read = target_type == NPY_INT64 ? read_classes<int64_t> : read_classes<int32_t>;

@@ -82,41 +82,94 @@ PyObject* release_memory(PyObject*, PyObject*) {
     return PyLong_FromSsize_t(bytes);
 }
 
+// Where the bytes of arrays are, for what moves them: C-contiguous arrays, all of as many.
+struct Bytes {
+    npy_intp size = -1;  // as the first array has it
+
+    // False, and an exception set, if `object` is none.
+    bool of(PyObject* object, const char* name, char*& data) {
+        if (!PyArray_Check(object)) {
+            PyErr_Format(PyExc_TypeError, "%s: expected NumPy arrays, got %R", name, Py_TYPE(object));
+            return false;
+        }
+        auto* array = reinterpret_cast<PyArrayObject*>(object);
+        if (!PyArray_IS_C_CONTIGUOUS(array)) {
+            PyErr_Format(PyExc_ValueError, "%s: expected C-contiguous arrays", name);
+            return false;
+        }
+        if (size >= 0 && PyArray_NBYTES(array) != size) {
+            PyErr_Format(PyExc_ValueError, "%s: expected arrays of %zd bytes, got %zd", name, Py_ssize_t(size),
+                         Py_ssize_t(PyArray_NBYTES(array)));
+            return false;
+        }
+        size = PyArray_NBYTES(array);
+        data = PyArray_BYTES(array);
+        return true;
+    }
+    bool of_target(PyObject* object, char*& data) {
+        if (!of(object, "target", data)) return false;
+        if (PyArray_ISWRITEABLE(reinterpret_cast<PyArrayObject*>(object))) return true;
+        PyErr_Format(PyExc_ValueError, "target: expected a writeable array");
+        return false;
+    }
+    // One array or two.
+    bool of_each(PyObject* arrays, const char* name, const char** data) {
+        const Py_ssize_t count = PyTuple_Size(arrays);
+        if (count < 1 || count > 2) {
+            PyErr_Format(PyExc_ValueError, "%s: expected one or two arrays, got %zd", name, count);
+            return false;
+        }
+        for (Py_ssize_t i = 0; i < count; ++i) {
+            char* found;
+            if (!of(PyTuple_GetItem(arrays, i), name, found)) return false;
+            data[i] = found;
+        }
+        return true;
+    }
+};
+
 // _move(target, sources, streaming): see runtime/bandwidth.h. What it returns for target None depends on every byte
 // read.
 PyObject* move(PyObject*, PyObject* args) {
-    PyObject *target, *sources;
+    PyObject *object, *sources;
     int streaming;
-    if (!PyArg_ParseTuple(args, "OO!p:_move", &target, &PyTuple_Type, &sources, &streaming)) return nullptr;
-    const Py_ssize_t count = PyTuple_Size(sources);
-    if (count < 1 || count > 2)
-        return PyErr_Format(PyExc_ValueError, "sources: expected one or two arrays, got %zd", count);
-    char* data[3] = {};  // target, sources
-    npy_intp size = 0;
-    for (Py_ssize_t i = target == Py_None ? 1 : 0; i <= count; ++i) {
-        PyObject* object = i ? PyTuple_GetItem(sources, i - 1) : target;
-        const char* name = i ? "sources" : "target";
-        if (!PyArray_Check(object))
-            return PyErr_Format(PyExc_TypeError, "%s: expected NumPy arrays, got %R", name, Py_TYPE(object));
-        auto* array = reinterpret_cast<PyArrayObject*>(object);
-        if (!PyArray_IS_C_CONTIGUOUS(array))
-            return PyErr_Format(PyExc_ValueError, "%s: expected C-contiguous arrays", name);
-        if (!i && !PyArray_ISWRITEABLE(array))
-            return PyErr_Format(PyExc_ValueError, "target: expected a writeable array");
-        const bool first = i == (target == Py_None ? 1 : 0);
-        if (!first && PyArray_NBYTES(array) != size)
-            return PyErr_Format(PyExc_ValueError, "%s: expected arrays of %zd bytes, got %zd", name, Py_ssize_t(size),
-                                Py_ssize_t(PyArray_NBYTES(array)));
-        size = PyArray_NBYTES(array);
-        data[i] = PyArray_BYTES(array);
-    }
-    isize seen = 0;
+    if (!PyArg_ParseTuple(args, "OO!p:_move", &object, &PyTuple_Type, &sources, &streaming)) return nullptr;
+    Bytes bytes;
+    char* target = nullptr;
+    const char* data[2] = {};
+    if (object != Py_None && !bytes.of_target(object, target)) return nullptr;
+    if (!bytes.of_each(sources, "sources", data)) return nullptr;
+    long seen = 0;
     Py_BEGIN_ALLOW_THREADS;
-    if (data[0]) onesum::move(data[0], data[1], data[2], size, streaming);
-    else seen = onesum::look(data[1], data[2], size);
+    if (target) onesum::move(target, data[0], data[1], bytes.size, streaming);
+    else seen = onesum::look(data[0], data[1], bytes.size);
     Py_END_ALLOW_THREADS;
-    if (data[0]) Py_RETURN_NONE;
-    return PyLong_FromSsize_t(seen);
+    if (target) Py_RETURN_NONE;
+    return PyLong_FromLong(seen);
+}
+
+// _move_rows(target, first, moved, row_bytes, streaming): see runtime/bandwidth.h.
+PyObject* move_rows(PyObject*, PyObject* args) {
+    PyObject *object, *first, *moved;
+    Py_ssize_t row_bytes;
+    int streaming;
+    if (!PyArg_ParseTuple(args, "OO!O!np:_move_rows", &object, &PyTuple_Type, &first, &PyTuple_Type, &moved, &row_bytes,
+                          &streaming))
+        return nullptr;
+    Bytes bytes;
+    onesum::RowsToMove rows{};
+    if (!bytes.of_target(object, rows.target) || !bytes.of_each(first, "first", rows.first) ||
+        !bytes.of_each(moved, "moved", rows.moved))
+        return nullptr;
+    if (row_bytes < 1 || bytes.size % row_bytes)
+        return PyErr_Format(PyExc_ValueError, "row_bytes: expected a divisor of %zd, got %zd", Py_ssize_t(bytes.size),
+                            row_bytes);
+    rows.bytes = row_bytes;
+    long seen;
+    Py_BEGIN_ALLOW_THREADS;
+    seen = onesum::move_rows(rows, bytes.size / row_bytes, streaming);
+    Py_END_ALLOW_THREADS;
+    return PyLong_FromLong(seen);
 }
 
 int execute(PyObject* module) {
@@ -160,6 +213,8 @@ PyMethodDef methods[] = {
      "The sums over the classes that the divergences of rows of logits follow from."},
     {"_move", move, METH_VARARGS,
      "Read one or two arrays and write one, or none: the floor under every time. For the benchmark."},
+    {"_move_rows", move_rows, METH_VARARGS,
+     "The same row by row, each read before it is moved: the floor under what needs a whole row first."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyModuleDef_Slot slots[] = {

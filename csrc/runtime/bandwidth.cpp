@@ -98,40 +98,59 @@ template <Write how, bool two> Lines lines_of_this_cpu() {
     return lines_narrow<how, two>;
 }
 
-struct Job {
-    Lines lines;
-    char* target;
-    const char *a, *b;
-    isize count, piece;
-    std::atomic<uint64_t> sum;
-};
-
-void run_piece(void* context, isize i) {
-    Job& job = *static_cast<Job*>(context);
-    const isize begin = i * job.piece, count = std::min(job.piece, job.count - begin);
-    const auto at = [&](auto* p) { return p ? p + begin : nullptr; };
-    job.sum.fetch_xor(job.lines(at(job.target), at(job.a), at(job.b), count), std::memory_order_relaxed);
-}
-
-template <Write how> unsigned char run(char* target, const char* a, const char* b, isize count) {
+// Whatever the addresses: bytes up to a line of what is written, or else read, whole lines, and the bytes left.
+template <Write how> uint64_t moved(char* target, const char* a, const char* b, isize count) {
     const char* first = how == Write::none ? a : target;
-    const isize head = std::min(count, -reinterpret_cast<intptr_t>(first) & (line - 1));  // up to a whole line
+    const isize head = std::min(count, -reinterpret_cast<intptr_t>(first) & (line - 1));
     const isize whole = (count - head) / line * line, tail = head + whole;
     const auto at = [](auto* p, isize offset) { return p ? p + offset : nullptr; };
+    const Lines lines = b ? lines_of_this_cpu<how, true>() : lines_of_this_cpu<how, false>();
+    return bytes<how>(target, a, b, head) ^ lines(at(target, head), a + head, at(b, head), whole) ^
+           bytes<how>(at(target, tail), a + tail, at(b, tail), count - tail);
+}
 
+// step(begin, end) for pieces of `count` units of so many bytes, by all threads; the exclusive or of what they return.
+template <class F> uint64_t in_pieces(isize count, isize bytes, F step) {
     const isize most = threads() > 1 ? isize(threads()) * tuning::moves_per_thread : 1;
-    const isize pieces = std::clamp<isize>(whole / tuning::least_moved, 1, most);
-    const isize piece = (whole / line + pieces - 1) / pieces * line;
-    Job job{b ? lines_of_this_cpu<how, true>() : lines_of_this_cpu<how, false>(),
-            at(target, head),
-            a + head,
-            at(b, head),
-            whole,
-            piece,
-            {bytes<how>(target, a, b, head)}};
-    if (pieces == 1) run_piece(&job, 0);
-    else parallel((whole + piece - 1) / piece, run_piece, &job);
-    return folded(job.sum ^ bytes<how>(at(target, tail), a + tail, at(b, tail), count - tail));
+    const isize pieces = std::clamp<isize>(std::min(count, count * bytes / tuning::least_moved), 1, most);
+    struct Job {
+        F& step;
+        isize count, piece;
+        std::atomic<uint64_t> sum;
+    } job{step, count, (count + pieces - 1) / pieces, {}};
+    parallel(
+        pieces,
+        [](void* context, isize i) {
+            Job& job = *static_cast<Job*>(context);
+            const isize begin = i * job.piece, end = std::min(job.count, begin + job.piece);
+            if (begin < end) job.sum.fetch_xor(job.step(begin, end), std::memory_order_relaxed);
+        },
+        &job);
+    return job.sum;
+}
+
+// Cut where lines of what is written begin, or of what is read.
+template <Write how> unsigned char run(char* target, const char* a, const char* b, isize count) {
+    const isize head = -reinterpret_cast<intptr_t>(how == Write::none ? a : target) & (line - 1);
+    const auto cut = [&](isize k) { return k ? std::min(count, head + k * line) : 0; };
+    return folded(in_pieces(std::max<isize>((count - head + line - 1) / line, 1), line, [&](isize begin, isize end) {
+        const isize from = cut(begin);
+        const auto at = [&](auto* p) { return p ? p + from : nullptr; };
+        return moved<how>(at(target), at(a), at(b), cut(end) - from);
+    }));
+}
+
+// Each row by one thread, which reads it first.
+template <Write how> unsigned char run_rows(const RowsToMove& rows, isize count) {
+    return folded(in_pieces(count, rows.bytes, [&](isize begin, isize end) {
+        uint64_t sum = 0;
+        for (isize i = begin * rows.bytes; i < end * rows.bytes; i += rows.bytes) {
+            const auto at = [&](const char* p) { return p ? p + i : nullptr; };
+            sum ^= moved<Write::none>(nullptr, at(rows.first[0]), at(rows.first[1]), rows.bytes);
+            sum ^= moved<how>(rows.target + i, at(rows.moved[0]), at(rows.moved[1]), rows.bytes);
+        }
+        return sum;
+    }));
 }
 
 }  // namespace
@@ -141,5 +160,9 @@ void move(char* target, const char* a, const char* b, isize bytes, bool streamin
 }
 
 unsigned char look(const char* a, const char* b, isize bytes) { return run<Write::none>(nullptr, a, b, bytes); }
+
+unsigned char move_rows(const RowsToMove& rows, isize count, bool streaming) {
+    return streaming ? run_rows<Write::streaming>(rows, count) : run_rows<Write::ordinary>(rows, count);
+}
 
 }  // namespace onesum

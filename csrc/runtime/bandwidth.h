@@ -11,4 +11,13 @@ void move(char* target, const char* a, const char* b, isize bytes, bool streamin
 // Reads only: the exclusive or of all bytes of a, and of b where it is not null.
 unsigned char look(const char* a, const char* b, isize bytes);
 
+// Rows of so many bytes, gone over twice, as a function that needs something of a whole row goes over it: one or two
+// arrays are read, and then one or two moved as move() does. What is returned depends on every byte read first.
+struct RowsToMove {
+    char* target;
+    const char *first[2], *moved[2];
+    isize bytes;
+};
+unsigned char move_rows(const RowsToMove& rows, isize count, bool streaming);
+
 }  // namespace onesum

@@ -69,8 +69,7 @@ struct Signature {
     int classes = -1, row_weight = -1, masses = -1, loss = -1;
     int words_in[2] = {-1, -1}, words_out[2] = {-1, -1};
     int core_strides[2] = {-1, -1}, targets_stride = -1, mask_stride = -1, out_stride = -1;
-    bool row_out = false;
-    constexpr bool is_loss() const { return classes >= 0; }
+    bool row_out = false, is_loss = false;
 
     constexpr explicit Signature(const char* operands) {
         int place = 0, inputs = 0, words = 0, stride = operand_count(operands);
@@ -90,7 +89,7 @@ struct Signature {
                     break;
                 case 'w': (output ? words_out : words_in)[words++] = place; break;
                 case 'T': temperature = place; break;
-                case 'i': classes = place; break;
+                case 'i': classes = place, is_loss = true; break;
                 case 's': row_weight = place; break;
                 case 'q': masses = place; break;
                 case 'l': loss = place; break;

@@ -67,5 +67,13 @@ def _move(
     streaming: bool,
     /,
 ) -> int | None: ...
+def _move_rows(
+    target: np.ndarray[Any, Any],
+    first: tuple[np.ndarray[Any, Any], ...],
+    moved: tuple[np.ndarray[Any, Any], ...],
+    row_bytes: int,
+    streaming: bool,
+    /,
+) -> int: ...
 def losses(*arguments: Any) -> tuple[Any, Any]: ...
 def total(x: np.ndarray[Any, np.dtype[np.float64]], /) -> float: ...

@@ -104,15 +104,14 @@ def floors(
             to_fresh = partial(core._move, out)
     found: dict[tuple[str, str], peers.Call] = {}
     once, at_least = case.bytes_moved(cache)
-    rows = getattr(core, "_move_rows", None)  # not in every core
-    if case.strided or once == at_least or case.operation not in READ_AT_FIRST:
-        rows = None
+    in_two_walks = not case.strided and once < at_least and case.operation in READ_AT_FIRST
     for name, streaming in (("streaming", True), ("ordinary", False)):
         found[name, "fresh"] = partial(to_fresh, sources, streaming)
         found[name, "out"] = partial(core._move, out, into, streaming)
-        if rows:
+        if in_two_walks:
             first = tuple(arrays[i] for i in READ_AT_FIRST[case.operation])
-            call = partial(rows, out, first, arrays, case.n * case.itemsize, streaming)
+            row_bytes = case.n * case.itemsize
+            call = partial(core._move_rows, out, first, arrays, row_bytes, streaming)
             found[f"{TWO_WALKS}, {name}", "out"] = call
     return found
 

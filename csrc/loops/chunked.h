@@ -67,7 +67,7 @@ template <class C, class Load, class Store> bool run_row_chunks(const Steps<Hori
                 if (g.fast_cache.p) g.fast_cache = g.out;
                 clear(steps, totals);
                 step(g, task, i);
-                if (writes) store(g);
+                if (writes) store(g), stream_fence();
                 Wide<C>* kept = sums_of(i);
                 *kept++ = totals.count[0];
                 for (int kind = 0; kind < steps.kinds; ++kind)
@@ -123,7 +123,6 @@ template <class C, class Load, class Store> bool run_row_chunks(const Steps<Hori
                 if (!(g.cache_scale[0] >= least_cache_scale<C>)) g.fast_cache.p = nullptr;
             }
             path.write(whole.run, g, *of_task(task).totals);
-            if (g.streamed) stream_fence();
         });
         merge_chunks();
         if (path.fix_pivot) path.fix_pivot(whole.run, block, *whole.totals);

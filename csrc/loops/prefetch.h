@@ -10,18 +10,25 @@ namespace {
 // next, to the second-level cache, one vector at a time, for many at once would be waited for.
 template <class W, int locality = 3> struct Prefetch {
     RunCursor runs;
-    isize ahead;
-    ONESUM_INLINE Prefetch(const RowBlock<W>& g, int which) {
-        if constexpr (W::vertical) runs = g.next[which];
-        else ahead = g.ahead[which];
+    const char* p;
+    isize step;
+    ONESUM_INLINE Prefetch(const RowBlock<W>& g, const typename W::Row& row, int which) {
+        if constexpr (W::vertical) {
+            runs = g.next[which];
+        } else {
+            const Operand& ahead = g.ahead[which];
+            p = ahead.p + row.r * ahead.row_stride;
+            step = ahead.class_stride * W::lanes;
+        }
     }
-    // Beside the read of what is `here`.
-    ONESUM_INLINE void fetch([[maybe_unused]] const char* here) {
+    // Beside the read of each vector.
+    ONESUM_INLINE void fetch() {
         if constexpr (W::vertical) {
             __builtin_prefetch(runs.p, 0, 2);
             runs.next();
         } else {
-            __builtin_prefetch(here + ahead, 0, locality);
+            __builtin_prefetch(p, 0, locality);
+            p += step;
         }
     }
 };

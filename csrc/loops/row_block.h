@@ -86,8 +86,8 @@ template <class W> struct RowBlock {
     // Where the exponentials of one pass are kept for the next, by path; p is null if they are computed again.
     Operand fast_cache, general_cache;
     V cache_scale;      // a power of two: they were computed over another maximum
-    isize ahead[2];     // bytes from each input to the same of the next block, to be fetched meanwhile; 0 if none is
-    RunCursor next[2];  // of rows side by side: what is packed next, to be fetched meanwhile
+    Operand ahead[2];   // the same rows of the next block as they are in memory, to be fetched meanwhile
+    RunCursor next[2];  // of rows side by side: what is packed next
 };
 
 }  // namespace

@@ -325,14 +325,15 @@ template <class C> struct RowLoop : RowOperands<C> {
             const Operand a = loop.operand(2, row, first);
             for (int r = 0; r < g.walk.count; ++r)
                 loop.storage.scatter(reinterpret_cast<const C*>(g.out.p + r * pitch()), g.walk.n,
-                                     a.p + r * a.row_stride, a.class_stride);
+                                     a.p + r * a.row_stride, a.class_stride, loop.options.streamed);
         }
 
-        // Of a block whose next, of the same size, is so many rows and classes on.
-        void set_ahead(RowBlock<Horizontal<C>>& g, bool is_next, isize rows, isize classes) const {
+        // The next block, of the same size, is from there on, if there is one.
+        void set_ahead(RowBlock<Horizontal<C>>& g, bool is_next, isize row, isize first) const {
             for (int which = 0; which < loop.inputs; ++which)
-                g.ahead[which] =
-                    is_next && !staged[which] ? rows * g.in[which].row_stride + classes * isize(sizeof(C)) : 0;
+                g.ahead[which] = is_next && loop.class_stride(which) == loop.storage.size
+                                     ? loop.operand(which, row, first)
+                                     : Operand{g.in[which].p, 0, 0};
         }
 
       private:
@@ -344,8 +345,8 @@ template <class C> struct RowLoop : RowOperands<C> {
     };
     // The lines that a row of the output has a part of are stored as usual: what is streamed after it would wait for
     // them.
-    static void fetch_shared_lines(const RowBlock<Horizontal<C>>& g) {
-        for (int r = 0; r <= g.walk.count; ++r) __builtin_prefetch(g.out.p + r * g.out.row_stride, 1);
+    static void fetch_shared_lines(const Operand& out, int rows) {
+        for (int r = 0; r <= rows; ++r) __builtin_prefetch(out.p + r * out.row_stride, 1);
     }
     bool run_rows() const {
         using W = Horizontal<C>;
@@ -357,14 +358,15 @@ template <class C> struct RowLoop : RowOperands<C> {
         if (!scratch) return false;
         RowBlock<W> g;
         g.streamed = options.streamed && !staging.staged[2] && exp_cache() != ExpCache::output;
+        const bool streamed = g.streamed || (options.streamed && staging.staged[2]);
         for (isize row = 0; row < rows; row += count) {
             g.walk = {n, rows - row < count ? int(rows - row) : count};
             per_row(g, row, g.walk.count, row == 0);
             staging.load(g, row, 0, scratch.at(0));
             set_walked_elements(g);
             set_caches(g, {cache ? scratch.at(staging.bytes()) : nullptr, sizeof(C), staging.pitch()});
-            staging.set_ahead(g, row + 2 * count <= rows, count, 0);
-            if (g.streamed) fetch_shared_lines(g);
+            staging.set_ahead(g, row + 2 * count <= rows, row + count, 0);
+            if (streamed) fetch_shared_lines(operand(2, row), g.walk.count);
             steps.horizontal.run(&g, 1, scratch.at(room));
             staging.store(g, row, 0);
             put_rows(g, row, g.walk.count);
@@ -392,7 +394,7 @@ template <class C> struct RowLoop : RowOperands<C> {
                     steps.horizontal, whole, tasks,
                     [&](isize task, RowBlock<W>& g) {
                         staging.load(g, row, g.walk.first, scratch.at(task * staging.bytes()));
-                        staging.set_ahead(g, g.walk.first + 2 * row_chunk <= n, 0, row_chunk);
+                        staging.set_ahead(g, g.walk.first + 2 * row_chunk <= n, row, g.walk.first + row_chunk);
                     },
                     [&](const RowBlock<W>& g) { staging.store(g, row, g.walk.first); }))
                 return false;

@@ -12,9 +12,9 @@ template <class C> struct StorageOps {
     isize size;  // of an element, in bytes
     C (*load)(const char* p);
     void (*store)(char* p, C x);
-    // The classes of one row, to where they are one after the other, and back.
+    // The classes of one row, to where they are one after the other, and back, past the caches if they are so there.
     void (*gather)(const char* p, isize class_stride, isize n, C* to);
-    void (*scatter)(const C* from, isize n, char* p, isize class_stride);
+    void (*scatter)(const C* from, isize n, char* p, isize class_stride, bool streamed);
     // Rows to a tile, and back.
     void (*transpose_in)(const char* rows, isize row_stride, int width, isize n, V* tile);
     void (*transpose_out)(const V* tile, int width, isize n, char* rows, isize row_stride);
@@ -25,30 +25,37 @@ template <class C> struct StorageOps {
 };
 
 template <class S> void gather(const char* p, isize class_stride, isize n, typename Compute<S>::type* to) {
+    if (class_stride != sizeof(S)) {
+        for (isize j = 0; j < n; ++j) to[j] = load_broadcast<S>(p + j * class_stride)[0];
+        return;
+    }
     using C = typename Compute<S>::type;
     constexpr int lanes = lanes_of<S>;
     isize j = 0;
-    if (class_stride == sizeof(S)) {
-        for (; j + lanes <= n; j += lanes) store<C>(reinterpret_cast<char*>(to + j), load<S>(p + j * isize(sizeof(S))));
-        if (j < n)
-            store_n<C>(reinterpret_cast<char*>(to + j), load_n<S>(p + j * isize(sizeof(S)), int(n - j)), int(n - j));
-    } else {
-        for (; j < n; ++j) to[j] = load_broadcast<S>(p + j * class_stride)[0];
-    }
+    for (; j + lanes <= n; j += lanes) store<C>(reinterpret_cast<char*>(to + j), load<S>(p + j * isize(sizeof(S))));
+    if (j < n) store_n<C>(reinterpret_cast<char*>(to + j), load_n<S>(p + j * isize(sizeof(S)), int(n - j)), int(n - j));
 }
-template <class S> void scatter(const typename Compute<S>::type* from, isize n, char* p, isize class_stride) {
-    using C = typename Compute<S>::type;
-    constexpr int lanes = lanes_of<S>;
-    isize j = 0;
-    if (class_stride == sizeof(S)) {
-        for (; j + lanes <= n; j += lanes)
-            store<S>(p + j * isize(sizeof(S)), load<C>(reinterpret_cast<const char*>(from + j)));
-        if (j < n)
-            store_n<S>(p + j * isize(sizeof(S)), load_n<C>(reinterpret_cast<const char*>(from + j), int(n - j)),
-                       int(n - j));
-    } else {
-        for (; j < n; ++j) store_first<S>(p + j * class_stride, splat(from[j]));
+template <class S>
+void scatter(const typename Compute<S>::type* from, isize n, char* p, isize class_stride, bool streamed) {
+    if (class_stride != sizeof(S)) {
+        for (isize j = 0; j < n; ++j) store_first<S>(p + j * class_stride, splat(from[j]));
+        return;
     }
+    using C = typename Compute<S>::type;
+    constexpr int lanes = lanes_of<S>, size = sizeof(S);
+    isize j = 0;
+    const auto put = [&](isize count) ONESUM_FORCE_INLINE {
+        store_n<S>(p + j * size, load_n<C>(reinterpret_cast<const char*>(from + j), int(count)), int(count));
+        j += count;
+    };
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
+    streamed &= begin % size == 0;
+    isize head = streamed ? isize(-begin % line_bytes / size) : 0;  // of a line that began before the row
+    head = head < n ? head : n;
+    while (j < head) put(head - j < lanes ? head - j : lanes);
+    for (; j + lanes <= n; j += lanes)
+        write<S>(p + j * size, AllLanes{}, load<C>(reinterpret_cast<const char*>(from + j)), streamed);
+    if (j < n) put(n - j);
 }
 
 template <class S> constexpr StorageOps<typename Compute<S>::type> storage_ops = {

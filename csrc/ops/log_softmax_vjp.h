@@ -126,10 +126,10 @@ struct LogSoftmaxVjp : FromOutput<true> {
             g.walk.rows([&](auto row) ONESUM_FORCE_INLINE {
                 const auto p_at = row.of(g.in[0]), v_at = row.of(g.in[1]);
                 const auto pivot = row.chosen(this->pivot.position, first);
-                Prefetch<W, 2> next(g, 0);
+                Prefetch<W, 2> next(g, row, 0);
                 V nan{};
                 row.accumulate(WideSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
-                    next.fetch(p_at.at(j));
+                    next.fetch();
                     if (Path::general || pivot.may_be_at(j)) {
                         V v = read<C>(v_at.at(j), lanes, V{});
                         v = pivot.at(j) ? V{} : v;
@@ -168,11 +168,11 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 const V all = row.of(this->all), all_lo = row.of(this->all_lo), p_power = row.of(this->p_power),
                         nan = row.of(this->nan), hi = row.of(this->inverse.hi), lo = row.of(this->inverse.lo);
                 const auto exponential = this->exponential.of(row);
-                Prefetch<W, 2> next(g, 1);
+                Prefetch<W, 2> next(g, row, 1);
                 const auto out = row.of(g.out);
                 const bool streamed = g.streamed && reinterpret_cast<uintptr_t>(out.at(0)) % 64 == 0;
                 row.accumulate(WideSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
-                    next.fetch(v_at.at(j));
+                    next.fetch();
                     V logp = read<C>(p_at.at(j), lanes, splat(nothing));
                     V v = read<C>(v_at.at(j), lanes, V{});
                     V p = exponential(logp) * p_power;

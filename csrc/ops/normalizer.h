@@ -51,11 +51,11 @@ template <class Path, class W> struct Normalizer : Shift<Path, W> {
             const auto terms = this->of(row);
             const V m = row.of(this->m);
             const Logits<Path, W> logits(g, row);
-            Prefetch<W> next(g, 0);
+            Prefetch<W> next(g, row, 0);
             I at_max{};
             row.accumulate(ExpSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                 const V x = logits.at(j, lanes);
-                next.fetch(logits.x.at(j));
+                next.fetch();
                 auto e = terms.template term<sizeof(C) == 8>(x);  // of floats exp(underflow_cutoff) rounds to 0
                 if constexpr (others || Path::general) {
                     const I is_max = x == m;

@@ -72,11 +72,11 @@ template <class Path, class W, bool exactly = false> struct Probabilities : Shif
             const Logits<Path, W> logits(g, row);
             const auto kept = row.of(cache(g));
             auto visitor = visit(row);
-            Prefetch<W> next(g, 0);
+            Prefetch<W> next(g, row, 0);
             I at_infinity{};
             row.accumulate(Sum(totals), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                 V x = logits.at(j, lanes);
-                next.fetch(logits.x.at(j));
+                next.fetch();
                 auto e = terms.template term<exactly>(x);
                 if constexpr (Path::general) at_infinity -= x == C(infinity);
                 if constexpr (keep) ::write<C>(kept.at(j), lanes, e.rounded(), false);

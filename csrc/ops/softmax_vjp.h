@@ -35,9 +35,9 @@ struct SoftmaxVjp : FromOutput<false> {
                 const auto p_at = row.of(p_in), v_at = row.of(v_in);
                 const V lifted = row.of(this->lifted);
                 [[maybe_unused]] const V v_pivot = row.of(this->v_pivot);
-                Prefetch<W, 2> next(g, 0);
+                Prefetch<W, 2> next(g, row, 0);
                 row.accumulate(ProductSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
-                    next.fetch(p_at.at(j));
+                    next.fetch();
                     const V p = read<C>(p_at.at(j), lanes, V{});
                     V v = read<C>(v_at.at(j), lanes, V{});
                     if constexpr (Path::general) v = p == 0 ? v_pivot : v;
@@ -69,9 +69,9 @@ struct SoftmaxVjp : FromOutput<false> {
                     nan = row.of(this->nan), shrink = row.of(this->shrink);
                     inverse_hi = row.of(inverse.hi), inverse_lo = row.of(inverse.lo);
                 }
-                Prefetch<W, 2> next(g, 1);
+                Prefetch<W, 2> next(g, row, 1);
                 row.for_each_by_lines(g_out, least_by_lines(streamed), [&](isize j, auto lanes) ONESUM_FORCE_INLINE {
-                    next.fetch(v_at.at(j));
+                    next.fetch();
                     const V p = read<C>(p_at.at(j), lanes, V{}), v = read<C>(v_at.at(j), lanes, V{});
                     V y;
                     if constexpr (Path::general) {

@@ -9,7 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from implementations import dtypes, every
-from measure import check, judge
+from measure import check, judge, same_bits
 from oracle import WIDE, Reference
 from rows import KINDS, OPERATIONS, arguments, classes_first, classes_last, logits
 
@@ -230,6 +230,25 @@ def test_sums_that_cancel(numpy_api, dtype):
         reference("log_softmax_vjp", (logp, g)),
         "log_softmax_vjp",
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [5, 100])
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_cotangents_of_any_size(numpy_api, dtype, n, axis):
+    """Down to those whose sum is next to nothing, or nothing, in whatever company."""
+    random = np.random.default_rng(n)
+    least = float(np.finfo(dtype).tiny)
+    sizes = [1, least * 2.0**30, 1e-12, least**0.75, 0, least**0.4, 1e12]
+    logp = np.asarray(numpy_api.log_softmax(3 * random.normal(size=(len(sizes), n)).astype(dtype)))
+    g = (np.array(sizes)[:, None] * random.normal(size=logp.shape)).astype(dtype)
+    g[2] -= g[2, ::-1]  # the sum is 0
+    got = (
+        numpy_api.log_softmax_vjp(logp, g) if axis else numpy_api.log_softmax_vjp(logp.T, g.T, 0).T
+    )
+    check(got, reference("log_softmax_vjp", (logp, g)), "log_softmax_vjp")
+    for i in range(len(sizes)):
+        assert same_bits(numpy_api.log_softmax_vjp(logp[i], g[i]), got[i]), f"{sizes[i]}"
 
 
 # Long rows

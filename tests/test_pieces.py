@@ -215,6 +215,7 @@ def many(k: int, n: int, dtype: str) -> np.ndarray:
         (1000, "float32"),
         (100_003, "float32"),
         (9001, "float16"),
+        (100_003, "float16"),
         (1000, "float64"),
     ],
 )

@@ -32,8 +32,8 @@ constexpr isize max_transposed_classes_of(int lanes) {
                                                                  : least_transposed_classes;
 }
 // So many residuals of exponentials, which are small beside them, are added up in their own type before they are added
-// to a wide sum; and so many products, for each that follows rounds the sum of those before it.
-constexpr isize flush_interval = choose(16, 4), product_interval = 2;
+// to a wide sum; and so many products or exponentials, for each that follows rounds the sum of those before it.
+constexpr isize flush_interval = choose(16, 4), pair_terms = 2;
 // Rows side by side are summed in tiles of so many terms for each partial sum, if they do not fit one.
 constexpr isize tile_terms = choose(16, 4);
 // The classes of a row are summed in segments of so many; threads share long rows side by side by these.
@@ -45,7 +45,7 @@ constexpr isize max_segments_at_once = choose(16, 2);
 
 consteval bool fits(int lanes) {
     return max_transposed_classes_of(lanes) < tile_terms * lanes && sum_segment % (tile_terms * lanes) == 0 &&
-           tile_terms % flush_interval == 0 && flush_interval % product_interval == 0;
+           tile_terms % flush_interval == 0 && flush_interval % pair_terms == 0;
 }
 static_assert(fits(2) && fits(4) && fits(8) && fits(16),
               "a tile of a longer row is no short row; a segment ends where partial sums are flushed");

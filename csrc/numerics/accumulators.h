@@ -104,18 +104,19 @@ template <class Self, isize terms> struct JointSum {
     ONESUM_INLINE Self& self() { return static_cast<Self&>(*this); }
 };
 
-// Sums of products: a few are added up in their own type before they move on to a wide sum.
-template <class C> struct ProductSum : WideSum<C> {
-    static constexpr isize interval = product_interval;
+// Sums of which a few terms, or products, are added up in their own type before they move on to a wide sum.
+template <class C> struct PairSum : WideSum<C> {
+    static constexpr isize interval = pair_terms;
     using V = typename Vec<C>::V;
     using WideSum<C>::WideSum;
-    V products{};
+    V pair{};
 
     ONESUM_INLINE void flush() {
-        add_to(this->sum, Wide<C>::of(products));
-        products = V{};
+        add_to(this->sum, Wide<C>::of(pair));
+        pair = V{};
     }
-    ONESUM_INLINE void add(V a, V b) { products = fma(a, b, products); }
+    ONESUM_INLINE void add(V x) { pair = pair + x; }
+    ONESUM_INLINE void add(V a, V b) { pair = fma(a, b, pair); }
     ONESUM_INLINE void end_segment() {
         flush();
         WideSum<C>::end_segment();

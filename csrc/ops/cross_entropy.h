@@ -63,7 +63,8 @@ struct CrossEntropy : FromLogits {
             const auto q = masses(g);
             // A logarithm of next to nothing is that nothing.
             const I tiny = is_top & (others.rounded() < C(0x1p-100)) & (biased.rounded() > 0);
-            const auto losses = Wide<C>::choose(tiny, unbiased_product(biased / top, q), (log + logit_gap) * q);
+            auto losses = (log + logit_gap) * q;
+            if (any_true(tiny)) losses = Wide<C>::choose(tiny, unbiased_product(biased / top, q), losses);
             wide_to(targets.losses, losses);
             const V total = all.rounded(), loss = losses.rounded();
             const I special =

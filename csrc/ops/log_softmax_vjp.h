@@ -111,15 +111,22 @@ struct LogSoftmaxJvp : FromOutput<true> {
 // (g_i - p_i sum g) / T; at the pivot g (1 - p) - p sum of the other g, with 1 - p the sum of the other p
 struct LogSoftmaxVjp : FromOutput<true> {
     static constexpr ExpCache exp_cache = ExpCache::none;
+    template <class W> static bool needs_general(const RowBlock<W>& g, const Pivot<W>& pivot) {
+        return !pivot.finite || g.scaled;
+    }
     template <class Path, class W> struct Run : FromLogarithms<W> {
         using C = typename W::C;
         using V = typename W::V;
         using I = typename W::I;
         using FromLogarithms<W>::FromLogarithms;
         static constexpr C nothing = C(-infinity);
+        // Times the least power, inv_scale_bias, it is a normal number.
+        static constexpr C least_all = sizeof(C) == 4 ? C(0x1p-60) : C(0x1p-500);
         Wide<C> others;
-        V all, all_lo;         // sum g / T
-        V p_power, all_power;  // exponential.power as factors of p and of all: neither may take digits from p sum g
+        V all, all_lo;  // sum g / T
+        // exponential.power as a factor of p, or of all: neither may take digits from p sum g. Of p on the general
+        // path.
+        V p_power, all_power;
 
         ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) {
             const isize first = this->pivot.first - g.walk.first;
@@ -146,7 +153,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        void finish(RowBlock<W>& g, Totals<W>& totals) {
+        Next finish(RowBlock<W>& g, Totals<W>& totals) {
             if constexpr (Path::general) this->nan = g.walk.sum_of_views(totals.count).rounded();
             others = g.walk.sum_of(totals.sum);
             auto total = others + Wide<C>::of(this->v_pivot);
@@ -154,10 +161,12 @@ struct LogSoftmaxVjp : FromOutput<true> {
             const auto words = total.two_words();
             all = words.hi + this->nan;
             const V one = splat(C(1)), size = all < 0 ? -all : all;
-            p_power = size < 1 ? this->exponential.power : one;
-            all_power = size < 1 ? one : this->exponential.power;
+            const I small = (size > 0) & (size < least_all);
+            p_power = small ? this->exponential.power : one;
+            all_power = small ? one : this->exponential.power;
             all = all * all_power;
             all_lo = all - all == 0 ? words.lo * all_power : V{};
+            return !Path::general && any_true(first_n<I>(g.walk.count) & small) ? Next::general_path : Next::done;
         }
         // On the way the other p are summed, for what comes last.
         ONESUM_NOINLINE void write(RowBlock<W>& g, Totals<W>& totals) const {
@@ -171,24 +180,26 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 Prefetch<W, 2> next(g, row, 1);
                 const auto out = row.of(g.out);
                 const bool streamed = g.streamed && reinterpret_cast<uintptr_t>(out.at(0)) % 64 == 0;
-                row.accumulate(WideSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
+                row.accumulate(PairSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     next.fetch();
                     V logp = read<C>(p_at.at(j), lanes, splat(nothing));
-                    V v = read<C>(v_at.at(j), lanes, V{});
-                    V p = exponential(logp) * p_power;
-                    Sum2<V> z{v, V{}};
-                    if (g.scaled) z = over<C>(z, {hi, lo, V{}});
+                    V p = exponential(logp);
+                    Sum2<V> z{read<C>(v_at.at(j), lanes, V{}), V{}};
+                    if constexpr (Path::general) {
+                        p = p * p_power;
+                        z = over<C>(z, {hi, lo, V{}});
+                    }
                     V y;
                     if constexpr (fused) {
                         y = fma(-p, all, z.hi);
-                        if (g.scaled) y = y + z.lo;
+                        if constexpr (Path::general) y = y + z.lo;
                     } else {  // the product and the sum are rounded one by one
                         const auto d = two_sum(z.hi, -p * all);
                         y = d.hi - d.hi == 0 ? d.hi + (d.lo + (z.lo - p * all_lo)) : d.hi;
                     }
                     if constexpr (Path::general) y = logp == nothing ? nan : y;
                     if (pivot.may_be_at(j)) p = pivot.at(j) ? V{} : p;
-                    add_to(sum.sum, Wide<C>::of(p));
+                    sum.add(p);
                     ::write_derivative<C>(out.at(j), lanes, y, streamed);
                 });
             });

@@ -36,7 +36,7 @@ struct SoftmaxVjp : FromOutput<false> {
                 const V lifted = row.of(this->lifted);
                 [[maybe_unused]] const V v_pivot = row.of(this->v_pivot);
                 Prefetch<W, 2> next(g, row, 0);
-                row.accumulate(ProductSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
+                row.accumulate(PairSum<C>(totals.sum), [&](isize j, auto lanes, auto& sum) ONESUM_FORCE_INLINE {
                     next.fetch();
                     const V p = read<C>(p_at.at(j), lanes, V{});
                     V v = read<C>(v_at.at(j), lanes, V{});

@@ -13,7 +13,7 @@ struct RowNormalizer : FromLogits {
     template <class Path, class W> struct Run : Normalizer<Path, W> {
         using N = Normalizer<Path, W>;
         using N::N;
-        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, Totals<W>& totals) {
             const Next then = N::finish(g, totals);
             g.row_out = this->m;
             const auto zero_or_nan = [](auto x) { return Wide<typename W::C>::of(x - x); };
@@ -51,7 +51,7 @@ struct ShiftedExp : Shifted {
         V power;  // what is left to multiply by
 
         void sum(RowBlock<W>&, Totals<W>&) const {}
-        void finish(RowBlock<W>& g, Totals<W>&) {
+        ONESUM_NOINLINE void finish(RowBlock<W>& g, Totals<W>&) {
             auto scale = words_from<C>(g.words[0], g.words[1]);
             if constexpr (Path::general) {
                 const V rounded = scale.rounded();
@@ -86,7 +86,7 @@ struct ShiftedLogits : Shifted {
         using L = LogProbabilities<Path, W, Shift<Path, W>>;
         using L::L;
         void sum(RowBlock<W>&, Totals<W>&) const {}
-        void finish(RowBlock<W>& g, Totals<W>&) {
+        ONESUM_NOINLINE void finish(RowBlock<W>& g, Totals<W>&) {
             this->log_rest = words_from<C>(g.words[0], g.words[1]).rounded();
             this->log_rest = this->no_finite_logit() ? splat(C(not_a_number)) : this->log_rest;
         }

@@ -48,7 +48,7 @@ struct CrossEntropy : FromLogits {
                 };
             });
         }
-        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, Totals<W>& totals) {
             auto& targets = g.targets;
             const auto& options = *targets.options;
             const V x = targets.logits, m = this->m;
@@ -63,10 +63,15 @@ struct CrossEntropy : FromLogits {
             const auto q = masses(g);
             // A logarithm of next to nothing is that nothing.
             const I tiny = is_top & (others.rounded() < C(0x1p-100)) & (biased.rounded() > 0);
-            auto losses = (log + logit_gap) * q;
-            if (any_true(tiny)) losses = Wide<C>::choose(tiny, unbiased_product(biased / top, q), losses);
+            const auto losses = (log + logit_gap) * q;
             wide_to(targets.losses, losses);
-            const V total = all.rounded(), loss = losses.rounded();
+            const V total = all.rounded();
+            V loss = losses.rounded();
+            if (any_true(tiny)) {
+                const auto better = Wide<C>::choose(tiny, unbiased_product(biased / top, q), losses);
+                wide_to(targets.losses, better);
+                loss = better.rounded();
+            }
             const I special =
                 (m - x == C(infinity)) | (x == C(-infinity)) | (m == C(infinity)) | ((loss != loss) & (total == total));
             if (any_true(special)) nonfinite_loss(g, special, total, log.rounded(), q);

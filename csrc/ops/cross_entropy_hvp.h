@@ -40,7 +40,7 @@ struct CrossEntropyHvp : FromLogits {
             if (has_centre) sum_weighted(g, totals);
             else sum_tops(g, totals);
         }
-        Next finish(RowBlock<W>& g, MoreTotals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, MoreTotals<W>& totals) {
             if (has_centre) return finish_weighted(g, totals);
             const auto count = g.walk.sum_of(totals.more[1]);
             wide_to(tops, count);

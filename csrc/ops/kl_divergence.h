@@ -161,7 +161,7 @@ struct KlDivergence {
             if (second) sum_deviations(g, totals);
             else sum_all(g, totals);
         }
-        Next finish(RowBlock<W>& g, MoreTotals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, MoreTotals<W>& totals) {
             if (second) return finish_deviations(g, totals), Next::done;
             const auto one = wide_splat<C>(1);
             double tops_x[W::lanes], tops_y[W::lanes], value[W::lanes];

@@ -53,7 +53,7 @@ struct LogSoftmax : FromLogits {
         using N = Normalizer<Path, W>;
         using L = LogProbabilities<Path, W, N>;
         using L::L;
-        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, Totals<W>& totals) {
             const Next then = N::finish(g, totals);
             auto& log_rest = this->log_rest;
             log_rest = log1p(this->r).rounded();

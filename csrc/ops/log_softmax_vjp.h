@@ -80,7 +80,7 @@ struct LogSoftmaxJvp : FromOutput<true> {
                 if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, Totals<W>& totals) {
             auto total = g.walk.sum_of(totals.sum);
             if (g.scaled) total = total * this->inverse.wide();
             const auto sum =
@@ -153,7 +153,7 @@ struct LogSoftmaxVjp : FromOutput<true> {
                 if constexpr (Path::general) totals.count[row.r] = Wide<C>::of(nan);
             });
         }
-        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, Totals<W>& totals) {
             if constexpr (Path::general) this->nan = g.walk.sum_of_views(totals.count).rounded();
             others = g.walk.sum_of(totals.sum);
             auto total = others + Wide<C>::of(this->v_pivot);

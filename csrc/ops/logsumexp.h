@@ -14,7 +14,7 @@ struct LogSumExp : FromLogits {
         using V = typename W::V;
         using N = Normalizer<Path, W>;
         using N::N;
-        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, Totals<W>& totals) {
             const Next then = N::finish(g, totals);
             V top = this->m;
             auto wide_top = Wide<C>::of(this->m);
@@ -47,7 +47,7 @@ struct LogSumExpVjp : FromLogits {
         V power;  // what is left to multiply by
 
         ONESUM_NOINLINE void sum(RowBlock<W>& g, Totals<W>& totals) { P::sum(g, totals); }
-        void finish(RowBlock<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE void finish(RowBlock<W>& g, Totals<W>& totals) {
             P::finish(g, totals, 0);
             auto factor = Wide<C>::of(g.row_in);
             I special = this->no_finite_logit();
@@ -111,7 +111,7 @@ struct LogSumExpJvp : FromLogits {
                 };
             });
         }
-        Next finish(RowBlock<W>& g, Totals<W>& totals) {
+        ONESUM_NOINLINE Next finish(RowBlock<W>& g, Totals<W>& totals) {
             P::finish(g, totals, 0);
             auto total = g.walk.sum_of(totals.other) * this->inverse_sum;
             if constexpr (Path::general) total = total * this->inverse.wide();

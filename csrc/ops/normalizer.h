@@ -34,7 +34,8 @@ template <class Path, class W> struct Normalizer : Shift<Path, W> {
         if (others) {
             const auto count = g.walk.sum_of_views(totals.count), below = sum + (count - one);
             how_many = count.rounded();
-            r = late ? Wide<C>::choose(is_little, below, r) : below;
+            // by a mask: a choice between two would be made in memory
+            r = Wide<C>::choose(is_little | splat(typename W::Int(late - 1)), below, r);
             return Next::done;
         }
         if constexpr (Path::general) how_many = g.walk.sum_of_views(totals.count).rounded();

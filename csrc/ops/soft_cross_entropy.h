@@ -63,7 +63,7 @@ struct SoftCrossEntropy : FromLogits {
                 };
             });
         }
-        void finish(RowBlock<W>& g, MoreTotals<W>& totals) {
+        ONESUM_NOINLINE void finish(RowBlock<W>& g, MoreTotals<W>& totals) {
             auto& targets = g.targets;
             const auto& options = *targets.options;
             const V m = this->m;

@@ -48,11 +48,28 @@ inline void load_first_n(f64v& raw, const char* p, int count) {
     raw = _mm256_maskload_pd((const double*)p, (__m256i)first_n<i64v>(count));
 }
 inline void load_first_n(u16half& raw, const char* p, int count) { portable::load_first_n(raw, p, count); }
+// Half, a quarter, an eighth: a masked store takes Zen processors twenty cycles.
 inline void store_first_n(char* p, f32v raw, int count) {
-    _mm256_maskstore_ps((float*)p, (__m256i)first_n<i32v>(count), raw);
+    if (count & 8) return _mm256_storeu_ps((float*)p, raw);
+    __m128 rest = _mm256_castps256_ps128(raw);
+    if (count & 4) {
+        _mm_storeu_ps((float*)p, rest);
+        rest = _mm256_extractf128_ps(raw, 1), p += 16;
+    }
+    if (count & 2) {
+        _mm_storel_pi((__m64*)p, rest);
+        rest = _mm_movehl_ps(rest, rest), p += 8;
+    }
+    if (count & 1) _mm_store_ss((float*)p, rest);
 }
 inline void store_first_n(char* p, f64v raw, int count) {
-    _mm256_maskstore_pd((double*)p, (__m256i)first_n<i64v>(count), raw);
+    if (count & 4) return _mm256_storeu_pd((double*)p, raw);
+    __m128d rest = _mm256_castpd256_pd128(raw);
+    if (count & 2) {
+        _mm_storeu_pd((double*)p, rest);
+        rest = _mm256_extractf128_pd(raw, 1), p += 16;
+    }
+    if (count & 1) _mm_store_sd((double*)p, rest);
 }
 inline void store_first_n(char* p, u16half raw, int count) { portable::store_first_n(p, raw, count); }
 

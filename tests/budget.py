@@ -45,7 +45,8 @@ FLOAT32 = {
     "softmax_vjp": Budget(0, 2),
     # J is symmetric: one kernel.
     "softmax_jvp": Budget(0, 2),
-    # A pivoted form with an exponential for p, in wide sums: w, p S or w - S, the result.
+    # A pivoted form with an exponential for p, in wide sums: w, p S or w - S, the result. The VJP's
+    # 1 - p of the pivot is a sum of pairs (u), of rounded exponentials.
     "log_softmax_vjp": Budget(0, 2),
     "log_softmax_jvp": Budget(0, 2),
     # As softmax: no p is rounded before it is multiplied.

@@ -48,7 +48,7 @@ inline void load_first_n(f64v& raw, const char* p, int count) {
     raw = _mm256_maskload_pd((const double*)p, (__m256i)first_n<i64v>(count));
 }
 inline void load_first_n(u16half& raw, const char* p, int count) { portable::load_first_n(raw, p, count); }
-// Half, a quarter, an eighth: a masked store takes Zen processors twenty cycles.
+// By halves: a masked store takes Zen processors a dozen cycles.
 inline void store_first_n(char* p, f32v raw, int count) {
     if (count & 8) return _mm256_storeu_ps((float*)p, raw);
     __m128 rest = _mm256_castps256_ps128(raw);

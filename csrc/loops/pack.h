@@ -68,6 +68,23 @@ template <class S> void pack(const Operand& a, int width, isize some, const Tile
         if (i < width) store<C>(tile + i * sizeof(C), load_n<S>(p + i * size, width - i));
     }
 }
+// n elements that lie one after the other, rounded to the storage type; past the caches by whole lines.
+template <class S> ONESUM_INLINE void put_elements(const char* from, isize n, char* p, bool streamed) {
+    using C = typename Compute<S>::type;
+    constexpr int lanes = lanes_of<S>, size = sizeof(S);
+    isize i = 0;
+    const auto put = [&](int count) ONESUM_FORCE_INLINE {
+        store_n<S>(p + i * size, load_n<C>(from + i * sizeof(C), count), count);
+        i += count;
+    };
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
+    streamed &= begin % size == 0;
+    isize head = streamed ? isize(-begin % line_bytes / size) : 0;  // of a line that began before them
+    head = head < n ? head : n;
+    while (i < head) put(head - i < lanes ? int(head - i) : lanes);
+    for (; i + lanes <= n; i += lanes) write<S>(p + i * size, AllLanes{}, load<C>(from + i * sizeof(C)), streamed);
+    if (i < n) put(int(n - i));
+}
 template <class S>
 void unpack(const Tiles<typename Compute<S>::type>& tiles, int width, isize some, const Operand& a, bool streamed) {
     using C = typename Compute<S>::type;
@@ -75,25 +92,17 @@ void unpack(const Tiles<typename Compute<S>::type>& tiles, int width, isize some
     for (isize j = 0; j < some; ++j) {
         char* p = a.p + j * a.class_stride;
         const char* tile = tiles.p + j * tiles.class_stride;
-        int i = 0;
-        const auto put = [&](int count) {
-            store_n<S>(p + i * size, load_n<C>(tile + i * sizeof(C), count), count);
-            i += count;
-        };
         if (streamed) {
-            int head = int(-reinterpret_cast<uintptr_t>(p) % 64 / size);  // of a line that began before the row
-            head = head < width ? head : width;
-            while (i < head) put(head - i < lanes ? head - i : lanes);
-            for (; i + lanes <= width; i += lanes)
-                write<S>(p + i * size, AllLanes{}, load<C>(tile + i * sizeof(C)), true);
-        } else {
-            char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.class_stride;
-            for (; i + lanes <= width; i += lanes) {
-                __builtin_prefetch(soon + i * size, 1);
-                store<S>(p + i * size, load<C>(tile + i * sizeof(C)));
-            }
+            put_elements<S>(tile, width, p, true);
+            continue;
         }
-        if (i < width) put(width - i);
+        char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.class_stride;
+        int i = 0;
+        for (; i + lanes <= width; i += lanes) {
+            __builtin_prefetch(soon + i * size, 1);
+            store<S>(p + i * size, load<C>(tile + i * sizeof(C)));
+        }
+        put_elements<S>(tile + i * sizeof(C), width - i, p + i * size, false);
     }
 }
 

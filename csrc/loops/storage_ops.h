@@ -37,25 +37,8 @@ template <class S> void gather(const char* p, isize class_stride, isize n, typen
 }
 template <class S>
 void scatter(const typename Compute<S>::type* from, isize n, char* p, isize class_stride, bool streamed) {
-    if (class_stride != sizeof(S)) {
-        for (isize j = 0; j < n; ++j) store_first<S>(p + j * class_stride, splat(from[j]));
-        return;
-    }
-    using C = typename Compute<S>::type;
-    constexpr int lanes = lanes_of<S>, size = sizeof(S);
-    isize j = 0;
-    const auto put = [&](isize count) ONESUM_FORCE_INLINE {
-        store_n<S>(p + j * size, load_n<C>(reinterpret_cast<const char*>(from + j), int(count)), int(count));
-        j += count;
-    };
-    const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
-    streamed &= begin % size == 0;
-    isize head = streamed ? isize(-begin % line_bytes / size) : 0;  // of a line that began before the row
-    head = head < n ? head : n;
-    while (j < head) put(head - j < lanes ? head - j : lanes);
-    for (; j + lanes <= n; j += lanes)
-        write<S>(p + j * size, AllLanes{}, load<C>(reinterpret_cast<const char*>(from + j)), streamed);
-    if (j < n) put(n - j);
+    if (class_stride == sizeof(S)) return put_elements<S>(reinterpret_cast<const char*>(from), n, p, streamed);
+    for (isize j = 0; j < n; ++j) store_first<S>(p + j * class_stride, splat(from[j]));
 }
 
 template <class S> constexpr StorageOps<typename Compute<S>::type> storage_ops = {

@@ -73,4 +73,22 @@ inline void store_first_n(char* p, f64v raw, int count) {
 }
 inline void store_first_n(char* p, u16half raw, int count) { portable::store_first_n(p, raw, count); }
 
+inline void load_blocks(f32v& raw, const char* p, isize stride) {
+    raw = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps((const float*)p)),
+                               _mm_loadu_ps((const float*)(p + stride)), 1);
+}
+inline void load_blocks(f64v& raw, const char* p, isize) { raw = _mm256_loadu_pd((const double*)p); }
+inline void load_blocks(u16half& raw, const char* p, isize stride) {
+    raw = (u16half)_mm_loadh_pi((__m128)_mm_loadl_epi64((const __m128i*)p), (const __m64*)(p + stride));
+}
+inline void store_blocks(char* p, isize stride, f32v raw) {
+    _mm_storeu_ps((float*)p, _mm256_castps256_ps128(raw));
+    _mm_storeu_ps((float*)(p + stride), _mm256_extractf128_ps(raw, 1));
+}
+inline void store_blocks(char* p, isize, f64v raw) { _mm256_storeu_pd((double*)p, raw); }
+inline void store_blocks(char* p, isize stride, u16half raw) {
+    _mm_storel_epi64((__m128i*)p, (__m128i)raw);
+    _mm_storeh_pi((__m64*)(p + stride), (__m128)raw);
+}
+
 }  // namespace

@@ -60,4 +60,39 @@ inline void store_first_n(char* p, u16half raw, int count) {
     _mm256_mask_storeu_epi16(p, (__mmask16)first_bits(count), (__m256i)raw);
 }
 
+inline void load_blocks(f32v& raw, const char* p, isize stride) {
+    const auto block = [&](int i) { return _mm_loadu_ps((const float*)(p + i * stride)); };
+    const __m256 lo = _mm256_insertf128_ps(_mm256_castps128_ps256(block(0)), block(1), 1),
+                 hi = _mm256_insertf128_ps(_mm256_castps128_ps256(block(2)), block(3), 1);
+    raw = _mm512_insertf32x8(_mm512_castps256_ps512(lo), hi, 1);
+}
+inline void load_blocks(f64v& raw, const char* p, isize stride) {
+    raw = _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd((const double*)p)),
+                             _mm256_loadu_pd((const double*)(p + stride)), 1);
+}
+inline void load_blocks(u16half& raw, const char* p, isize stride) {
+    const auto block = [&](int i) { return _mm_loadl_epi64((const __m128i*)(p + i * stride)); };
+    __m256i x = _mm256_broadcastq_epi64(block(0));
+    x = _mm256_mask_broadcastq_epi64(x, 2, block(1));
+    x = _mm256_mask_broadcastq_epi64(x, 4, block(2));
+    raw = (u16half)_mm256_mask_broadcastq_epi64(x, 8, block(3));
+}
+inline void store_blocks(char* p, isize stride, f32v raw) {
+    _mm_storeu_ps((float*)p, _mm512_castps512_ps128(raw));
+    _mm_storeu_ps((float*)(p + stride), _mm512_extractf32x4_ps(raw, 1));
+    _mm_storeu_ps((float*)(p + 2 * stride), _mm512_extractf32x4_ps(raw, 2));
+    _mm_storeu_ps((float*)(p + 3 * stride), _mm512_extractf32x4_ps(raw, 3));
+}
+inline void store_blocks(char* p, isize stride, f64v raw) {
+    _mm256_storeu_pd((double*)p, _mm512_castpd512_pd256(raw));
+    _mm256_storeu_pd((double*)(p + stride), _mm512_extractf64x4_pd(raw, 1));
+}
+inline void store_blocks(char* p, isize stride, u16half raw) {
+    const __m128i lo = _mm256_castsi256_si128((__m256i)raw), hi = _mm256_extracti128_si256((__m256i)raw, 1);
+    _mm_storel_epi64((__m128i*)p, lo);
+    _mm_storeh_pd((double*)(p + stride), (__m128d)lo);
+    _mm_storel_epi64((__m128i*)(p + 2 * stride), hi);
+    _mm_storeh_pd((double*)(p + 3 * stride), (__m128d)hi);
+}
+
 }  // namespace

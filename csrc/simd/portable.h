@@ -101,5 +101,17 @@ template <class R> inline void store_first_n(char* p, R raw, int count) {
     for (int i = 0; i < count; ++i) memcpy(p + i * size, some + i * size, size);
 }
 
+// A vector of blocks of four elements that lie `stride` bytes apart, and the way back; of one block, where it has
+// fewer.
+template <class R> constexpr int block_bytes = int(sizeof(R) < 4 * sizeof(R{}[0]) ? sizeof(R) : 4 * sizeof(R{}[0]));
+template <class R> inline void load_blocks(R& raw, const char* p, isize stride) {
+    constexpr int bytes = block_bytes<R>;
+    for (int i = 0; i < int(sizeof raw); i += bytes, p += stride) memcpy((char*)&raw + i, p, bytes);
+}
+template <class R> inline void store_blocks(char* p, isize stride, R raw) {
+    constexpr int bytes = block_bytes<R>;
+    for (int i = 0; i < int(sizeof raw); i += bytes, p += stride) memcpy(p, (const char*)&raw + i, bytes);
+}
+
 }  // namespace portable
 }  // namespace

@@ -12,25 +12,24 @@ template <int count, class F> ONESUM_INLINE void unrolled(F f) {
     for (int k = 0; k < count; ++k) f(k);
 }
 
-// v[k] holds row k; afterwards v[j] holds class j, for the first `classes`. 2 d vectors.
-template <int d, int classes, class V> ONESUM_INLINE void transpose(V* v) {
+// Of 2 d vectors: lane k of v[j] for lane j of v[k], in every block of 2 d lanes.
+template <int d, class V> ONESUM_INLINE void transpose(V* v) {
     unrolled<d>([&](int i) ONESUM_FORCE_INLINE { swap_blocks<d>(v[i], v[i + d]); });
-    if constexpr (d > 1) {
-        transpose < d / 2, classes<d ? classes : d>(v);
-        if constexpr (classes > d) transpose<d / 2, classes - d>(v + d);
-    }
-}
-// The way back. What stands behind the `classes` of a row is anything.
-template <int d, int classes, class V> ONESUM_INLINE void transpose_back(V* v) {
-    if constexpr (d > 1) transpose_back < d / 2, classes<d ? classes : d>(v);
-    if constexpr (classes <= d) unrolled<d>([&](int i) ONESUM_FORCE_INLINE { v[i + d] = v[i]; });
-    else if constexpr (d > 1) transpose_back<d / 2, classes - d>(v + d);
-    unrolled<d>([&](int i) ONESUM_FORCE_INLINE { swap_blocks<d>(v[i], v[i + d]); });
+    if constexpr (d > 1) transpose<d / 2>(v), transpose<d / 2>(v + d);
 }
 
-// Rows of 2 or 4 without gaps: from `classes` vectors in which they lie one after the other to a vector for each class.
+// Rows of 2 to 4 without gaps: from `classes` vectors in which they lie one after the other to a vector for each class.
 template <int classes, class V, size_t... L> ONESUM_INLINE void deinterleave(V* v, std::index_sequence<L...> lanes) {
-    if constexpr (classes > 1) {
+    if constexpr (classes == 3) {
+        constexpr int count = sizeof...(L);
+        const V rows[3] = {v[0], v[1], v[2]};
+        const auto pick = [&]<int c>(std::integral_constant<int, c>) ONESUM_FORCE_INLINE {
+            const V early = __builtin_shufflevector(rows[0], rows[1], (3 * L + c < 2 * count ? 3 * L + c : 0)...);
+            v[c] = __builtin_shufflevector(early, rows[2], (3 * L + c < 2 * count ? L : 3 * L + c - count)...);
+        };
+        pick(std::integral_constant<int, 0>()), pick(std::integral_constant<int, 1>());
+        pick(std::integral_constant<int, 2>());
+    } else if constexpr (classes > 1) {
         constexpr int half = classes / 2;
         V even[half], odd[half];
         for (int i = 0; i < half; ++i) {
@@ -43,8 +42,19 @@ template <int classes, class V, size_t... L> ONESUM_INLINE void deinterleave(V* 
     }
 }
 template <int classes, class V, size_t... L> ONESUM_INLINE void interleave(V* v, std::index_sequence<L...> lanes) {
-    if constexpr (classes > 1) {
-        constexpr int half = classes / 2, count = sizeof...(L);
+    constexpr int count = sizeof...(L);
+    if constexpr (classes == 3) {
+        const V of_class[3] = {v[0], v[1], v[2]};
+        const auto pick = [&]<size_t i>(std::integral_constant<size_t, i>) ONESUM_FORCE_INLINE {
+            constexpr size_t first = i * count;  // element of the rows
+            const V two = __builtin_shufflevector(of_class[0], of_class[1],
+                                                  ((first + L) / 3 + ((first + L) % 3 == 1) * count)...);
+            v[i] = __builtin_shufflevector(two, of_class[2], ((first + L) % 3 == 2 ? count + (first + L) / 3 : L)...);
+        };
+        pick(std::integral_constant<size_t, 0>()), pick(std::integral_constant<size_t, 1>());
+        pick(std::integral_constant<size_t, 2>());
+    } else if constexpr (classes > 1) {
+        constexpr int half = classes / 2;
         V even[half], odd[half];
         for (int i = 0; i < half; ++i) even[i] = v[2 * i], odd[i] = v[2 * i + 1];
         interleave<half>(even, lanes);
@@ -57,48 +67,87 @@ template <int classes, class V, size_t... L> ONESUM_INLINE void interleave(V* v,
 }
 
 // tile[j] = class j of `width` rows of n classes each, the rows `stride` bytes apart; widened to the compute type.
+//
+// Four classes at a time: a vector is loaded by blocks of four from as many rows, and then only lanes of a block change
+// places. The last four may have some of those before them.
 template <class S, class V> struct TransposeTile {
-    static constexpr int lanes = lanes_of<S>;
+    static constexpr int lanes = lanes_of<S>, size = sizeof(S);
+    static constexpr int block = lanes < 4 ? lanes : 4;  // classes
     static constexpr auto sequence = std::make_index_sequence<lanes>();
 
     static void in(const char* rows, isize stride, int width, isize n, V* tile) {
-        if (width == lanes && stride == n * isize(sizeof(S))) {
+        if (width == lanes && stride == n * size) {
             if (n == 2) return deinterleaved<2>(rows, tile);
+            if (n == 3) return deinterleaved<3>(rows, tile);
             if (n == 4) return deinterleaved<4>(rows, tile);
         }
-        isize j = 0;
-        for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S))
-            some_in<lanes>(rows, stride, width, lanes, tile + j);
-        const int rest = int(n - j);
-        if (rest == 0) return;
-        if (rest <= lanes / 4) some_in<(lanes >= 4 ? lanes / 4 : 1)>(rows, stride, width, rest, tile + j);
-        else if (rest <= lanes / 2) some_in<lanes / 2>(rows, stride, width, rest, tile + j);
-        else if (rest <= lanes / 4 * 3)
-            some_in<(lanes >= 4 ? lanes / 4 * 3 : lanes)>(rows, stride, width, rest, tile + j);
-        else some_in<lanes>(rows, stride, width, rest, tile + j);
+        if (width < lanes || n < block) return few_in(rows, stride, width, n, tile);
+        for_each_block(n, [&](isize j) ONESUM_FORCE_INLINE { block_in(rows + j * size, stride, tile + j, block); });
     }
     // The way back, rounded to the storage type.
     static void out(const V* tile, int width, isize n, char* rows, isize stride) {
-        if (width == lanes && stride == n * isize(sizeof(S))) {
+        if (width == lanes && stride == n * size) {
             if (n == 2) return interleaved<2>(tile, rows);
+            if (n == 3) return interleaved<3>(tile, rows);
             if (n == 4) return interleaved<4>(tile, rows);
         }
-        isize j = 0;
-        for (; n - j >= lanes; j += lanes, rows += lanes * sizeof(S))
-            some_out<lanes>(tile + j, width, lanes, rows, stride);
-        const int rest = int(n - j);
-        if (rest == 0) return;
-        if (rest <= lanes / 4) some_out<(lanes >= 4 ? lanes / 4 : 1)>(tile + j, width, rest, rows, stride);
-        else if (rest <= lanes / 2) some_out<lanes / 2>(tile + j, width, rest, rows, stride);
-        else if (rest <= lanes / 4 * 3)
-            some_out<(lanes >= 4 ? lanes / 4 * 3 : lanes)>(tile + j, width, rest, rows, stride);
-        else some_out<lanes>(tile + j, width, rest, rows, stride);
+        if (width < lanes || n < block) return few_out(tile, width, n, rows, stride);
+        for_each_block(n, [&](isize j) ONESUM_FORCE_INLINE { block_out(tile + j, block, rows + j * size, stride); });
     }
 
   private:
+    // f(first class)
+    template <class F> static ONESUM_INLINE void for_each_block(isize n, F f) {
+        isize j = 0;
+        for (; j + block <= n; j += block) f(j);
+        if (j < n) f(n - block);
+    }
+    // Fewer rows or classes than make whole blocks: by a copy that has room for them.
+    static ONESUM_NOINLINE void few_in(const char* rows, isize stride, int width, isize n, V* tile) {
+        for (isize j = 0; j < n; j += block) {
+            alignas(64) char copy[lanes * block * size] = {};
+            const int count = n - j < block ? int(n - j) : block;
+            copy_rows(rows + j * size, stride, width, count, copy, block * size);
+            block_in(copy, block * size, tile + j, count);
+        }
+    }
+    static ONESUM_NOINLINE void few_out(const V* tile, int width, isize n, char* rows, isize stride) {
+        for (isize j = 0; j < n; j += block) {
+            alignas(64) char copy[lanes * block * size];
+            const int count = n - j < block ? int(n - j) : block;
+            block_out(tile + j, count, copy, block * size);
+            copy_rows(copy, block * size, width, count, rows + j * size, stride);
+        }
+    }
+    static ONESUM_INLINE void copy_rows(const char* from, isize stride, int width, int count, char* to, isize pitch) {
+        for (int k = 0; k < width; ++k, from += stride, to += pitch) {
+            if (count == block) memcpy(to, from, block * size);
+            else
+                for (int j = 0; j < count; ++j) memcpy(to + j * size, from + j * size, size);
+        }
+    }
+    static ONESUM_INLINE void block_in(const char* rows, isize stride, V* tile, int count) {
+        V v[block];
+        unrolled<block>([&](int i) ONESUM_FORCE_INLINE {
+            typename Raw<S>::type raw;
+            load_blocks(raw, rows + i * stride, block * stride);
+            v[i] = from_raw<S>(raw);
+        });
+        transpose<block / 2>(v);
+        unrolled<block>([&](int j) ONESUM_FORCE_INLINE {
+            if (j < count) tile[j] = v[j];
+        });
+    }
+    static ONESUM_INLINE void block_out(const V* tile, int count, char* rows, isize stride) {
+        V v[block];
+        unrolled<block>([&](int j) ONESUM_FORCE_INLINE { v[j] = j < count ? tile[j] : V{}; });
+        transpose<block / 2>(v);
+        unrolled<block>([&](int i)
+                            ONESUM_FORCE_INLINE { store_blocks(rows + i * stride, block * stride, to_raw<S>(v[i])); });
+    }
     template <int classes> static void deinterleaved(const char* rows, V* tile) {
         V v[classes];
-        unrolled<classes>([&](int i) ONESUM_FORCE_INLINE { v[i] = load<S>(rows + i * lanes * sizeof(S)); });
+        unrolled<classes>([&](int i) ONESUM_FORCE_INLINE { v[i] = load<S>(rows + i * lanes * size); });
         deinterleave<classes>(v, sequence);
         unrolled<classes>([&](int i) ONESUM_FORCE_INLINE { tile[i] = v[i]; });
     }
@@ -106,36 +155,7 @@ template <class S, class V> struct TransposeTile {
         V v[classes];
         unrolled<classes>([&](int i) ONESUM_FORCE_INLINE { v[i] = tile[i]; });
         interleave<classes>(v, sequence);
-        unrolled<classes>([&](int i) ONESUM_FORCE_INLINE { store<S>(rows + i * lanes * sizeof(S), v[i]); });
-    }
-    // `count` classes of each row, at most `classes`.
-    template <int classes> static void some_in(const char* rows, isize stride, int width, int count, V* tile) {
-        V v[lanes];
-        if (width < lanes)
-            unrolled<lanes>([&](int k)
-                                ONESUM_FORCE_INLINE { v[k] = k < width ? load_n<S>(rows + k * stride, count) : V{}; });
-        else if (count < lanes)
-            unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { v[k] = load_n<S>(rows + k * stride, count); });
-        else unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { v[k] = load<S>(rows + k * stride); });
-        transpose<lanes / 2, classes>(v);
-        if (count == classes) unrolled<classes>([&](int j) ONESUM_FORCE_INLINE { tile[j] = v[j]; });
-        else
-            unrolled<classes>([&](int j) ONESUM_FORCE_INLINE {
-                if (j < count) tile[j] = v[j];
-            });
-    }
-    template <int classes> static void some_out(const V* tile, int width, int count, char* rows, isize stride) {
-        V v[lanes];
-        if (count == classes) unrolled<classes>([&](int j) ONESUM_FORCE_INLINE { v[j] = tile[j]; });
-        else unrolled<classes>([&](int j) ONESUM_FORCE_INLINE { v[j] = j < count ? tile[j] : V{}; });
-        transpose_back<lanes / 2, classes>(v);
-        if (width < lanes)
-            unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE {
-                if (k < width) store_n<S>(rows + k * stride, v[k], count);
-            });
-        else if (count < lanes)
-            unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { store_n<S>(rows + k * stride, v[k], count); });
-        else unrolled<lanes>([&](int k) ONESUM_FORCE_INLINE { store<S>(rows + k * stride, v[k]); });
+        unrolled<classes>([&](int i) ONESUM_FORCE_INLINE { store<S>(rows + i * lanes * size, v[i]); });
     }
 };
 

@@ -40,8 +40,9 @@ template <class C> struct RowOperands {
         if (signature.mask >= 0 && args[signature.mask])
             g.mask = {at(signature.mask, first), strides[signature.mask_stride], strides[signature.mask]};
         if (signature.row_in >= 0) {
-            g.row_in = V{};
-            for (int k = 0; k < count; ++k) g.row_in[k] = storage.load(at(signature.row_in, first + k));
+            C numbers[lanes] = {};
+            storage.gather(at(signature.row_in, first), strides[signature.row_in], count, numbers);
+            memcpy(&g.row_in, numbers, sizeof numbers);
         }
         if (signature.words_in[0] >= 0)
             for (int word = 0; word < 2; ++word)
@@ -65,7 +66,9 @@ template <class C> struct RowOperands {
         if (signature.words_out[0] >= 0)
             for (int word = 0; word < 2; ++word) put_doubles(g.words[word], signature.words_out[word], first, count);
         if (signature.row_out) {
-            for (int k = 0; k < count; ++k) storage.store(at(signature.out, first + k), g.row_out[k]);
+            C numbers[lanes];
+            memcpy(numbers, &g.row_out, sizeof numbers);
+            storage.scatter(numbers, count, at(signature.out, first), strides[signature.out], false);
         }
     }
 
@@ -81,12 +84,10 @@ template <class C> struct RowOperands {
     template <class W> void set_targets(RowBlock<W>& g, isize first, int count, bool fresh) const {
         auto& targets = g.targets;
         targets.options = options.loss;
-        targets.logits = splat(C(-infinity)), targets.in_lanes = splat(typename W::Int(-1)),
-        targets.ignored = typename W::I{};
-        for (double& weight : targets.row_weight) weight = double_at(signature.row_weight, first);
+        const double weight = double_at(signature.row_weight, first);
+        for (double& of_row : targets.row_weight) of_row = weight;
         if (strides[signature.row_weight])
             for (int k = 0; k < count; ++k) targets.row_weight[k] = double_at(signature.row_weight, first + k);
-        for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
         // What is read is named here: a store to the targets might change it, for all the compiler knows.
         const char *y_at = at(signature.classes, first), *x_at = at(signature.core[0], first),
                    *mask_at = args[signature.mask] ? at(signature.mask, first) : nullptr;
@@ -95,19 +96,28 @@ template <class C> struct RowOperands {
                     mask_class_stride = strides[signature.mask_stride];
         const bool probabilities = options.loss->probabilities, converted = storage.size != sizeof(C);
         const auto load = storage.load;
-        for (int k = 0; k < count; ++k, y_at += y_stride, x_at += x_stride) {
-            isize y;
-            memcpy(&y, y_at, sizeof y);
-            targets.classes[k] = y;
-            if (y < 0) {
-                if (!probabilities) targets.ignored[k] = -1, targets.row_weight[k] = 0;
-                continue;
+        if (count == lanes && y_stride == sizeof(isize) && !mask_at && !converted && take_classes(targets, y_at)) {
+            for (int k = 0; k < lanes; ++k)
+                memcpy(reinterpret_cast<C*>(&targets.logits) + k,
+                       x_at + k * x_stride + targets.classes[k] * class_stride, sizeof(C));
+        } else {
+            targets.logits = splat(C(-infinity)), targets.in_lanes = splat(typename W::Int(-1));
+            targets.ignored = typename W::I{};
+            for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
+            for (int k = 0; k < count; ++k, y_at += y_stride, x_at += x_stride) {
+                isize y;
+                memcpy(&y, y_at, sizeof y);
+                targets.classes[k] = y;
+                if (y < 0) {
+                    if (!probabilities) targets.ignored[k] = -1, targets.row_weight[k] = 0;
+                    continue;
+                }
+                targets.in_lanes[k] = typename W::Int(y);
+                if (mask_at && !mask_at[k * mask_stride + y * mask_class_stride]) continue;
+                const char* const x = x_at + y * class_stride;
+                if (converted) targets.logits[k] = load(x);
+                else memcpy(reinterpret_cast<C*>(&targets.logits) + k, x, sizeof(C));
             }
-            targets.in_lanes[k] = typename W::Int(y);
-            if (mask_at && !mask_at[k * mask_stride + y * mask_class_stride]) continue;
-            const char* const x = x_at + y * class_stride;
-            if (converted) targets.logits[k] = load(x);
-            else memcpy(reinterpret_cast<C*>(&targets.logits) + k, x, sizeof(C));
         }
         if (signature.masses >= 0)
             for (int k = 0; k < lanes; ++k)
@@ -117,6 +127,16 @@ template <class C> struct RowOperands {
             targets.smoothing_mass[k] = options.loss->smoothing == 0
                                             ? 0
                                             : options.loss->smoothing / double(choices(first + (k < count ? k : 0)));
+    }
+    // The classes of a block of rows, side by side; false if one of them has none.
+    template <class W> static bool take_classes(LossTargets<W>& targets, const char* y_at) {
+        typedef isize Classes __attribute__((vector_size(lanes * sizeof(isize))));
+        Classes y;
+        memcpy(&y, y_at, sizeof y);
+        memcpy(targets.classes, &y, sizeof y);
+        targets.in_lanes = __builtin_convertvector(y, typename W::I);
+        targets.ignored = typename W::I{};
+        return !any_true(targets.in_lanes < 0);
     }
     double double_at(int place, isize row) const {
         double x;

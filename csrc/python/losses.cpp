@@ -3,12 +3,14 @@
 // errors included, to Python.
 #include "python/module.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 
 #include "python/array_view.h"
+#include "runtime/thread_pool.h"
 
 namespace {
 
@@ -184,6 +186,19 @@ class CompensatedSum {
         terms[i % lanes] = term;
         add(terms);
     }
+    void add(const double* x, npy_intp count) {
+        npy_intp i = 0;
+        for (; i + lanes <= count; i += lanes) {
+            Lanes terms;
+            memcpy(&terms, x + i, sizeof terms);
+            add(terms);
+        }
+        for (; i < count; ++i) add(i, x[i]);
+    }
+    void add(const CompensatedSum& other) {
+        add(other.sum);
+        rest += other.rest;
+    }
     double total() {
         double others = 0;
         for (int k = 1; k < lanes; ++k) add(0, sum[k]), others += rest[k];
@@ -194,17 +209,21 @@ class CompensatedSum {
   private:
     Lanes sum{}, rest{};
 };
+// Many numbers in parts, always the same, which the threads share.
 double sum_of(const double* x, npy_intp count) {
-    constexpr int lanes = CompensatedSum::lanes;
-    CompensatedSum sum;
-    npy_intp i = 0;
-    for (; i + lanes <= count; i += lanes) {
-        CompensatedSum::Lanes terms;
-        memcpy(&terms, x + i, sizeof terms);
-        sum.add(terms);
-    }
-    for (; i < count; ++i) sum.add(i, x[i]);
-    return sum.total();
+    constexpr npy_intp parts = 8, many = 1 << 14;
+    struct Job {
+        const double* x;
+        npy_intp count, part;
+        CompensatedSum sums[parts];
+    } job{x, count, count < many ? count : (count / parts / CompensatedSum::lanes + 1) * CompensatedSum::lanes, {}};
+    const auto sum_part = [](void* context, isize i) {
+        Job& job = *static_cast<Job*>(context);
+        job.sums[i].add(job.x + i * job.part, std::min(job.part, job.count - i * job.part));
+    };
+    if (count > 0) parallel((count - 1) / job.part + 1, sum_part, &job);
+    for (npy_intp i = 1; i < parts; ++i) job.sums[0].add(job.sums[i]);
+    return job.sums[0].total();
 }
 
 // total(x): the sum of a contiguous array of float64.
@@ -269,9 +288,18 @@ template <class T> bool read_classes(const ArrayView& given, const ArraySpec& sp
 
 // Class indices that can be taken as they are: neither y nor n - 1 - y is negative.
 bool all_below(int64_t n, const int64_t* classes, npy_intp count) {
-    int64_t negative = 0;
-    for (npy_intp i = 0; i < count; ++i) negative |= classes[i] | (n - 1 - classes[i]);
-    return negative >= 0;
+    typedef int64_t Lanes __attribute__((vector_size(64)));
+    constexpr npy_intp lanes = 8;
+    Lanes negative{};
+    npy_intp i = 0;
+    for (; i + lanes <= count; i += lanes) {
+        Lanes y;
+        memcpy(&y, classes + i, sizeof y);
+        negative |= y | (n - 1 - y);
+    }
+    for (; i < count; ++i) negative[0] |= classes[i] | (n - 1 - classes[i]);
+    for (int k = 1; k < lanes; ++k) negative[0] |= negative[k];
+    return negative[0] >= 0;
 }
 
 bool number_of(PyObject* given, double& number) {

@@ -105,10 +105,10 @@ constexpr isize chunks_per_thread = 8, chunks_of_columns = 3;
 // largest power of two that leaves a run for every thread.
 constexpr isize rows_of_tiles = choose(64, 16), run_of_columns = choose(256, 16);
 // For the next job, and for the last task of one, a thread asks the clock after so many looks and sleeps after so many
-// microseconds. The next job often comes within microseconds. A caller knows that the rest is being done; asleep, it
-// would be woken on the CPU of the worker that ends it.
+// microseconds. The next job often comes after some Python; to wake a thread takes 30 to 200 us. A caller knows that
+// the rest is being done; asleep, it would be woken on the CPU of the worker that ends it.
 constexpr int looks_without_clock = 100;
-constexpr isize until_next_job = 30, until_last_task = 2000;
+constexpr isize until_next_job = 200, until_last_task = 2000;
 // Elements from which on a call leaves Python to other threads: some ten microseconds.
 constexpr isize worth_releasing_the_gil = 20000;
 

@@ -21,10 +21,11 @@ inline int panel_vectors(isize classes, int inputs) {
 // How far the copying of rows side by side to tiles has come, which goes a few vectors at a time.
 template <class C> struct IncrementalPack {
     static constexpr int lanes = Vec<C>::lanes;
-    RunCursor from, to;
-    isize left;  // vectors
-    int width;   // rows
+    RunCursor from{}, to{};
+    isize left = 0;  // vectors
+    int width = 0;   // rows
 
+    IncrementalPack() = default;
     // `size`: bytes of an element
     IncrementalPack(const Operand& a, isize size, int width, isize n, const Tiles<C>& tiles) : width(width) {
         const int vectors = (width + lanes - 1) / lanes;

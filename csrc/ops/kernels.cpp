@@ -45,7 +45,7 @@ bool kernel(char* const* args, isize rows, isize n, const isize* strides, const 
         }
     }
     using C = typename Compute<S>::type;
-    return RowLoop<C>{{signature, storage_ops<S>, args, rows, n, strides, options}, operation_steps<Op, C>}.run();
+    return run(KernelCall<C>{{signature, storage_ops<S>, args, rows, n, strides, options}, operation_steps<Op, C>});
 }
 
 }  // namespace

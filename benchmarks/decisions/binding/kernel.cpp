@@ -5,9 +5,10 @@
 #include "ops/softmax.h"
 
 namespace {
-constexpr Places places{"xT>x"};
+constexpr onesum::Signature signature{"xT>x"};
 }
 
 bool softmax_kernel(char* const* args, long rows, long n, const long* strides) {
-    return Driver<float, Softmax<false>, places>{args, rows, n, strides}.run();
+    return run(
+        KernelCall<float>{{signature, storage_ops<float>, args, rows, n, strides, {}}, operation_steps<Softmax, float>});
 }

@@ -12,6 +12,8 @@ constexpr bool fused = true;
 
 namespace {
 
+using portable::load_once;
+
 template <int size> inline void stream(char* p, const void* bytes) {
     if constexpr (size == 32) _mm256_stream_si256((__m256i*)p, *(const __m256i_u*)bytes);
     else _mm_stream_si128((__m128i*)p, _mm_loadu_si128((const __m128i*)bytes));

@@ -44,6 +44,8 @@ inline f32v narrow(f64v lo, f64v hi) {
 inline f32v widen_float16(u16half raw) { return _mm512_cvtph_ps((__m256i)raw); }
 inline u16half narrow_float16(f32v x) { return (u16half)_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT); }
 
+template <class R> inline void load_once(R& raw) { __asm__("" : "+v"(raw)); }
+
 inline unsigned first_bits(int count) { return (1u << count) - 1; }
 inline void load_first_n(f32v& raw, const char* p, int count) {
     raw = _mm512_maskz_loadu_ps((__mmask16)first_bits(count), p);

@@ -13,7 +13,7 @@ constexpr bool fused = false;
 namespace {
 
 using portable::table_lookup, portable::fma, portable::widen_float16, portable::narrow_float16, portable::load_first_n,
-    portable::store_first_n, portable::load_blocks, portable::store_blocks;
+    portable::store_first_n, portable::load_blocks, portable::store_blocks, portable::load_once;
 
 template <int size> inline void stream(char* p, const void* bytes) {
     if constexpr (size == 16) _mm_stream_si128((__m128i*)p, _mm_loadu_si128((const __m128i*)bytes));

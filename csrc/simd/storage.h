@@ -45,6 +45,7 @@ template <class S> constexpr int lanes_of = Vec<typename Compute<S>::type>::lane
 template <class S> inline auto load(const char* p) {
     typename Raw<S>::type raw;
     memcpy(&raw, p, sizeof raw);
+    load_once(raw);
     return from_raw<S>(raw);
 }
 

@@ -77,8 +77,8 @@ static_assert(most_panel > tiles_per_batch, "panels have more than one batch of 
 
 // Lines of the cache
 
-// Where all arrays of a call have so many bytes, its output is written past the caches: it would not stay there, and no
-// line of it need be read first.
+// Where all arrays of a call together have so many bytes, its output is written past the caches: it would not stay
+// there, and no line of it need be read first.
 constexpr size_t streamed_bytes = choose(24 << 20, 4 << 10);
 // From so many classes on rows are read and written by whole lines, where the order does not matter; the first and the
 // last line of a shorter one would cost more than the others save.

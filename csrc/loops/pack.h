@@ -86,6 +86,10 @@ template <class S> ONESUM_INLINE void put_elements(const char* from, isize n, ch
     for (; i + lanes <= n; i += lanes) write<S>(p + i * size, AllLanes{}, load<C>(from + i * sizeof(C)), streamed);
     if (i < n) put(int(n - i));
 }
+// Where elements begin or end within a line it is not streamed, and what is streamed after it would wait for it.
+inline void fetch_shared_line(const char* end) {
+    if (reinterpret_cast<uintptr_t>(end) % line_bytes != 0) __builtin_prefetch(end, 1);
+}
 template <class S>
 void unpack(const Tiles<typename Compute<S>::type>& tiles, int width, isize some, const Operand& a, bool streamed) {
     using C = typename Compute<S>::type;
@@ -93,11 +97,13 @@ void unpack(const Tiles<typename Compute<S>::type>& tiles, int width, isize some
     for (isize j = 0; j < some; ++j) {
         char* p = a.p + j * a.class_stride;
         const char* tile = tiles.p + j * tiles.class_stride;
+        char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.class_stride;
         if (streamed) {
+            fetch_shared_line(soon);
+            fetch_shared_line(soon + width * size);
             put_elements<S>(tile, width, p, true);
             continue;
         }
-        char* const soon = p + (j + fetched_classes < some ? fetched_classes : 0) * a.class_stride;
         int i = 0;
         for (; i + lanes <= width; i += lanes) {
             __builtin_prefetch(soon + i * size, 1);

@@ -54,11 +54,6 @@ template <class C> struct Staging {
         return {room + (second ? count * pitch() : 0), sizeof(C), pitch()};
     }
 };
-// The lines that a row of the output has a part of are stored as usual: what is streamed after it would wait for
-// them.
-inline void fetch_shared_lines(const Operand& out, int rows) {
-    for (int r = 0; r <= rows; ++r) __builtin_prefetch(out.p + r * out.row_stride, 1);
-}
 template <class C> bool run_rows(const KernelCall<C>& call) {
     using W = Horizontal<C>;
     constexpr int lanes = W::lanes;
@@ -79,7 +74,8 @@ template <class C> bool run_rows(const KernelCall<C>& call) {
         call.set_walked_elements(g);
         call.set_caches(g, {cache ? scratch.at(staging.bytes()) : nullptr, sizeof(C), staging.pitch()});
         staging.set_ahead(g, row + 2 * count <= rows, row + count, 0);
-        if (streamed) fetch_shared_lines(call.operand(2, row), g.walk.count);
+        for (int r = 0; streamed && r <= g.walk.count; ++r)
+            fetch_shared_line(call.at(call.place(2), row) + r * call.strides[call.place(2)]);
         call.steps.horizontal.run(&g, 1, scratch.at(room));
         staging.store(g, row, 0);
         call.put_rows(g, row, g.walk.count);

@@ -155,12 +155,14 @@ bool for_each_row_run(int kernel, const char* letters, const ArraySpec& spec, co
     const int count = operand_count(letters);
     struct Axis { npy_intp size, strides[max_operands]; } axes[NPY_MAXDIMS];
     int outer = 0;  // axes[outer] is the one that a kernel call goes along
+    isize rows = 1;
     axes[0] = {1, {}};
     for (int k = 0; k < spec.ndim; ++k) {
         const int d = order[k];
         const npy_intp size = spec.dims[d];
         if (d == spec.axis || size == 1) continue;
         if (size == 0) return true;
+        rows *= size;
         bool even = true;
         for (int i = 0; i < count; ++i) even &= axes[outer].strides[i] == size * operands[i].strides[d];
         if (axes[outer].size == 1) axes[outer].size = size;
@@ -185,7 +187,7 @@ bool for_each_row_run(int kernel, const char* letters, const ArraySpec& spec, co
     }
     for (int a = 0; a < outer; ++a) at[a] = 0;
     for (;;) {
-        if (!call_kernel(kernel, storage, args, axes[outer].size, n, strides, loss)) return false;
+        if (!call_kernel(kernel, storage, args, axes[outer].size, n, strides, rows, loss)) return false;
         int a = outer - 1;
         for (; a >= 0; --a) {
             const isize steps = ++at[a] < axes[a].size ? 1 : 1 - at[a];

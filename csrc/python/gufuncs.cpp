@@ -71,7 +71,8 @@ void loop(char** args, const npy_intp* dimensions, const npy_intp* strides, void
             all_strides[i] = i == ufunc.mask || i == count + 1 + ufunc.mask_stride ? 0 : strides[given++];
         args = all, strides = all_strides;
     }
-    if (onesum::call_kernel(ufunc.operation, slot->storage, args, dimensions[0], dimensions[1], strides)) return;
+    if (onesum::call_kernel(ufunc.operation, slot->storage, args, dimensions[0], dimensions[1], strides, dimensions[0]))
+        return;
     PyGILState_STATE state = PyGILState_Ensure();
     PyErr_NoMemory();
     PyGILState_Release(state);

@@ -87,12 +87,12 @@ const Isa* best_isa() {
 void use_isa(const Isa* isa) { in_use = isa; }
 
 bool call_kernel(int operation, int storage, char* const* args, isize rows, isize n, const isize* strides,
-                 const LossOptions* loss) {
+                 isize all_rows, const LossOptions* loss) {
     const Kernels& kernels = *in_use.load(std::memory_order_relaxed)->kernels;
     const char* const letters = operands[operation];
     const size_t arrays = size_t(std::count(letters, letters + strlen(letters), 'x'));
     const bool streamed = (!loss || loss->gradient) && letters[strlen(letters) - 1] == 'x' &&
-                          arrays * size_t(rows) * size_t(n) * size_of[storage] >= tuning::streamed_bytes;
+                          arrays * size_t(all_rows) * size_t(n) * size_of[storage] >= tuning::streamed_bytes;
     const Job job{kernels.kernel[operation][storage], operand_count(letters), size_of[storage], {streamed, loss}};
     const bool done = run(job, args, rows, n, strides);
     clear_flags();

@@ -22,10 +22,10 @@ const Isa* best_isa();
 // The one in use; calls under way keep the one they began with.
 void use_isa(const Isa* isa);
 
-// Every call of a kernel comes through here, and needs no GIL. Arguments as in kernels.h; `loss`: of a loss. False: no
-// memory.
+// Every call of a kernel comes through here, and needs no GIL. Arguments as in kernels.h; `all_rows`: how many there
+// are where these are some of them, for what is large is written past the caches; `loss`: of a loss. False: no memory.
 bool call_kernel(int operation, int storage, char* const* args, isize rows, isize n, const isize* strides,
-                 const LossOptions* loss = nullptr);
+                 isize all_rows, const LossOptions* loss = nullptr);
 
 // The same for two arrays of rows; `sums` gets six doubles a row.
 void compare_rows(int storage, const char* x, const char* y, const double* known, double* sums, isize rows, isize n);

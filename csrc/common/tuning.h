@@ -40,6 +40,9 @@ constexpr isize tile_terms = choose(16, 4);
 constexpr isize sum_segment = choose(1 << 10, 1 << 6);
 // The sums of the segments of so many classes are added up first, and then these; threads share a long row by them.
 constexpr isize row_chunk = choose(1 << 16, 1 << 7);
+// From so many losses on they are summed in so many parts, which threads share.
+constexpr isize least_summed_in_parts = choose(1 << 14, 1 << 5);
+constexpr int parts_of_a_sum = 8;
 // So many segments are summed before they are merged; their sums take memory.
 constexpr isize max_segments_at_once = choose(16, 2);
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "loops/chunked.h"
-#include "loops/packed_rows.h"
+#include "loops/kernel_call.h"
 
 namespace {
 

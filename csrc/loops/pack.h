@@ -12,6 +12,8 @@ template <class C> struct Tiles {
     isize class_stride, tile_stride;
     Operand at(int t) const { return {p + t * tile_stride, class_stride, sizeof(C)}; }
 };
+// Nothing to prefetch: the same vector again and again.
+template <class C> RunCursor nothing_new(const Tiles<C>& tiles) { return {tiles.p, 0, 0, 1, 1}; }
 // How many vectors of rows a panel has, of so many classes and inputs.
 inline int panel_vectors(isize classes, int inputs) {
     const size_t fit = panel_limit / (inputs * size_t(classes | 1) * vector_bytes);

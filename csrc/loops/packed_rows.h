@@ -6,9 +6,6 @@
 
 namespace {
 
-// Nothing to prefetch: the same vector again and again.
-template <class C> RunCursor nothing_new(const Tiles<C>& tiles) { return {tiles.p, 0, 0, 1, 1}; }
-
 // Tiles that go through the steps of an operation at the same time.
 template <class C> struct TileBatch {
     using W = Vertical<C>;
@@ -116,10 +113,9 @@ template <class C> struct TransposeStager {
     int most_vectors() const {
         const isize all = (call.rows + lanes - 1) / lanes,
                     fit = row_block_limit / isize(call.inputs * tile + TileBatch<C>::exp_cache_of(call)),
-                    most = fit < 1                 ? 1
-                           : fit < tiles_per_batch ? fit
-                                                   : tiles_per_batch;
-        return int(all < most ? all : most);
+                    most = fit < 1 ? 1 : fit;
+        const isize vectors = all < most ? all : most;
+        return vectors < tiles_per_batch ? int(vectors) : tiles_per_batch;
     }
     // f(where the first row is, tile, rows)
     template <class F>
@@ -141,7 +137,7 @@ template <class C> struct PackStager {
     Tiles<C> panels[2][2];  // by input
     int loading = 0;        // panel
     IncrementalPack<C> packs[2];
-    isize pack_vectors = 0;  // of one
+    isize to_pack = 0;  // vectors, of each
     RunCursor cursors[2];
 
     explicit PackStager(const KernelCall<C>& call)
@@ -166,12 +162,12 @@ template <class C> struct PackStager {
     // What of the next panel is packed next.
     const RunCursor* next() {
         for (int which = 0; which < call.inputs; ++which) cursors[which] = packs[which].from;
-        return pack_vectors > 0 ? cursors : nullptr;
+        return to_pack > 0 ? cursors : nullptr;
     }
     // Step by step of so many.
     void load_more(int step, int steps) {
         for (int which = 0; which < call.inputs; ++which)
-            call.storage.pack_vectors(packs[which], pack_vectors - pack_vectors * step / steps);
+            call.storage.pack_vectors(packs[which], to_pack - to_pack * step / steps);
     }
 
   private:
@@ -184,14 +180,15 @@ template <class C> struct PackStager {
         for (int which = 0; which < call.inputs; ++which)
             packs[which] = IncrementalPack<C>(call.operand(which, row), call.storage.size, width_of(row), call.n,
                                               panels[loading][which]);
-        pack_vectors = packs[0].left;
+        to_pack = packs[0].left;
     }
     // Rows of the panel from `row` on. The first one ends where a line of the output does, so that the others are whole
     // lines, if they are so in every class.
     int width_of(isize row) const {
         int panel = vectors * lanes;
-        if (call.writes() && row == 0 && call.rows > panel && call.class_stride(2) % 64 == 0) {
-            const int head = int(-reinterpret_cast<uintptr_t>(call.at(call.place(2), 0)) % 64 / call.storage.size);
+        if (call.writes() && row == 0 && call.rows > panel && call.class_stride(2) % line_bytes == 0) {
+            const int head =
+                int(-reinterpret_cast<uintptr_t>(call.at(call.place(2), 0)) % line_bytes / call.storage.size);
             if (head > 0 && head < panel) panel = head;
         }
         return call.rows - row < panel ? int(call.rows - row) : panel;
@@ -205,14 +202,15 @@ template <class C, class Stager> bool run_packed(const KernelCall<C>& call, Stag
     if (!scratch) return false;
     stager.set(scratch.at(0));
     batch.set(scratch.at(stager.bytes()));
-    for (isize row = 0, width; row < call.rows; row += width) {
+    int width;
+    for (isize row = 0; row < call.rows; row += width) {
         width = stager.load(row);
-        const int steps = int((width - 1) / (batch.size * batch.lanes)) + 1;
+        const int steps = (width - 1) / (batch.size * batch.lanes) + 1;
         for (int step = 0; step < steps; ++step) {
-            batch.run(stager.loaded(), row, int(width), step * batch.size, stager.next());
+            batch.run(stager.loaded(), row, width, step * batch.size, stager.next());
             stager.load_more(step + 1, steps);
         }
-        if (call.writes() && call.has(2)) stager.store(row, int(width));
+        if (call.writes() && call.has(2)) stager.store(row, width);
     }
     return true;
 }

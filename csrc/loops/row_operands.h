@@ -88,37 +88,9 @@ template <class C> struct RowOperands {
         for (double& of_row : targets.row_weight) of_row = weight;
         if (strides[signature.row_weight])
             for (int k = 0; k < count; ++k) targets.row_weight[k] = double_at(signature.row_weight, first + k);
-        // What is read is named here: a store to the targets might change it, for all the compiler knows.
-        const char *y_at = at(signature.classes, first), *x_at = at(signature.core[0], first),
-                   *mask_at = args[signature.mask] ? at(signature.mask, first) : nullptr;
-        const isize y_stride = strides[signature.classes], x_stride = strides[signature.core[0]],
-                    mask_stride = strides[signature.mask], class_stride = this->class_stride(0),
-                    mask_class_stride = strides[signature.mask_stride];
-        const bool probabilities = options.loss->probabilities, converted = storage.size != sizeof(C);
-        const auto load = storage.load;
-        if (count == lanes && y_stride == sizeof(isize) && !mask_at && !converted && take_classes(targets, y_at)) {
-            for (int k = 0; k < lanes; ++k)
-                memcpy(reinterpret_cast<C*>(&targets.logits) + k,
-                       x_at + k * x_stride + targets.classes[k] * class_stride, sizeof(C));
-        } else {
-            targets.logits = splat(C(-infinity)), targets.in_lanes = splat(typename W::Int(-1));
-            targets.ignored = typename W::I{};
-            for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
-            for (int k = 0; k < count; ++k, y_at += y_stride, x_at += x_stride) {
-                isize y;
-                memcpy(&y, y_at, sizeof y);
-                targets.classes[k] = y;
-                if (y < 0) {
-                    if (!probabilities) targets.ignored[k] = -1, targets.row_weight[k] = 0;
-                    continue;
-                }
-                targets.in_lanes[k] = typename W::Int(y);
-                if (mask_at && !mask_at[k * mask_stride + y * mask_class_stride]) continue;
-                const char* const x = x_at + y * class_stride;
-                if (converted) targets.logits[k] = load(x);
-                else memcpy(reinterpret_cast<C*>(&targets.logits) + k, x, sizeof(C));
-            }
-        }
+        const bool whole = count == lanes && strides[signature.classes] == sizeof(isize) && !args[signature.mask] &&
+                           storage.size == sizeof(C);
+        if (!whole || !set_classes_of_all(targets, first)) set_classes(targets, first, count);
         if (signature.masses >= 0)
             for (int k = 0; k < lanes; ++k)
                 targets.masses[k] = double_at(signature.masses, first + (k < count ? k : 0));
@@ -128,15 +100,49 @@ template <class C> struct RowOperands {
                                             ? 0
                                             : options.loss->smoothing / double(choices(first + (k < count ? k : 0)));
     }
-    // The classes of a block of rows, side by side; false if one of them has none.
-    template <class W> static bool take_classes(LossTargets<W>& targets, const char* y_at) {
+    // The classes of the rows, and the logits there.
+    template <class W> void set_classes(LossTargets<W>& targets, isize first, int count) const {
+        targets.logits = splat(C(-infinity)), targets.in_lanes = splat(typename W::Int(-1));
+        targets.ignored = typename W::I{};
+        for (int k = count; k < lanes; ++k) targets.classes[k] = -1, targets.row_weight[k] = 0;
+        // What is read is named here: a store to the targets might change it, for all the compiler knows.
+        const char *y_at = at(signature.classes, first), *x_at = at(signature.core[0], first),
+                   *mask_at = args[signature.mask] ? at(signature.mask, first) : nullptr;
+        const isize y_stride = strides[signature.classes], x_stride = strides[signature.core[0]],
+                    mask_stride = strides[signature.mask], class_stride = this->class_stride(0),
+                    mask_class_stride = strides[signature.mask_stride];
+        const bool probabilities = options.loss->probabilities, converted = storage.size != sizeof(C);
+        const auto load = storage.load;
+        for (int k = 0; k < count; ++k, y_at += y_stride, x_at += x_stride) {
+            isize y;
+            memcpy(&y, y_at, sizeof y);
+            targets.classes[k] = y;
+            if (y < 0) {
+                if (!probabilities) targets.ignored[k] = -1, targets.row_weight[k] = 0;
+                continue;
+            }
+            targets.in_lanes[k] = typename W::Int(y);
+            if (mask_at && !mask_at[k * mask_stride + y * mask_class_stride]) continue;
+            const char* const x = x_at + y * class_stride;
+            if (converted) targets.logits[k] = load(x);
+            else memcpy(reinterpret_cast<C*>(&targets.logits) + k, x, sizeof(C));
+        }
+    }
+    // The same of as many rows as there are lanes, where the classes lie side by side, nothing is masked and no logit
+    // is converted; false if a row has no class.
+    template <class W> bool set_classes_of_all(LossTargets<W>& targets, isize first) const {
         typedef isize Classes __attribute__((vector_size(lanes * sizeof(isize))));
         Classes y;
-        memcpy(&y, y_at, sizeof y);
+        memcpy(&y, at(signature.classes, first), sizeof y);
         memcpy(targets.classes, &y, sizeof y);
         targets.in_lanes = __builtin_convertvector(y, typename W::I);
         targets.ignored = typename W::I{};
-        return !any_true(targets.in_lanes < 0);
+        if (any_true(targets.in_lanes < 0)) return false;
+        const char* x_at = at(signature.core[0], first);
+        const isize x_stride = strides[signature.core[0]], class_stride = this->class_stride(0);
+        for (int k = 0; k < lanes; ++k, x_at += x_stride)
+            memcpy(reinterpret_cast<C*>(&targets.logits) + k, x_at + targets.classes[k] * class_stride, sizeof(C));
+        return true;
     }
     double double_at(int place, isize row) const {
         double x;

@@ -74,8 +74,7 @@ template <class C> bool run_rows(const KernelCall<C>& call) {
         call.set_walked_elements(g);
         call.set_caches(g, {cache ? scratch.at(staging.bytes()) : nullptr, sizeof(C), staging.pitch()});
         staging.set_ahead(g, row + 2 * count <= rows, row + count, 0);
-        for (int r = 0; streamed && r <= g.walk.count; ++r)
-            fetch_shared_line(call.at(call.place(2), row) + r * call.strides[call.place(2)]);
+        for (int r = 0; streamed && r <= g.walk.count; ++r) fetch_shared_line(call.at(call.place(2), row + r));
         call.steps.horizontal.run(&g, 1, scratch.at(room));
         staging.store(g, row, 0);
         call.put_rows(g, row, g.walk.count);

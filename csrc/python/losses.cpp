@@ -3,14 +3,14 @@
 // errors included, to Python.
 #include "python/module.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 
 #include "python/array_view.h"
-#include "runtime/thread_pool.h"
+#include "python/class_indices.h"
+#include "python/compensated_sum.h"
 
 namespace {
 
@@ -169,63 +169,6 @@ PyObject* losses(PyObject*, PyObject* args) {
     return nullptr;
 }
 
-// A sum, as good as if twice the digits had been kept. Term i goes to lane i mod 8, so that several are added at once;
-// terms of 0 may be left out.
-class CompensatedSum {
-  public:
-    static constexpr int lanes = 8;
-    typedef double Lanes __attribute__((vector_size(8 * lanes)));
-
-    void add(const Lanes& terms) {
-        const Lanes s = sum + terms, part = s - sum;
-        rest += (sum - (s - part)) + (terms - part);
-        sum = s;
-    }
-    void add(npy_intp i, double term) {
-        Lanes terms{};
-        terms[i % lanes] = term;
-        add(terms);
-    }
-    void add(const double* x, npy_intp count) {
-        npy_intp i = 0;
-        for (; i + lanes <= count; i += lanes) {
-            Lanes terms;
-            memcpy(&terms, x + i, sizeof terms);
-            add(terms);
-        }
-        for (; i < count; ++i) add(i, x[i]);
-    }
-    void add(const CompensatedSum& other) {
-        add(other.sum);
-        rest += other.rest;
-    }
-    double total() {
-        double others = 0;
-        for (int k = 1; k < lanes; ++k) add(0, sum[k]), others += rest[k];
-        const double all = rest[0] + others;
-        return std::isfinite(all) ? sum[0] + all : sum[0];
-    }
-
-  private:
-    Lanes sum{}, rest{};
-};
-// Many numbers in parts, always the same, which the threads share.
-double sum_of(const double* x, npy_intp count) {
-    constexpr npy_intp parts = 8, many = 1 << 14;
-    struct Job {
-        const double* x;
-        npy_intp count, part;
-        CompensatedSum sums[parts];
-    } job{x, count, count < many ? count : (count / parts / CompensatedSum::lanes + 1) * CompensatedSum::lanes, {}};
-    const auto sum_part = [](void* context, isize i) {
-        Job& job = *static_cast<Job*>(context);
-        job.sums[i].add(job.x + i * job.part, std::min(job.part, job.count - i * job.part));
-    };
-    if (count > 0) parallel((count - 1) / job.part + 1, sum_part, &job);
-    for (npy_intp i = 1; i < parts; ++i) job.sums[0].add(job.sums[i]);
-    return job.sums[0].total();
-}
-
 // total(x): the sum of a contiguous array of float64.
 PyObject* total(PyObject*, PyObject* x) {
     if (!PyArray_CheckExact(x) || PyArray_TYPE(array(x)) != NPY_DOUBLE || !PyArray_ISCARRAY_RO(array(x)))
@@ -251,55 +194,6 @@ PyObject* scalar_of(double x, int type) {
     PyObject* result = PyArray_Scalar(&element, descr, nullptr);
     Py_DECREF(object(descr));
     return result;
-}
-
-// Class indices as the kernels take them, with -1 for `ignored`, and the weights of those that count, summed. False if
-// one is out of range.
-template <class T> bool read_classes(const ArrayView& given, const ArraySpec& spec, npy_intp count,
-                                     const double* weight, bool ignores, isize ignored, isize* classes,
-                                     double& counted) {
-    const npy_intp n = spec.dims[spec.axis];
-    npy_intp at[NPY_MAXDIMS] = {};
-    const char* p = given.data;
-    npy_intp rows = 0;
-    CompensatedSum weights;
-    for (npy_intp i = 0; i < count; ++i) {
-        T y;
-        memcpy(&y, p, sizeof y);
-        if (ignores && isize(y) == ignored) {
-            classes[i] = -1;
-        } else {
-            if (y < 0 || y >= n) return false;
-            classes[i] = y;
-            ++rows;
-            if (weight) weights.add(i, weight[y]);
-        }
-        for (int d = spec.ndim - 1; d >= 0; --d) {
-            if (d == spec.axis) continue;
-            p += given.strides[d];
-            if (++at[d] < spec.dims[d]) break;
-            p -= given.strides[d] * spec.dims[d];
-            at[d] = 0;
-        }
-    }
-    counted = weight ? weights.total() : double(rows);
-    return true;
-}
-
-// Class indices that can be taken as they are: neither y nor n - 1 - y is negative.
-bool all_below(int64_t n, const int64_t* classes, npy_intp count) {
-    typedef int64_t Lanes __attribute__((vector_size(64)));
-    constexpr npy_intp lanes = 8;
-    Lanes negative{};
-    npy_intp i = 0;
-    for (; i + lanes <= count; i += lanes) {
-        Lanes y;
-        memcpy(&y, classes + i, sizeof y);
-        negative |= y | (n - 1 - y);
-    }
-    for (; i < count; ++i) negative[0] |= classes[i] | (n - 1 - classes[i]);
-    for (int k = 1; k < lanes; ++k) negative[0] |= negative[k];
-    return negative[0] >= 0;
 }
 
 bool number_of(PyObject* given, double& number) {

@@ -87,7 +87,7 @@ inline u16half narrow_float16(f32v x) {
     return __builtin_convertvector(h | sign, u16half);
 }
 
-// What has been loaded stays in a register: where a load is an operand of each use, it is done as often.
+// Keeps what was loaded in a register: a compiler may else make the load an operand of each use, and so repeat it.
 template <class R> inline void load_once(R&) {}
 
 // The first `count` lanes, 0 < count <= lanes; nothing behind them is touched, and the other lanes are 0.
